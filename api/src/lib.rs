@@ -1,0 +1,1 @@
+//! The REST facade: extract, authorise, send, answer.

@@ -1,0 +1,1 @@
+//! Venue protocols: bytes to model and back, a folder per venue.

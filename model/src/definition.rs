@@ -1,0 +1,146 @@
+//! A bot as its owner defined it (contract §3), parsed once from a request, all faults reported together.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{Exchange, ExchangeId, Market, Pair, Pct, Quote};
+
+/// A valid bot definition, every default filled in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BotDefinition {
+    /// What its owner calls it.
+    pub name: String,
+    /// Where it trades.
+    pub exchange: Exchange,
+    /// What it trades.
+    pub pair: Pair,
+    /// How it decides.
+    pub strategy: StrategyDefinition,
+    /// What the base order spends.
+    pub stake_amount: Quote,
+    /// How many entries a trade may have: the base order and its safety orders; 1 to 100.
+    pub max_open_trades: u32,
+    /// Where it gives up, in percent of the basis; above -100 and below 0.
+    pub stop_loss: Pct,
+    /// What `stop_loss` is measured from.
+    pub stop_loss_basis: StopLossBasis,
+    /// The percent that is left after both fees when it takes its profit; 0 or more.
+    pub take_profit: Pct,
+    /// How far the price may fall back once the take-profit price was reached.
+    pub trailing_take_profit: Option<Pct>,
+    /// How far under the highest price since the last entry the stop follows.
+    pub trailing_stop: Option<Pct>,
+    /// Whether it trades on paper.
+    pub dry_run: bool,
+    /// Which stored connection a live bot uses.
+    pub exchange_id: Option<ExchangeId>,
+}
+
+/// How a bot decides: one variant per strategy, each with the object of its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StrategyDefinition {
+    /// Buy, average down, take profit or stop (contract §4).
+    Dca(DcaDefinition),
+}
+
+impl StrategyDefinition {
+    /// The name on the wire.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Dca(_) => "dca",
+        }
+    }
+}
+
+/// What the `dca` object holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DcaDefinition {
+    /// What the first safety order spends; `stake_amount` by default.
+    pub safety_stake: Quote,
+    /// How far under P₀ the first safety order lies, in percent; above 0.
+    pub price_deviation: Pct,
+    /// What each next distance is multiplied by; above 0.
+    pub step_scale: rust_decimal::Decimal,
+    /// What each next stake is multiplied by; above 0.
+    pub volume_scale: rust_decimal::Decimal,
+    /// How long it waits after a close, in seconds.
+    pub cooldown_s: u64,
+    /// How live orders are worked.
+    pub order_type: OrderKind,
+}
+
+/// How an order is worked at the venue.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderKind {
+    /// At whatever the book gives.
+    #[default]
+    Market,
+    /// At its price or better.
+    Limit,
+}
+
+/// What a stop loss is measured from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopLossBasis {
+    /// The average cost price A: the stop moves with every entry.
+    #[default]
+    Average,
+    /// The base order's cost price P₀: averaging leaves the stop where it is.
+    BaseOrder,
+}
+
+/// One bad field: which, what was given, and what would do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, thiserror::Error)]
+#[error("{param}: {message}")]
+pub struct Fault {
+    /// The field, `dca.step_scale` for one inside an object.
+    pub param: String,
+    /// A stable word for programs: `parameter_missing`, `parameter_invalid`, `parameter_unknown`.
+    pub code: &'static str,
+    /// A sentence with the value and the remedy.
+    pub message: String,
+}
+
+/// Every bad field of a definition; never empty.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct Faults(pub Vec<Fault>);
+
+/// Something allowed that its owner should know, such as a safety order below its stop.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Warning {
+    /// The field it is about.
+    pub param: String,
+    /// A sentence.
+    pub message: String,
+}
+
+impl BotDefinition {
+    /// Parses the fields of a request body.
+    ///
+    /// # Errors
+    /// Every bad field: missing, unknown, of the wrong type, out of range.
+    pub fn parse(fields: &BTreeMap<String, Box<RawValue>>) -> Result<Self, Faults> {
+        let _ = fields;
+        Err(Faults(vec![]))
+    }
+
+    /// Checks the definition against the market it would trade on: a ladder that reaches 100 % or lies inside
+    /// the fee, a stop that would fire at once, a stake under the venue's minimum at `last` where that is known.
+    ///
+    /// # Errors
+    /// Every rule that is broken.
+    pub fn check(&self, market: &Market, last: Option<crate::Price>) -> Result<Vec<Warning>, Faults> {
+        let _ = (market, last);
+        Ok(vec![])
+    }
+
+    /// The definition as contract §3 shows it, every field present, as one JSON object.
+    pub fn to_json(&self) -> Box<RawValue> {
+        RawValue::NULL.to_owned()
+    }
+}

@@ -1,0 +1,41 @@
+//! The words everybody speaks: exact money, pairs, orders, trades, bot definitions, events and watches.
+//!
+//! No I/O, no clock, no async. Every other room depends on this one, and this one on none.
+//!
+//! ```
+//! use model::{Price, Qty};
+//!
+//! let price: Price = "61837.63".parse()?;
+//! let qty: Qty = "0.00081".parse()?;
+//! assert_eq!((price * qty).to_string(), "50.0884803");
+//! # Ok::<(), model::NumberError>(())
+//! ```
+
+mod definition;
+mod event;
+mod ids;
+mod market;
+mod money;
+pub mod number;
+mod order;
+mod pair;
+mod time;
+mod trade;
+mod watch;
+
+pub use definition::{
+    BotDefinition, DcaDefinition, Fault, Faults, OrderKind, StopLossBasis, StrategyDefinition, Warning,
+};
+pub use event::{DomainEvent, EventKind};
+pub use ids::{
+    AccountId, BotId, ClientOrderId, EventId, ExchangeId, FillId, IdError, KeyId, OrderId, RequestId, TradeId,
+    WebhookId,
+};
+pub use market::{Market, Tick};
+pub use money::{Pct, Price, Qty, Quote, Rate};
+pub use number::NumberError;
+pub use order::{Fill, Order, OrderStatus, Side};
+pub use pair::{Exchange, Pair, PairError};
+pub use time::{Interval, Timestamp, TimestampError};
+pub use trade::{ExitReason, Trade, TradeStatus};
+pub use watch::{PriceMove, Trail, Watch};

@@ -1,0 +1,139 @@
+//! Exact decimals on the wire: a JSON number carried as raw text, never through a float.
+//!
+//! `#[serde(with = "model::number")]` writes a [`Decimal`] as a JSON number with the digits it has
+//! (`12.50` stays `12.50`) and reads a number or a string. It relies on `serde_json`'s raw values, so
+//! such a field cannot stand in a flattened or untagged type.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde_json::value::RawValue;
+
+/// Why a text is not a number that this system can hold exactly.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NumberError {
+    /// Not a decimal number at all.
+    #[error("`{0}` is not a decimal number")]
+    NotANumber(String),
+    /// More digits than an exact decimal can hold (28).
+    #[error("`{0}` has more digits than can be kept exactly (28)")]
+    TooManyDigits(String),
+    /// Outside the range of the quantity; the text says which range.
+    #[error("{value} is out of range: {range}")]
+    OutOfRange {
+        /// The value given.
+        value: String,
+        /// The range in words.
+        range: &'static str,
+    },
+}
+
+/// Reads a decimal text exactly, in plain (`0.10`) or scientific (`1.5e-05`) form.
+///
+/// # Errors
+/// [`NumberError::NotANumber`] for other text (also `NaN` and infinities), [`NumberError::TooManyDigits`]
+/// where exactness would be lost.
+pub fn parse(text: &str) -> Result<Decimal, NumberError> {
+    let shown = || text.chars().take(60).collect::<String>();
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+'));
+    if plain {
+        return Decimal::from_str_exact(text).map_err(|error| match error {
+            rust_decimal::Error::Underflow
+            | rust_decimal::Error::ExceedsMaximumPossibleValue
+            | rust_decimal::Error::LessThanMinimumPossibleValue
+            | rust_decimal::Error::ScaleExceedsMaximumPrecision(_) => NumberError::TooManyDigits(shown()),
+            _ => NumberError::NotANumber(shown()),
+        });
+    }
+    scientific(text).ok_or_else(|| NumberError::NotANumber(shown()))
+}
+
+/// `1.5e-05` without loss; `None` where the text is no such number or does not fit.
+fn scientific(text: &str) -> Option<Decimal> {
+    let (digits, exponent) = text.split_once(['e', 'E'])?;
+    let mantissa = Decimal::from_str_exact(digits).ok()?;
+    let exponent: i32 = exponent.parse().ok()?;
+    if exponent.abs() > 28 {
+        return None;
+    }
+    if exponent >= 0 {
+        return Decimal::try_from(10_i128.checked_pow(exponent.unsigned_abs())?).ok()?.checked_mul(mantissa);
+    }
+    let scale = mantissa.scale().checked_add(exponent.unsigned_abs())?;
+    (scale <= 28).then(|| Decimal::from_i128_with_scale(mantissa.mantissa(), scale))
+}
+
+/// A decimal as raw JSON text.
+///
+/// # Panics
+/// Never: the text of a decimal is a JSON number.
+#[expect(clippy::missing_panics_doc, reason = "the text of a decimal is always a JSON number")]
+pub fn to_raw(value: Decimal) -> Box<RawValue> {
+    RawValue::from_string(value.to_string()).expect("the text of a decimal is a JSON number")
+}
+
+/// Writes a decimal as a JSON number.
+///
+/// # Errors
+/// Whatever the serializer reports.
+pub fn serialize<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+    RawValue::from_string(value.to_string()).map_err(ser::Error::custom)?.serialize(serializer)
+}
+
+/// Reads a JSON number or a string holding one, exactly.
+///
+/// # Errors
+/// A message naming the text where it is no exact number.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    from_raw(&raw).map_err(de::Error::custom)
+}
+
+/// A raw JSON value (a number, or a string holding one) as an exact decimal.
+///
+/// # Errors
+/// As [`parse`]; any other JSON value is [`NumberError::NotANumber`].
+pub fn from_raw(raw: &RawValue) -> Result<Decimal, NumberError> {
+    let text = raw.get();
+    let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    parse(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<&str, ()>) {
+        assert_eq!(parse(text).map(|d| d.to_string()).map_err(|_| ()), expected.map(str::to_owned), "{text}");
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        check("12.50", Ok("12.50"));
+        check("-10", Ok("-10"));
+        check("1.5e-05", Ok("0.000015"));
+        check("1E3", Ok("1000"));
+    }
+
+    #[test]
+    fn what_is_no_exact_number_is_refused() {
+        for text in ["", "NaN", "inf", "1e309", "1,5", "0x10", "1.2.3", "--1", "1e"] {
+            check(text, Err(()));
+        }
+        check(&"1".repeat(40), Err(()));
+        check("0.12345678901234567890123456789012345678901", Err(()));
+    }
+
+    #[test]
+    fn a_decimal_survives_json() {
+        #[derive(Serialize, Deserialize)]
+        struct Row {
+            #[serde(with = "super")]
+            value: Decimal,
+        }
+        let row: Row = serde_json::from_str(r#"{"value":12.50}"#).unwrap();
+        assert_eq!(serde_json::to_string(&row).unwrap(), r#"{"value":12.50}"#);
+        let row: Row = serde_json::from_str(r#"{"value":"0.10"}"#).unwrap();
+        assert_eq!(serde_json::to_string(&row).unwrap(), r#"{"value":0.10}"#);
+    }
+}

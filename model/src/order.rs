@@ -1,0 +1,80 @@
+//! Orders and their fills, as a trade lists them (contract §3).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClientOrderId, FillId, OrderId, OrderKind, Price, Qty, Quote, Timestamp};
+
+/// Which way.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Base for quote.
+    Buy,
+    /// Quote for base.
+    Sell,
+}
+
+/// Where an order is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderStatus {
+    /// Decided and durable, not yet known at the venue.
+    Intent,
+    /// On the venue's book.
+    Open,
+    /// On the book, filled in part.
+    PartiallyFilled,
+    /// Filled whole.
+    Filled,
+    /// Taken back; what was filled counts.
+    Canceled,
+    /// Refused by the venue.
+    Rejected,
+    /// Ended by the venue; what was filled counts.
+    Expired,
+    /// Sent, and what became of it must be asked for.
+    Unknown,
+}
+
+/// An order of a trade.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// Ours.
+    pub id: OrderId,
+    /// What the venue is told to call it.
+    pub client_order_id: ClientOrderId,
+    /// Which way.
+    pub side: Side,
+    /// How it is worked.
+    #[serde(rename = "type")]
+    pub kind: OrderKind,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// The price decided at.
+    pub price: Price,
+    /// How much, in base.
+    pub qty: Qty,
+    /// How much of that has filled.
+    pub filled_qty: Qty,
+    /// When it was decided.
+    pub created_at: Timestamp,
+    /// What filled it.
+    pub fills: Vec<Fill>,
+}
+
+/// One execution of an order.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Fill {
+    /// Ours.
+    pub id: FillId,
+    /// When, by the venue's clock.
+    pub at: Timestamp,
+    /// What was paid.
+    pub price: Price,
+    /// How much, in base.
+    pub qty: Qty,
+    /// What it cost, in `fee_asset`.
+    pub fee: Quote,
+    /// The coin the fee was taken in.
+    pub fee_asset: String,
+}

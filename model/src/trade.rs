@@ -1,0 +1,95 @@
+//! A trade: a bot's first buy to flat (contract §3 and §4).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BotId, Exchange, Order, Pair, Pct, Price, Qty, Quote, Side, Timestamp, TradeId};
+
+/// Whether a trade still holds coins.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TradeStatus {
+    /// It holds.
+    Open,
+    /// Flat again.
+    Closed,
+}
+
+/// Why a trade was closed (contract §4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitReason {
+    /// The price reached the stop.
+    StopLoss,
+    /// The price reached the trailing stop, and that lay strictly above the stop.
+    TrailingStop,
+    /// The price reached the take-profit price.
+    TakeProfit,
+    /// The trade was armed at the take-profit price and the price fell back by the trailing distance.
+    TrailingTakeProfit,
+    /// The user asked for it.
+    Manual,
+    /// The strategy's own sign.
+    Signal,
+}
+
+impl ExitReason {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StopLoss => "stop_loss",
+            Self::TrailingStop => "trailing_stop",
+            Self::TakeProfit => "take_profit",
+            Self::TrailingTakeProfit => "trailing_take_profit",
+            Self::Manual => "manual",
+            Self::Signal => "signal",
+        }
+    }
+}
+
+/// A trade as the API shows it; what is not known yet is `None`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Trade {
+    /// Its id.
+    pub id: TradeId,
+    /// Whose it is.
+    pub bot_id: BotId,
+    /// Where.
+    pub exchange: Exchange,
+    /// What.
+    pub pair: Pair,
+    /// Always a buy first.
+    pub side: Side,
+    /// Open or closed.
+    pub status: TradeStatus,
+    /// Whether it was made on paper.
+    pub dry_run: bool,
+    /// The first buy's time.
+    pub opened_at: Timestamp,
+    /// When it was flat again.
+    pub closed_at: Option<Timestamp>,
+    /// The average cost price A, fee included, to 8 decimals; the trade's own books keep it exact.
+    #[serde(with = "crate::number")]
+    pub entry_price: rust_decimal::Decimal,
+    /// The average price it was sold at.
+    pub exit_price: Option<Price>,
+    /// How much it holds, or held, in base.
+    pub amount: Qty,
+    /// Quote spent, fees included.
+    pub stake: Quote,
+    /// Fees paid so far, in quote.
+    pub fees: Quote,
+    /// Profit in quote; unrealised, at the last price, while open.
+    pub profit: Option<Quote>,
+    /// Profit as a percentage of `stake`.
+    pub profit_pct: Option<Pct>,
+    /// Profit in US dollars, where the quote coin is one or has a known price.
+    pub profit_usd: Option<Quote>,
+    /// Why it was closed.
+    pub exit_reason: Option<ExitReason>,
+    /// Where it would stop.
+    pub stop_price: Option<Price>,
+    /// Where it would take its profit.
+    pub take_profit_price: Option<Price>,
+    /// Everything that was ordered for it, oldest first.
+    pub orders: Vec<Order>,
+}

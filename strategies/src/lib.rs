@@ -1,0 +1,1 @@
+//! The decision machines and the accounting of a trade: pure, exact, deterministic.
