@@ -1,0 +1,69 @@
+//! What happened to one bot, committed whole or not at all.
+
+use model::{AccountId, BotId, DomainEvent, Trade};
+use serde::{Deserialize, Serialize};
+
+/// One bot's change: its row, its trade with the orders and fills, and the events that tell of it, in one
+/// database transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// The bot's new row, where it changed.
+    pub bot: Option<BotChange>,
+    /// The trade as it is now; orders and fills the store has not seen are inserted, the others updated.
+    pub trade: Option<Trade>,
+    /// Events to put into the outbox, in order.
+    pub events: Vec<DomainEvent>,
+}
+
+/// What of a bot's row changes while it lives.
+#[derive(Clone, Debug)]
+pub struct BotChange {
+    /// Which bot.
+    pub id: BotId,
+    /// Whose it is.
+    pub account_id: AccountId,
+    /// Its status from now on.
+    pub status: BotStatus,
+    /// Why it cannot go on, when `status` is [`BotStatus::Error`].
+    pub trouble: Option<BotTrouble>,
+    /// The strategy machine's serialised state (JSON), from which it goes on after a crash; `None` leaves it.
+    pub state: Option<String>,
+}
+
+/// Where a bot is in its life (contract §3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BotStatus {
+    /// Not running; may keep an open trade.
+    Stopped,
+    /// Asked to run, not yet watching.
+    Starting,
+    /// Watching.
+    Running,
+    /// Asked to stop, not yet done.
+    Stopping,
+    /// Cannot go on by itself.
+    Error,
+}
+
+impl BotStatus {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Why a bot is in [`BotStatus::Error`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BotTrouble {
+    /// A stable word for programs.
+    pub code: String,
+    /// A sentence for people, without secrets.
+    pub message: String,
+}
