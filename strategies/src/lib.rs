@@ -1,1 +1,40 @@
 //! The decision machines and the accounting of a trade: pure, exact, deterministic.
+//!
+//! A strategy is a state machine that is told what happened and answers with what to do and what it waits for
+//! next. It never sees a clock, a socket, a store or a random number, so live, dry run and backtest run the
+//! same code.
+//!
+//! ```
+//! use model::{BotDefinition, Market, PriceMove, Timestamp};
+//! use strategies::PaperBot;
+//!
+//! let body = r#"{"name":"demo","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+//!     "max_open_trades":3,"stop_loss":-10,"dry_run":true}"#;
+//! let bot = BotDefinition::parse(&serde_json::from_str(body)?)?;
+//! let market = Market {
+//!     tick_size: "0.01".parse()?,
+//!     lot_step: "0.001".parse()?,
+//!     min_notional: "5".parse()?,
+//!     fee: "0.001".parse()?,
+//!     slippage: "0".parse()?,
+//! };
+//! let mut paper = PaperBot::new(&bot, &market)?;
+//! let mut steps = Vec::new();
+//! let watch = paper.on_move(&PriceMove::tick("100".parse()?, Timestamp::from_millis(1)), &mut steps)?;
+//! assert_eq!(steps.len(), 1, "the base order filled");
+//! assert_eq!(watch.below, Some("98.09".parse()?), "the first safety order is next on the way down");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod books;
+mod candle;
+mod dca;
+mod exact;
+mod paper;
+mod plan;
+
+pub use books::{Books, Entry, Exit};
+pub use candle::{Candle, CandleError};
+pub use dca::{Action, Dca, Event, Reaction};
+pub use paper::{PaperBot, PaperStep, RestoreError, Trouble};
+pub use plan::Plan;

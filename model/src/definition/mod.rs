@@ -1,11 +1,12 @@
 //! A bot as its owner defined it (contract §3), parsed once from a request, all faults reported together.
 
-use std::collections::BTreeMap;
+mod parse;
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Exchange, ExchangeId, Market, Pair, Pct, Quote};
+use crate::{Exchange, ExchangeId, Pair, Pct, Quote};
 
 /// A valid bot definition, every default filled in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,9 +63,9 @@ pub struct DcaDefinition {
     /// How far under P₀ the first safety order lies, in percent; above 0.
     pub price_deviation: Pct,
     /// What each next distance is multiplied by; above 0.
-    pub step_scale: rust_decimal::Decimal,
+    pub step_scale: Decimal,
     /// What each next stake is multiplied by; above 0.
-    pub volume_scale: rust_decimal::Decimal,
+    pub volume_scale: Decimal,
     /// How long it waits after a close, in seconds.
     pub cooldown_s: u64,
     /// How live orders are worked.
@@ -120,27 +121,72 @@ pub struct Warning {
 }
 
 impl BotDefinition {
-    /// Parses the fields of a request body.
-    ///
-    /// # Errors
-    /// Every bad field: missing, unknown, of the wrong type, out of range.
-    pub fn parse(fields: &BTreeMap<String, Box<RawValue>>) -> Result<Self, Faults> {
-        let _ = fields;
-        Err(Faults(vec![]))
-    }
-
-    /// Checks the definition against the market it would trade on: a ladder that reaches 100 % or lies inside
-    /// the fee, a stop that would fire at once, a stake under the venue's minimum at `last` where that is known.
-    ///
-    /// # Errors
-    /// Every rule that is broken.
-    pub fn check(&self, market: &Market, last: Option<crate::Price>) -> Result<Vec<Warning>, Faults> {
-        let _ = (market, last);
-        Ok(vec![])
-    }
-
     /// The definition as contract §3 shows it, every field present, as one JSON object.
+    ///
+    /// # Panics
+    /// Never: every field is JSON.
+    #[expect(clippy::missing_panics_doc, reason = "every field is JSON")]
     pub fn to_json(&self) -> Box<RawValue> {
-        RawValue::NULL.to_owned()
+        serde_json::value::to_raw_value(&Shown::from(self)).expect("every field is JSON")
+    }
+}
+
+/// The wire form of a definition: flat, with one object named after the strategy.
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    exchange: Exchange,
+    pair: &'a Pair,
+    strategy: &'static str,
+    stake_amount: Quote,
+    max_open_trades: u32,
+    stop_loss: Pct,
+    stop_loss_basis: StopLossBasis,
+    take_profit: Pct,
+    trailing_take_profit: Option<Pct>,
+    trailing_stop: Option<Pct>,
+    dry_run: bool,
+    exchange_id: Option<ExchangeId>,
+    dca: ShownDca,
+}
+
+#[derive(Serialize)]
+struct ShownDca {
+    safety_stake: Quote,
+    price_deviation: Pct,
+    #[serde(with = "crate::number")]
+    step_scale: Decimal,
+    #[serde(with = "crate::number")]
+    volume_scale: Decimal,
+    cooldown_s: u64,
+    order_type: OrderKind,
+}
+
+impl<'a> From<&'a BotDefinition> for Shown<'a> {
+    fn from(bot: &'a BotDefinition) -> Self {
+        let StrategyDefinition::Dca(dca) = &bot.strategy;
+        Self {
+            name: &bot.name,
+            exchange: bot.exchange,
+            pair: &bot.pair,
+            strategy: bot.strategy.as_str(),
+            stake_amount: bot.stake_amount,
+            max_open_trades: bot.max_open_trades,
+            stop_loss: bot.stop_loss,
+            stop_loss_basis: bot.stop_loss_basis,
+            take_profit: bot.take_profit,
+            trailing_take_profit: bot.trailing_take_profit,
+            trailing_stop: bot.trailing_stop,
+            dry_run: bot.dry_run,
+            exchange_id: bot.exchange_id,
+            dca: ShownDca {
+                safety_stake: dca.safety_stake,
+                price_deviation: dca.price_deviation,
+                step_scale: dca.step_scale,
+                volume_scale: dca.volume_scale,
+                cooldown_s: dca.cooldown_s,
+                order_type: dca.order_type,
+            },
+        }
     }
 }

@@ -1,0 +1,331 @@
+//! A request body to a [`BotDefinition`]: every fault is found in one pass and told together.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::{BotDefinition, DcaDefinition, Fault, Faults, StrategyDefinition};
+use crate::{Exchange, Pct, Quote, number};
+
+/// A JSON object whose values are still text, so that no digit is lost before a field is read.
+type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// The most decimals that a definition's number may have.
+const MAX_DECIMALS: u32 = 8;
+
+impl BotDefinition {
+    /// Parses the fields of a request body.
+    ///
+    /// # Errors
+    /// Every bad field: missing, unknown, of the wrong type, out of range.
+    pub fn parse(fields: &Fields) -> Result<Self, Faults> {
+        let mut body = Reader::new(fields, "");
+        let name = body.required("name", name);
+        let exchange = body.required("exchange", exchange);
+        let pair = body.required("pair", pair);
+        let strategy = body.required("strategy", |raw| one_of(raw, &["dca"]));
+        let stake_amount = body.required("stake_amount", stake);
+        let max_open_trades = body.required("max_open_trades", |raw| whole(raw, 1, 100));
+        let stop_loss = body.required("stop_loss", stop_loss);
+        let dry_run = body.required("dry_run", |raw| typed::<bool>(raw, "true or false"));
+        let stop_loss_basis = body.optional("stop_loss_basis", |raw| {
+            one_of(raw, &["average", "base_order"])?;
+            typed(raw, "average or base_order")
+        });
+        let take_profit = body.optional("take_profit", take_profit);
+        let trailing_take_profit = body.optional("trailing_take_profit", trailing);
+        let trailing_stop = body.optional("trailing_stop", trailing);
+        let exchange_id = body.optional("exchange_id", |raw| typed(raw, "the id of an exchange connection"));
+        let dca = body.optional("dca", |raw| typed::<Fields>(raw, "an object"));
+        let mut faults = body.finish();
+        let dca = DcaDefinition::parse(dca.as_ref(), stake_amount, &mut faults);
+
+        let complete = (|| {
+            strategy?;
+            Some(Self {
+                name: name?,
+                exchange: exchange?,
+                pair: pair?,
+                strategy: StrategyDefinition::Dca(dca?),
+                stake_amount: stake_amount?,
+                max_open_trades: max_open_trades?,
+                stop_loss: stop_loss?,
+                stop_loss_basis: stop_loss_basis.unwrap_or_default(),
+                take_profit: take_profit.or_else(|| Pct::new(Decimal::TWO).ok())?,
+                trailing_take_profit,
+                trailing_stop,
+                dry_run: dry_run?,
+                exchange_id,
+            })
+        })();
+        complete.filter(|_| faults.is_empty()).ok_or(Faults(faults))
+    }
+}
+
+impl DcaDefinition {
+    /// The `dca` object, or its defaults; `None` once a fault was found.
+    fn parse(fields: Option<&Fields>, stake_amount: Option<Quote>, faults: &mut Vec<Fault>) -> Option<Self> {
+        let none = Fields::new();
+        let mut body = Reader::new(fields.unwrap_or(&none), "dca.");
+        let safety_stake = body.optional("safety_stake", stake);
+        let price_deviation = body.optional("price_deviation", |raw| {
+            let value = decimal(raw)?;
+            above_zero_below_hundred(value)
+        });
+        let step_scale = body.optional("step_scale", scale);
+        let volume_scale = body.optional("volume_scale", scale);
+        let cooldown_s = body.optional("cooldown_s", |raw| whole(raw, 0, 315_360_000));
+        let order_type = body.optional("order_type", |raw| {
+            one_of(raw, &["market", "limit"])?;
+            typed(raw, "market or limit")
+        });
+        faults.extend(body.finish());
+        Some(Self {
+            safety_stake: safety_stake.or(stake_amount)?,
+            price_deviation: price_deviation.or_else(|| Pct::new(Decimal::TWO).ok())?,
+            step_scale: step_scale.unwrap_or(Decimal::ONE),
+            volume_scale: volume_scale.unwrap_or(Decimal::ONE),
+            cooldown_s: u64::from(cooldown_s.unwrap_or(0)),
+            order_type: order_type.unwrap_or_default(),
+        })
+    }
+}
+
+/// Takes fields one by one and remembers what was wrong with them, and which nobody asked for.
+struct Reader<'a> {
+    fields: &'a Fields,
+    prefix: &'static str,
+    known: Vec<&'static str>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(fields: &'a Fields, prefix: &'static str) -> Self {
+        Self { fields, prefix, known: Vec::new(), faults: Vec::new() }
+    }
+
+    /// A field that must be there.
+    fn required<T>(&mut self, field: &'static str, read: impl FnOnce(&RawValue) -> Result<T, String>) -> Option<T> {
+        self.known.push(field);
+        match self.fields.get(field).filter(|raw| raw.get() != "null") {
+            Some(raw) => self.read(field, raw, read),
+            None => self.fault(field, "parameter_missing", "is required".to_owned()),
+        }
+    }
+
+    /// A field that may be missing or `null`.
+    fn optional<T>(&mut self, field: &'static str, read: impl FnOnce(&RawValue) -> Result<T, String>) -> Option<T> {
+        self.known.push(field);
+        let raw = self.fields.get(field).filter(|raw| raw.get() != "null")?;
+        self.read(field, raw, read)
+    }
+
+    fn read<T>(
+        &mut self,
+        field: &'static str,
+        raw: &RawValue,
+        read: impl FnOnce(&RawValue) -> Result<T, String>,
+    ) -> Option<T> {
+        read(raw).map_or_else(
+            |wanted| {
+                let given: String = raw.get().chars().take(60).collect();
+                self.fault(field, "parameter_invalid", format!("{given} is not {wanted}"))
+            },
+            Some,
+        )
+    }
+
+    fn fault<T>(&mut self, field: &str, code: &'static str, message: String) -> Option<T> {
+        self.faults.push(Fault { param: format!("{}{field}", self.prefix), code, message });
+        None
+    }
+
+    /// Every fault, the fields nobody knows included.
+    fn finish(mut self) -> Vec<Fault> {
+        let unknown: Vec<&String> =
+            self.fields.keys().filter(|field| !self.known.contains(&field.as_str())).collect();
+        for field in unknown {
+            let message = format!("is not a field here; known are {}", self.known.join(", "));
+            let param = format!("{}{}", self.prefix, field.chars().take(60).collect::<String>());
+            self.faults.push(Fault { param, code: "parameter_unknown", message });
+        }
+        self.faults
+    }
+}
+
+fn typed<T: DeserializeOwned>(raw: &RawValue, wanted: &str) -> Result<T, String> {
+    serde_json::from_str(raw.get()).map_err(|_| wanted.to_owned())
+}
+
+fn one_of(raw: &RawValue, names: &[&str]) -> Result<(), String> {
+    let wanted = || names.join(" or ");
+    let name: String = typed(raw, &wanted())?;
+    if names.contains(&name.as_str()) { Ok(()) } else { Err(wanted()) }
+}
+
+fn name(raw: &RawValue) -> Result<String, String> {
+    let wanted = "a text of 1 to 100 characters without control characters";
+    let name: String = typed(raw, wanted)?;
+    let fits = (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    if fits && !name.trim().is_empty() { Ok(name) } else { Err(wanted.to_owned()) }
+}
+
+fn exchange(raw: &RawValue) -> Result<Exchange, String> {
+    let known = Exchange::ALL.map(Exchange::as_str).join(", ");
+    typed(raw, &format!("an exchange that bots can trade on: {known}"))
+}
+
+fn pair(raw: &RawValue) -> Result<crate::Pair, String> {
+    typed(raw, "a pair such as \"BTC/USDT\"")
+}
+
+/// A number with at most eight decimals, as a JSON number or a string.
+fn decimal(raw: &RawValue) -> Result<Decimal, String> {
+    let value = number::from_raw(raw).map_err(|_| "a number of at most 28 digits".to_owned())?;
+    if value.normalize().scale() > MAX_DECIMALS {
+        return Err(format!("a number of at most {MAX_DECIMALS} decimals"));
+    }
+    Ok(value)
+}
+
+fn whole(raw: &RawValue, least: u32, most: u32) -> Result<u32, String> {
+    let wanted = || format!("a whole number from {least} to {most}");
+    let value = number::from_raw(raw).map_err(|_| wanted())?;
+    if !value.is_integer() {
+        return Err(wanted());
+    }
+    u32::try_from(value).ok().filter(|n| (least..=most).contains(n)).ok_or_else(wanted)
+}
+
+fn stake(raw: &RawValue) -> Result<Quote, String> {
+    let value = decimal(raw)?;
+    let fits = value > Decimal::ZERO && value <= Decimal::from(1_000_000_000_000_u64);
+    let wanted = || "an amount above 0 and at most 1000000000000".to_owned();
+    if fits { Quote::new(value).map_err(|_| wanted()) } else { Err(wanted()) }
+}
+
+fn stop_loss(raw: &RawValue) -> Result<Pct, String> {
+    let value = decimal(raw)?;
+    let fits = value < Decimal::ZERO && value > -Decimal::ONE_HUNDRED;
+    let wanted = || "a percent below 0 and above -100, such as -10 for ten percent down".to_owned();
+    if fits { Pct::new(value).map_err(|_| wanted()) } else { Err(wanted()) }
+}
+
+fn take_profit(raw: &RawValue) -> Result<Pct, String> {
+    let value = decimal(raw)?;
+    let fits = value >= Decimal::ZERO && value <= Decimal::from(100_000_u32);
+    let wanted = || "a percent from 0 to 100000, such as 2".to_owned();
+    if fits { Pct::new(value).map_err(|_| wanted()) } else { Err(wanted()) }
+}
+
+fn trailing(raw: &RawValue) -> Result<Pct, String> {
+    above_zero_below_hundred(decimal(raw)?)
+}
+
+fn above_zero_below_hundred(value: Decimal) -> Result<Pct, String> {
+    let fits = value > Decimal::ZERO && value < Decimal::ONE_HUNDRED;
+    let wanted = || "a percent above 0 and below 100".to_owned();
+    if fits { Pct::new(value).map_err(|_| wanted()) } else { Err(wanted()) }
+}
+
+fn scale(raw: &RawValue) -> Result<Decimal, String> {
+    let value = decimal(raw)?;
+    let fits = value > Decimal::ZERO && value <= Decimal::ONE_HUNDRED;
+    if fits { Ok(value) } else { Err("a factor above 0 and at most 100".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: &str = r#"{"name":"BTC DCA Bot","exchange":"binance","pair":"BTC/USDT","strategy":"dca",
+        "stake_amount":50,"max_open_trades":5,"stop_loss":-10,"dry_run":true}"#;
+
+    fn with(field: &str, value: Option<&str>) -> Result<BotDefinition, Faults> {
+        let mut fields: Fields = serde_json::from_str(SEED).unwrap();
+        match value {
+            Some(json) => fields.insert(field.to_owned(), RawValue::from_string(json.to_owned()).unwrap()),
+            None => fields.remove(field),
+        };
+        BotDefinition::parse(&fields)
+    }
+
+    #[track_caller]
+    fn check_refused(field: &str, value: Option<&str>, param: &str, code: &str) {
+        let faults = with(field, value).expect_err(&format!("{field} = {value:?}")).0;
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!((faults[0].param.as_str(), faults[0].code), (param, code), "{value:?}");
+    }
+
+    #[test]
+    fn the_published_example_works_and_shows_its_defaults() {
+        let bot = with("name", Some("\"BTC DCA Bot\"")).unwrap();
+        assert_eq!(
+            bot.to_json().get(),
+            r#"{"name":"BTC DCA Bot","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,"max_open_trades":5,"stop_loss":-10,"stop_loss_basis":"average","take_profit":2,"trailing_take_profit":null,"trailing_stop":null,"dry_run":true,"exchange_id":null,"dca":{"safety_stake":50,"price_deviation":2,"step_scale":1,"volume_scale":1,"cooldown_s":0,"order_type":"market"}}"#
+        );
+        let again: Fields = serde_json::from_str(bot.to_json().get()).unwrap();
+        assert_eq!(BotDefinition::parse(&again).unwrap(), bot);
+    }
+
+    #[test]
+    fn every_required_field_is_asked_for() {
+        for field in [
+            "name", "exchange", "pair", "strategy", "stake_amount", "max_open_trades", "stop_loss", "dry_run",
+        ] {
+            check_refused(field, None, field, "parameter_missing");
+            check_refused(field, Some("null"), field, "parameter_missing");
+            check_refused(field, Some("{}"), field, "parameter_invalid");
+            check_refused(field, Some("[1]"), field, "parameter_invalid");
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused_by_name() {
+        let forty = "1".repeat(40);
+        for field in ["stake_amount", "max_open_trades", "take_profit", "trailing_stop", "trailing_take_profit"] {
+            for value in ["-1", "\"abc\"", "1e309", "true", "0.123456789", forty.as_str()] {
+                check_refused(field, Some(value), field, "parameter_invalid");
+            }
+        }
+        for value in ["0", "10", "-100", "-100.5", "\"\"", forty.as_str()] {
+            check_refused("stop_loss", Some(value), "stop_loss", "parameter_invalid");
+        }
+        for (field, value) in
+            [("stake_amount", "0"), ("max_open_trades", "0"), ("max_open_trades", "101"), ("max_open_trades", "1.5")]
+        {
+            check_refused(field, Some(value), field, "parameter_invalid");
+        }
+    }
+
+    #[test]
+    fn fields_of_the_strategy_object_are_named_with_it() {
+        for (object, param, code) in [
+            (r#"{"step_scale":0}"#, "dca.step_scale", "parameter_invalid"),
+            (r#"{"volume_scale":-1}"#, "dca.volume_scale", "parameter_invalid"),
+            (r#"{"cooldown_s":1.5}"#, "dca.cooldown_s", "parameter_invalid"),
+            (r#"{"order_type":"iceberg"}"#, "dca.order_type", "parameter_invalid"),
+            (r#"{"price_deviation":0}"#, "dca.price_deviation", "parameter_invalid"),
+            (r#"{"steps":3}"#, "dca.steps", "parameter_unknown"),
+        ] {
+            check_refused("dca", Some(object), param, code);
+        }
+        check_refused("dca", Some("7"), "dca", "parameter_invalid");
+        check_refused("leverage", Some("7"), "leverage", "parameter_unknown");
+    }
+
+    #[test]
+    fn all_faults_come_together() {
+        let fields: Fields =
+            serde_json::from_str(r#"{"name":"","stake_amount":-1,"colour":1,"dca":{"step_scale":0}}"#).unwrap();
+        let params: Vec<String> =
+            BotDefinition::parse(&fields).unwrap_err().0.into_iter().map(|fault| fault.param).collect();
+        for param in
+            ["name", "exchange", "pair", "strategy", "stake_amount", "stop_loss", "dry_run", "colour", "dca.step_scale"]
+        {
+            assert!(params.iter().any(|p| p == param), "{param} in {params:?}");
+        }
+    }
+}

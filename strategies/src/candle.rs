@@ -1,0 +1,84 @@
+//! The walk inside a candle: open, low, high, close or open, high, low, close (contract §4).
+//!
+//! Within a candle the price moves continuously, so the walk touches the machine's own levels one by one, and
+//! the machine decides at each as it would on a tick.
+
+use model::{Price, PriceMove, Timestamp};
+
+use crate::paper::{PaperBot, PaperStep, Trouble};
+
+/// One candle: open, high, low and close over a step that began at `at`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candle {
+    /// Its opening time.
+    pub at: Timestamp,
+    open: Price,
+    high: Price,
+    low: Price,
+    close: Price,
+}
+
+/// Prices that are no candle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("open {open} and close {close} do not lie between low {low} and high {high}")]
+pub struct CandleError {
+    open: Price,
+    high: Price,
+    low: Price,
+    close: Price,
+}
+
+impl Candle {
+    /// A candle.
+    ///
+    /// # Errors
+    /// [`CandleError`] unless open and close lie between low and high.
+    pub fn new(at: Timestamp, open: Price, high: Price, low: Price, close: Price) -> Result<Self, CandleError> {
+        let inside = |price: Price| low <= price && price <= high;
+        if inside(open) && inside(close) {
+            Ok(Self { at, open, high, low, close })
+        } else {
+            Err(CandleError { open, high, low, close })
+        }
+    }
+
+    /// Open, high, low and close.
+    pub const fn prices(&self) -> [Price; 4] {
+        [self.open, self.high, self.low, self.close]
+    }
+}
+
+impl PaperBot {
+    /// Walks the bot through a candle; what happened is appended to `steps`, all at the opening time.
+    ///
+    /// # Errors
+    /// [`Trouble`] where it cannot go on.
+    pub fn on_candle(&mut self, candle: &Candle, steps: &mut Vec<PaperStep>) -> Result<(), Trouble> {
+        self.on_move(&PriceMove::tick(candle.open, candle.at), steps)?;
+        let (first, second) =
+            if candle.close >= candle.open { (candle.low, candle.high) } else { (candle.high, candle.low) };
+        let mut from = candle.open;
+        for to in [first, second, candle.close] {
+            self.walk(from, to, candle.at, steps)?;
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Moves the price continuously from one price to another.
+    fn walk(&mut self, from: Price, to: Price, at: Timestamp, steps: &mut Vec<PaperStep>) -> Result<(), Trouble> {
+        let mut reached = from;
+        loop {
+            let level = if to >= from {
+                self.machine().next_above().filter(|level| (reached..=to).contains(level))
+            } else {
+                self.machine().next_below().filter(|level| (to..=reached).contains(level))
+            };
+            let Some(level) = level else { break };
+            self.on_move(&PriceMove::tick(level, at), steps)?;
+            reached = level;
+        }
+        self.machine_mut().observe(to);
+        Ok(())
+    }
+}

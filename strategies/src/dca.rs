@@ -1,0 +1,350 @@
+//! The `dca` machine: buy, average down, take profit or stop (contract §4).
+
+use std::sync::Arc;
+
+use model::{ExitReason, Price, PriceMove, Qty, StopLossBasis, Timestamp, Trail, Watch};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::exact::{self, Rounding};
+use crate::paper::Trouble;
+use crate::plan::Plan;
+
+/// What a machine is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The price moved out of the watch, or just moved: both give the same.
+    Price(PriceMove),
+    /// An entry that it asked for filled.
+    Bought {
+        /// What was paid.
+        price: Price,
+        /// How much.
+        qty: Qty,
+    },
+    /// Everything was sold.
+    Sold {
+        /// When, by the tick that decided it.
+        at: Timestamp,
+    },
+}
+
+/// What a machine asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Buy at market.
+    Buy {
+        /// 0 for the base order, then the safety orders.
+        index: u32,
+        /// How much, on the lot grid.
+        qty: Qty,
+        /// The price decided at.
+        price: Price,
+    },
+    /// Sell everything at market.
+    Sell {
+        /// Why.
+        reason: ExitReason,
+        /// The price decided at.
+        price: Price,
+        /// The stop that was hit, for a stop.
+        stop: Option<Price>,
+    },
+}
+
+/// The answer to an event: what to do, and what to wait for next.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reaction {
+    /// In this order. Until all of them have filled the machine waits for nothing else.
+    pub actions: Vec<Action>,
+    /// What it sleeps on.
+    pub watch: Watch,
+    /// Why it cannot go on.
+    pub trouble: Option<Trouble>,
+}
+
+/// The machine: a shared plan and where this bot's trade stands in it.
+#[derive(Clone, Debug)]
+pub struct Dca {
+    plan: Arc<Plan>,
+    phase: Phase,
+    /// Orders asked for and not yet filled.
+    awaiting: u32,
+}
+
+/// Where the trade stands; what a restart needs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Phase {
+    /// Nothing is held. The next base order comes with the first tick at or after this time.
+    Flat { not_before: Option<Timestamp> },
+    /// Coins are held.
+    Holding(Holding),
+}
+
+/// What is held and the levels that follow from it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Holding {
+    entries: u32,
+    #[serde(with = "model::number")]
+    base_notional: Decimal,
+    #[serde(with = "model::number")]
+    base_qty: Decimal,
+    #[serde(with = "model::number")]
+    notional: Decimal,
+    #[serde(with = "model::number")]
+    qty: Decimal,
+    stop: Option<Price>,
+    take_profit: Option<Price>,
+    next_trigger: Option<Price>,
+    /// The highest price since the last entry.
+    high: Price,
+    /// The highest price since the take-profit price was reached.
+    armed: Option<Price>,
+}
+
+impl Dca {
+    /// A machine that holds nothing yet.
+    pub fn new(plan: Arc<Plan>) -> Self {
+        Self { plan, phase: Phase::Flat { not_before: None }, awaiting: 0 }
+    }
+
+    /// What the machine does and waits for after an event.
+    pub fn on(&mut self, event: &Event) -> Reaction {
+        let mut reaction = Reaction::default();
+        match (&mut self.phase, event) {
+            (_, Event::Price(_)) if self.awaiting > 0 => {}
+            (Phase::Flat { not_before }, Event::Price(moved)) => {
+                if not_before.is_none_or(|due| moved.at >= due) {
+                    self.plan.base_order(moved.price, &mut reaction);
+                }
+            }
+            (Phase::Holding(holding), Event::Price(moved)) => holding.on_price(&self.plan, moved, &mut reaction),
+            (Phase::Flat { .. }, Event::Bought { price, qty }) => {
+                self.awaiting = self.awaiting.saturating_sub(1);
+                match Holding::open(&self.plan, *price, *qty) {
+                    Some(holding) => self.phase = Phase::Holding(holding),
+                    None => reaction.trouble = Some(Trouble::OutOfRange),
+                }
+            }
+            (Phase::Holding(holding), Event::Bought { price, qty }) => {
+                self.awaiting = self.awaiting.saturating_sub(1);
+                if holding.add(&self.plan, *price, *qty).is_none() {
+                    reaction.trouble = Some(Trouble::OutOfRange);
+                }
+            }
+            (phase, Event::Sold { at }) => {
+                self.awaiting = 0;
+                let not_before = at.next().max(at.plus_seconds(self.plan.cooldown_s));
+                *phase = Phase::Flat { not_before: Some(not_before) };
+            }
+        }
+        self.awaiting += u32::try_from(reaction.actions.len()).unwrap_or(u32::MAX);
+        reaction.watch = self.watch();
+        reaction
+    }
+
+    /// What it sleeps on now.
+    pub fn watch(&self) -> Watch {
+        if self.awaiting > 0 {
+            return Watch::NEVER;
+        }
+        match &self.phase {
+            Phase::Flat { not_before } => Watch { at: Some(not_before.unwrap_or(Timestamp::MIN)), ..Watch::NEVER },
+            Phase::Holding(holding) => holding.watch(&self.plan),
+        }
+    }
+
+    /// The next level it would act at on the way up.
+    pub(crate) fn next_above(&self) -> Option<Price> {
+        match &self.phase {
+            Phase::Holding(holding) if holding.armed.is_none() => holding.take_profit,
+            Phase::Holding(_) | Phase::Flat { .. } => None,
+        }
+    }
+
+    /// The next level it would act at on the way down.
+    pub(crate) fn next_below(&self) -> Option<Price> {
+        match &self.phase {
+            Phase::Holding(holding) => {
+                let armed = holding.armed_level(&self.plan);
+                holding.stop_level(&self.plan).max(armed).max(holding.next_trigger)
+            }
+            Phase::Flat { .. } => None,
+        }
+    }
+
+    /// Counts a price that was passed into the highs, without deciding anything.
+    pub(crate) fn observe(&mut self, price: Price) {
+        if let Phase::Holding(holding) = &mut self.phase {
+            holding.raise(price);
+        }
+    }
+
+    /// The stop as it stands, a trailing one included.
+    pub fn stop_price(&self) -> Option<Price> {
+        match &self.phase {
+            Phase::Holding(holding) => holding.stop_level(&self.plan),
+            Phase::Flat { .. } => None,
+        }
+    }
+
+    /// The take-profit price.
+    pub fn take_profit_price(&self) -> Option<Price> {
+        match &self.phase {
+            Phase::Holding(holding) => holding.take_profit,
+            Phase::Flat { .. } => None,
+        }
+    }
+
+    /// Whether coins are held.
+    pub fn is_holding(&self) -> bool {
+        matches!(self.phase, Phase::Holding(_))
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    pub(crate) fn restore(plan: Arc<Plan>, phase: Phase) -> Self {
+        Self { plan, phase, awaiting: 0 }
+    }
+}
+
+impl Plan {
+    fn base_order(&self, price: Price, reaction: &mut Reaction) {
+        self.buy(0, price, reaction);
+    }
+
+    /// Asks for entry `index` at `price`, or says why that cannot be.
+    fn buy(&self, index: u32, price: Price, reaction: &mut Reaction) {
+        let Some(rung) = self.rungs.get(index as usize) else { return };
+        let qty = exact::quantity(&rung.stake, price, self.market.lot_step);
+        let worth = qty.and_then(|qty| price.decimal().checked_mul(qty.decimal()));
+        match (qty, worth) {
+            (Some(qty), Some(worth)) if worth >= self.market.min_notional.decimal() => {
+                reaction.actions.push(Action::Buy { index, qty, price });
+            }
+            (Some(_), Some(worth)) => {
+                reaction.trouble =
+                    Some(Trouble::BelowMinimum { entry: index + 1, worth, minimum: self.market.min_notional });
+            }
+            _ => reaction.trouble = Some(Trouble::OutOfRange),
+        }
+    }
+}
+
+impl Holding {
+    fn open(plan: &Plan, price: Price, qty: Qty) -> Option<Self> {
+        let notional = price.decimal().checked_mul(qty.decimal())?;
+        let mut holding = Self {
+            entries: 1,
+            base_notional: notional,
+            base_qty: qty.decimal(),
+            notional,
+            qty: qty.decimal(),
+            stop: None,
+            take_profit: None,
+            next_trigger: None,
+            high: price,
+            armed: None,
+        };
+        holding.reckon(plan);
+        Some(holding)
+    }
+
+    fn add(&mut self, plan: &Plan, price: Price, qty: Qty) -> Option<()> {
+        let notional = price.decimal().checked_mul(qty.decimal())?;
+        self.notional = self.notional.checked_add(notional)?;
+        self.qty = self.qty.checked_add(qty.decimal())?;
+        self.entries += 1;
+        self.high = price;
+        self.armed = None;
+        self.reckon(plan);
+        Some(())
+    }
+
+    /// The levels after an entry.
+    fn reckon(&mut self, plan: &Plan) {
+        let tick = plan.market.tick_size;
+        let (notional, qty) = match plan.stop_basis {
+            StopLossBasis::Average => (self.notional, self.qty),
+            StopLossBasis::BaseOrder => (self.base_notional, self.base_qty),
+        };
+        self.stop = exact::level(notional, qty, &plan.stop, tick, Rounding::Down);
+        self.take_profit = exact::level(self.notional, self.qty, &plan.take_profit, tick, Rounding::Up);
+        self.next_trigger = self.trigger(plan, self.entries);
+    }
+
+    /// Where entry `index` would be made.
+    fn trigger(&self, plan: &Plan, index: u32) -> Option<Price> {
+        let rung = plan.rungs.get(index as usize)?;
+        exact::level(self.base_notional, self.base_qty, &rung.trigger, plan.market.tick_size, Rounding::Down)
+    }
+
+    fn on_price(&mut self, plan: &Plan, moved: &PriceMove, reaction: &mut Reaction) {
+        let price = moved.price;
+        self.raise(moved.high);
+        if let Some(level) = self.stop_level(plan).filter(|level| price <= *level) {
+            let trailed = self.stop.is_none_or(|stop| level > stop);
+            let reason = if trailed { ExitReason::TrailingStop } else { ExitReason::StopLoss };
+            reaction.actions.push(Action::Sell { reason, price, stop: Some(level) });
+            return;
+        }
+        if self.armed.is_none() && self.take_profit.is_some_and(|level| price >= level) {
+            if plan.trailing_take_profit.is_none() {
+                reaction.actions.push(Action::Sell { reason: ExitReason::TakeProfit, price, stop: None });
+                return;
+            }
+            self.armed = Some(price);
+        }
+        if self.armed_level(plan).is_some_and(|level| price <= level) {
+            reaction.actions.push(Action::Sell { reason: ExitReason::TrailingTakeProfit, price, stop: None });
+            return;
+        }
+        let mut index = self.entries;
+        let mut trigger = self.next_trigger;
+        while trigger.is_some_and(|level| price <= level) && reaction.trouble.is_none() {
+            plan.buy(index, price, reaction);
+            index += 1;
+            trigger = self.trigger(plan, index);
+        }
+    }
+
+    fn raise(&mut self, price: Price) {
+        self.high = self.high.max(price);
+        self.armed = self.armed.map(|high| high.max(price));
+    }
+
+    /// The stop, or the trailing stop where that is higher.
+    fn stop_level(&self, plan: &Plan) -> Option<Price> {
+        let trailing = plan.trailing_stop.and_then(|distance| {
+            Trail { high: self.high, distance, tick_size: plan.market.tick_size }.level(self.high)
+        });
+        self.stop.max(trailing)
+    }
+
+    /// Where an armed trade closes.
+    fn armed_level(&self, plan: &Plan) -> Option<Price> {
+        let (high, distance) = (self.armed?, plan.trailing_take_profit?);
+        Trail { high, distance, tick_size: plan.market.tick_size }.level(high)
+    }
+
+    fn watch(&self, plan: &Plan) -> Watch {
+        let armed = self.armed.and(plan.trailing_take_profit);
+        // Both trails in one, drawn as tightly as the tighter: it may wake for nothing, never too late.
+        let distance = match (plan.trailing_stop, armed) {
+            (Some(stop), Some(armed)) => Some(stop.min(armed)),
+            (stop, armed) => stop.or(armed),
+        };
+        Watch {
+            below: self.stop.max(self.next_trigger),
+            above: self.take_profit.filter(|_| self.armed.is_none()),
+            trail: distance.map(|distance| Trail { high: self.high, distance, tick_size: plan.market.tick_size }),
+            at: None,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Levels and quantities, rounded once from the exact value.
+//!
+//! A level is `notional / quantity · factor`, a quantity `stake / price`: quotients of integers. They are
+//! formed in 128 bits where that fits, which is almost always, and in big integers where it does not, so that
+//! no definition can make a level that is a tick off.
+
+use model::{Price, Qty};
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use rust_decimal::Decimal;
+
+/// Which way a quotient is rounded to its grid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rounding {
+    Down,
+    Up,
+}
+
+/// An exact positive fraction, kept small where it fits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Factor {
+    Small { numerator: i128, denominator: i128 },
+    Big(Box<BigRational>),
+}
+
+impl Factor {
+    pub(crate) fn new(value: BigRational) -> Self {
+        match (i128::try_from(value.numer()), i128::try_from(value.denom())) {
+            (Ok(numerator), Ok(denominator)) => Self::Small { numerator, denominator },
+            _ => Self::Big(Box::new(value)),
+        }
+    }
+
+    fn parts(&self) -> (BigInt, BigInt) {
+        match self {
+            Self::Small { numerator, denominator } => ((*numerator).into(), (*denominator).into()),
+            Self::Big(value) => (value.numer().clone(), value.denom().clone()),
+        }
+    }
+}
+
+/// A decimal as an exact fraction.
+pub(crate) fn rational(value: Decimal) -> BigRational {
+    BigRational::new(value.mantissa().into(), BigInt::from(10).pow(value.scale()))
+}
+
+/// `notional / qty · factor` on the tick grid; `None` where that is no price (0, or above the largest).
+pub(crate) fn level(
+    notional: Decimal,
+    qty: Decimal,
+    factor: &Factor,
+    tick: Price,
+    rounding: Rounding,
+) -> Option<Price> {
+    let (notional, qty) = (notional.normalize(), qty.normalize());
+    // In units of 1e-8 quote: (n / 10^a) / (q / 10^b) · 10^8 · factor.
+    let up = (8 + qty.scale()).saturating_sub(notional.scale());
+    let down = notional.scale().saturating_sub(8 + qty.scale());
+    let ticks = quotient(
+        [notional.mantissa(), 10_i128.pow(up)],
+        [qty.mantissa(), 10_i128.pow(down), i128::from(tick.e8())],
+        factor,
+        rounding,
+    )?;
+    let units = ticks.checked_mul(i128::from(tick.e8()))?;
+    Price::from_e8(i64::try_from(units).ok()?)
+}
+
+/// `stake / price`, rounded up to the lot; `None` where it leaves the range of a quantity.
+pub(crate) fn quantity(stake: &Factor, price: Price, lot: Qty) -> Option<Qty> {
+    let lot = lot.decimal().normalize();
+    let lots = quotient(
+        [100_000_000, 10_i128.pow(lot.scale())],
+        [i128::from(price.e8()), lot.mantissa(), 1],
+        stake,
+        Rounding::Up,
+    )?;
+    let mantissa = lots.checked_mul(lot.mantissa())?;
+    Qty::new(Decimal::try_from_i128_with_scale(mantissa, lot.scale()).ok()?).ok()
+}
+
+/// `(n₁·n₂·factor) / (d₁·d₂·d₃)` as a whole number; `None` where it does not fit 128 bits.
+fn quotient(numerators: [i128; 2], denominators: [i128; 3], factor: &Factor, rounding: Rounding) -> Option<i128> {
+    let [n1, n2] = numerators;
+    let [d1, d2, d3] = denominators;
+    if let Factor::Small { numerator, denominator } = factor {
+        let above = n1.checked_mul(n2).and_then(|n| n.checked_mul(*numerator));
+        let below = d1.checked_mul(d2).and_then(|d| d.checked_mul(d3)).and_then(|d| d.checked_mul(*denominator));
+        if let (Some(above), Some(below)) = (above, below) {
+            let (whole, rest) = (above.checked_div(below)?, above.checked_rem(below)?);
+            return Some(if rest > 0 && rounding == Rounding::Up { whole + 1 } else { whole });
+        }
+    }
+    let (numerator, denominator) = factor.parts();
+    let above = BigInt::from(n1) * n2 * numerator;
+    let below = BigInt::from(d1) * d2 * d3 * denominator;
+    if below == BigInt::ZERO {
+        return None;
+    }
+    let whole = match rounding {
+        Rounding::Down => above / below,
+        Rounding::Up => (above + &below - 1) / below,
+    };
+    i128::try_from(whole).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decimal(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    #[track_caller]
+    fn check_level(notional: &str, qty: &str, factor: &str, rounding: Rounding, expected: &str) {
+        let factor = Factor::new(rational(decimal(factor)));
+        let tick = "0.01".parse().unwrap();
+        let level = level(decimal(notional), decimal(qty), &factor, tick, rounding);
+        assert_eq!(level.map(|price| price.to_string()).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_level_is_rounded_once() {
+        check_level("50", "0.5", "0.98098", Rounding::Down, "98.09");
+        check_level("50", "0.5", "0.98098", Rounding::Up, "98.1");
+        check_level("50", "0.5", "0.9809", Rounding::Up, "98.09");
+        check_level("1", "3", "1", Rounding::Down, "0.33");
+    }
+
+    #[test]
+    fn big_and_small_arithmetic_agree() {
+        let value = rational(decimal("1.2345678"));
+        let small = Factor::new(value.clone());
+        let big = Factor::Big(Box::new(value));
+        let tick = "0.00000001".parse().unwrap();
+        for (notional, qty) in [("123456.7890123", "7.13"), ("0.00001", "99999"), ("1", "3")] {
+            for rounding in [Rounding::Down, Rounding::Up] {
+                assert_eq!(
+                    level(decimal(notional), decimal(qty), &small, tick, rounding),
+                    level(decimal(notional), decimal(qty), &big, tick, rounding)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_quantity_is_rounded_up_to_the_lot() {
+        let stake = Factor::new(rational(decimal("50")));
+        let lot = "0.001".parse().unwrap();
+        assert_eq!(quantity(&stake, "98.09".parse().unwrap(), lot), Some("0.510".parse().unwrap()));
+        assert_eq!(quantity(&stake, "100".parse().unwrap(), lot), Some("0.500".parse().unwrap()));
+    }
+}

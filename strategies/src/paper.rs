@@ -1,0 +1,192 @@
+//! A bot on paper: the machine, an executor that fills what it asks for, and the trade's books. Dry run and
+//! backtest are this and nothing else.
+
+use std::sync::Arc;
+
+use model::{BotDefinition, ExitReason, Faults, Market, Price, PriceMove, Quote, Timestamp, Watch};
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::{Deserialize, Serialize};
+
+use crate::books::{Books, Entry, Exit};
+use crate::dca::{Action, Dca, Event, Phase};
+use crate::plan::Plan;
+
+/// One thing that happened to a trade.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PaperStep {
+    /// An entry filled; with index 0 the trade begins.
+    Entered(Entry),
+    /// The stop was reached; the exit follows.
+    StopHit {
+        /// Where the stop stood.
+        stop: Price,
+        /// The price that reached it.
+        price: Price,
+        /// When.
+        at: Timestamp,
+    },
+    /// The trade is flat; its books are complete.
+    Exited(Books),
+}
+
+/// Why a bot cannot go on.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Trouble {
+    /// An entry is worth less than the venue accepts.
+    #[error("entry {entry} comes to {worth}, below the venue's minimum of {minimum}: raise its stake")]
+    BelowMinimum {
+        /// Which entry, from 1.
+        entry: u32,
+        /// What it is worth, in quote.
+        worth: Decimal,
+        /// What it must be worth.
+        minimum: Quote,
+    },
+    /// A number left the range that can be kept exactly.
+    #[error("an amount at this price cannot be kept exactly: lower the stake")]
+    OutOfRange,
+}
+
+/// A stored state that cannot be gone on from.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The definition does not fit the market any more.
+    #[error("the definition does not fit the market: {0}")]
+    Definition(#[from] Faults),
+    /// The text is no state.
+    #[error("the stored state cannot be read: {0}")]
+    State(#[from] serde_json::Error),
+}
+
+/// A machine with its paper executor and books.
+#[derive(Clone, Debug)]
+pub struct PaperBot {
+    machine: Dca,
+    books: Books,
+}
+
+/// What a restart needs.
+#[derive(Serialize, Deserialize)]
+struct State<'a> {
+    phase: std::borrow::Cow<'a, Phase>,
+    books: std::borrow::Cow<'a, Books>,
+}
+
+impl PaperBot {
+    /// A bot that holds nothing yet.
+    ///
+    /// # Errors
+    /// What [`Plan::new`] refuses.
+    pub fn new(bot: &BotDefinition, market: &Market) -> Result<Self, Faults> {
+        Ok(Self::with_plan(Arc::new(Plan::new(bot, market)?)))
+    }
+
+    /// A bot on a plan that others may share.
+    pub fn with_plan(plan: Arc<Plan>) -> Self {
+        Self { machine: Dca::new(plan), books: Books::default() }
+    }
+
+    /// Goes on from a stored [`PaperBot::state`].
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub fn restore(plan: Arc<Plan>, state: &str) -> Result<Self, RestoreError> {
+        let state: State<'_> = serde_json::from_str(state)?;
+        Ok(Self { machine: Dca::restore(plan, state.phase.into_owned()), books: state.books.into_owned() })
+    }
+
+    /// Everything that a restart needs, as JSON.
+    ///
+    /// # Panics
+    /// Never: every part is JSON.
+    #[expect(clippy::missing_panics_doc, reason = "every part is JSON")]
+    pub fn state(&self) -> String {
+        use std::borrow::Cow;
+        let state = State { phase: Cow::Borrowed(self.machine.phase()), books: Cow::Borrowed(&self.books) };
+        serde_json::to_string(&state).expect("every part is JSON")
+    }
+
+    /// Tells the bot of a move; what happened is appended to `steps`.
+    ///
+    /// # Errors
+    /// [`Trouble`] where it cannot go on; what had happened before is in `steps`.
+    pub fn on_move(&mut self, moved: &PriceMove, steps: &mut Vec<PaperStep>) -> Result<Watch, Trouble> {
+        let reaction = self.machine.on(&Event::Price(*moved));
+        let mut watch = reaction.watch;
+        for action in reaction.actions {
+            watch = self.fill(action, moved.at, steps)?;
+        }
+        reaction.trouble.map_or(Ok(watch), Err)
+    }
+
+    /// Sells everything at `price` because its owner asked; nothing where nothing is held.
+    ///
+    /// # Errors
+    /// [`Trouble::OutOfRange`].
+    pub fn close(&mut self, price: Price, at: Timestamp, steps: &mut Vec<PaperStep>) -> Result<Watch, Trouble> {
+        if !self.machine.is_holding() {
+            return Ok(self.machine.watch());
+        }
+        self.fill(Action::Sell { reason: ExitReason::Manual, price, stop: None }, at, steps)
+    }
+
+    /// Fills an order as a market order at the decided price plus slippage, for the market's fee.
+    fn fill(&mut self, action: Action, at: Timestamp, steps: &mut Vec<PaperStep>) -> Result<Watch, Trouble> {
+        let market = self.machine.plan().market;
+        let slippage = market.slippage.decimal();
+        let event = match action {
+            Action::Buy { index, qty, price: decided } => {
+                if index == 0 {
+                    self.books = Books::default();
+                }
+                let price = slipped(decided, Decimal::ONE + slippage, RoundingStrategy::ToPositiveInfinity)?;
+                let fee = (price * qty) * market.fee;
+                let entry = Entry { index, at, decided, price, qty, fee };
+                self.books.entries.push(entry);
+                steps.push(PaperStep::Entered(entry));
+                Event::Bought { price, qty }
+            }
+            Action::Sell { reason, price: decided, stop } => {
+                if let Some(stop) = stop {
+                    steps.push(PaperStep::StopHit { stop, price: decided, at });
+                }
+                let price = slipped(decided, Decimal::ONE - slippage, RoundingStrategy::ToZero)?;
+                let qty = self.books.amount();
+                let fee = (price * qty) * market.fee;
+                self.books.exit = Some(Exit { at, decided, price, qty, fee, reason });
+                steps.push(PaperStep::Exited(std::mem::take(&mut self.books)));
+                Event::Sold { at }
+            }
+        };
+        let reaction = self.machine.on(&event);
+        reaction.trouble.map_or(Ok(reaction.watch), Err)
+    }
+
+    /// What the bot sleeps on.
+    pub fn watch(&self) -> Watch {
+        self.machine.watch()
+    }
+
+    /// The open trade's books; no entries while flat.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// The machine: its levels and whether it holds.
+    pub fn machine(&self) -> &Dca {
+        &self.machine
+    }
+
+    pub(crate) fn machine_mut(&mut self) -> &mut Dca {
+        &mut self.machine
+    }
+}
+
+/// A price made worse by slippage, to eight decimals.
+fn slipped(price: Price, factor: Decimal, strategy: RoundingStrategy) -> Result<Price, Trouble> {
+    if factor == Decimal::ONE {
+        return Ok(price);
+    }
+    let exact = price.decimal().checked_mul(factor).ok_or(Trouble::OutOfRange)?;
+    Price::new(exact.round_dp_with_strategy(8, strategy)).map_err(|_| Trouble::OutOfRange)
+}

@@ -1,0 +1,204 @@
+//! What a definition comes to on its market: the ladder's factors, reckoned exactly and once per bot.
+
+use model::{BotDefinition, Fault, Faults, Market, Pct, Price, Rate, StopLossBasis, StrategyDefinition, Warning};
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use rust_decimal::Decimal;
+
+use crate::exact::{self, Factor, Rounding};
+
+/// A bot's rules in the form that deciding needs. Bots with one definition on one market may share it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// The grid and the costs.
+    pub(crate) market: Market,
+    /// The entries, the base order first.
+    pub(crate) rungs: Vec<Rung>,
+    /// From the average price without fee to the stop: `(1+f)(1+stop_loss/100)`.
+    pub(crate) stop: Factor,
+    pub(crate) stop_basis: StopLossBasis,
+    /// From the average price without fee to the take-profit price: `(1+f)(1+take_profit/100)/(1−f)`.
+    pub(crate) take_profit: Factor,
+    pub(crate) trailing_take_profit: Option<Rate>,
+    pub(crate) trailing_stop: Option<Rate>,
+    pub(crate) cooldown_s: u64,
+    warnings: Vec<Warning>,
+}
+
+/// One entry of the ladder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Rung {
+    /// From the base order's average fill price to the trigger: `(1+f)(1−Dₖ)`; 1 for the base order.
+    pub(crate) trigger: Factor,
+    /// What it spends, in quote.
+    pub(crate) stake: Factor,
+}
+
+/// The most quote that a whole ladder may spend.
+const MAX_LADDER: u64 = 1_000_000_000_000;
+
+impl Plan {
+    /// Works a definition out against its market (contract §4).
+    ///
+    /// # Errors
+    /// A ladder that reaches 100 % or spends beyond reason, one of two or more entries whose deviation is not
+    /// larger than the fee, a stop that would fire at once, a take-profit of 0 without a fee: all that apply.
+    pub fn new(bot: &BotDefinition, market: &Market) -> Result<Self, Faults> {
+        let StrategyDefinition::Dca(dca) = &bot.strategy;
+        let one = BigRational::from_integer(BigInt::from(1));
+        let fee = exact::rational(market.fee.decimal());
+        let with_fee = &one + &fee;
+        let fraction = |pct: Pct| exact::rational(pct.fraction());
+        let mut faults = Vec::new();
+        let mut fault = |param: &str, message: String| {
+            faults.push(Fault { param: param.to_owned(), code: "parameter_invalid", message });
+        };
+
+        let stop = &with_fee * (&one + fraction(bot.stop_loss));
+        if stop >= one {
+            let message = format!(
+                "{} would stop at once: with a fee of {} it must lie below the fee that the entry paid",
+                bot.stop_loss, market.fee
+            );
+            fault("stop_loss", message);
+        }
+        if bot.take_profit.is_zero() && market.fee.is_zero() {
+            fault("take_profit", "0 needs a fee above 0: it would close at its own entry price".to_owned());
+        }
+        let deviation = fraction(dca.price_deviation);
+        if bot.max_open_trades >= 2 && deviation <= fee {
+            let message = format!(
+                "{} % is not larger than the fee of {}: the first safety order would lie above the base fill",
+                dca.price_deviation, market.fee
+            );
+            fault("dca.price_deviation", message);
+        }
+
+        let mut rungs =
+            vec![Rung { trigger: Factor::new(one.clone()), stake: Factor::new(exact::rational(bot.stake_amount.decimal())) }];
+        let mut ladder = Vec::new();
+        let (mut depth, mut step) = (one.clone() - &one, deviation);
+        let mut stake = exact::rational(dca.safety_stake.decimal());
+        let mut total = exact::rational(bot.stake_amount.decimal());
+        let (step_scale, volume_scale) = (exact::rational(dca.step_scale), exact::rational(dca.volume_scale));
+        for entry in 1..bot.max_open_trades {
+            depth += &step;
+            total += &stake;
+            if depth >= one {
+                let message = format!(
+                    "{} safety orders reach 100 % below the base price at number {entry}: lower max_open_trades, dca.price_deviation or dca.step_scale",
+                    bot.max_open_trades - 1
+                );
+                fault("dca.price_deviation", message);
+                break;
+            }
+            if total > BigRational::from_integer(MAX_LADDER.into()) {
+                let message = format!("the ladder spends more than {MAX_LADDER} by safety order {entry}: lower it");
+                fault("dca.volume_scale", message);
+                break;
+            }
+            rungs.push(Rung {
+                trigger: Factor::new(&with_fee * (&one - &depth)),
+                stake: Factor::new(stake.clone()),
+            });
+            ladder.push((depth.clone(), stake.clone()));
+            step *= &step_scale;
+            stake *= &volume_scale;
+        }
+        if !faults.is_empty() {
+            return Err(Faults(faults));
+        }
+        let keep = &one - &fee;
+        Ok(Self {
+            warnings: warnings(bot, market, &ladder),
+            market: *market,
+            rungs,
+            stop: Factor::new(stop),
+            stop_basis: bot.stop_loss_basis,
+            take_profit: Factor::new(&with_fee * (&one + fraction(bot.take_profit)) / keep),
+            trailing_take_profit: bot.trailing_take_profit.and_then(|pct| Rate::from_pct(pct).ok()),
+            trailing_stop: bot.trailing_stop.and_then(|pct| Rate::from_pct(pct).ok()),
+            cooldown_s: dca.cooldown_s,
+        })
+    }
+
+    /// What is allowed, but its owner should know.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// Checks every entry against the venue's minimum, reckoned from rounded quantities, if the base order
+    /// filled at `price`.
+    ///
+    /// # Errors
+    /// The stakes that are below [`Market::min_notional`].
+    pub fn check_minimum(&self, price: Price) -> Result<(), Faults> {
+        let mut faults = Vec::new();
+        for (entry, rung) in self.rungs.iter().enumerate() {
+            let tick = self.market.tick_size;
+            let trigger = if entry == 0 {
+                Some(price)
+            } else {
+                exact::level(price.decimal(), Decimal::ONE, &rung.trigger, tick, Rounding::Down)
+            };
+            let Some(trigger) = trigger else { continue };
+            let worth = exact::quantity(&rung.stake, trigger, self.market.lot_step)
+                .and_then(|qty| trigger.decimal().checked_mul(qty.decimal()));
+            let minimum = self.market.min_notional;
+            if worth.is_none_or(|worth| worth < minimum.decimal()) {
+                let param = if entry == 0 { "stake_amount" } else { "dca.safety_stake" };
+                let message = match worth {
+                    Some(worth) => format!("entry {} comes to {worth}, the venue's minimum is {minimum}", entry + 1),
+                    None => format!("entry {} is more than can be bought at {trigger}", entry + 1),
+                };
+                faults.push(Fault { param: param.to_owned(), code: "parameter_invalid", message });
+            }
+        }
+        faults.dedup_by(|a, b| a.param == b.param);
+        if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+    }
+
+    /// How many entries a trade may have.
+    pub fn entries(&self) -> usize {
+        self.rungs.len()
+    }
+}
+
+/// Which safety orders lie at or below the stop that the entries before them make: those never fill.
+///
+/// Reckoned for a base price of 1 in plain decimals: a warning may be a grid step off, a level never is.
+fn warnings(bot: &BotDefinition, market: &Market, rungs: &[(BigRational, BigRational)]) -> Vec<Warning> {
+    let with_fee = Decimal::ONE + market.fee.decimal();
+    let keep = Decimal::ONE + bot.stop_loss.fraction();
+    let base_stop = with_fee * keep;
+    let mut spent = bot.stake_amount.decimal();
+    let mut held = spent;
+    let mut never = 0_usize;
+    for (depth, stake) in rungs {
+        let trigger = with_fee * (Decimal::ONE - approximate(depth));
+        let average_stop = spent.checked_div(held).unwrap_or(Decimal::ONE) * base_stop;
+        let stop = if bot.stop_loss_basis == StopLossBasis::Average { average_stop } else { base_stop };
+        if trigger <= stop {
+            never += 1;
+        } else {
+            let stake = approximate(stake);
+            spent += stake;
+            held += stake.checked_div(trigger).unwrap_or_default();
+        }
+    }
+    if never == 0 {
+        return Vec::new();
+    }
+    let message = format!(
+        "{never} of {} safety orders lie at or below the stop of {} % and will not fill",
+        rungs.len(),
+        bot.stop_loss
+    );
+    vec![Warning { param: "stop_loss".to_owned(), message }]
+}
+
+/// A fraction as a decimal, cut after nine places.
+fn approximate(value: &BigRational) -> Decimal {
+    let scaled = (value * BigInt::from(1_000_000_000)).to_integer();
+    i128::try_from(scaled).ok().and_then(|m| Decimal::try_from_i128_with_scale(m, 9).ok()).unwrap_or_default()
+}
