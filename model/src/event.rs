@@ -84,7 +84,6 @@ impl DomainEvent {
     ///
     /// # Panics
     /// Never: every part is valid JSON.
-    #[expect(clippy::missing_panics_doc, reason = "every part is valid JSON")]
     pub fn body(&self) -> String {
         #[derive(Serialize)]
         struct Body<'a> {

@@ -1,4 +1,4 @@
-//! Identifiers: a prefix that tells what it names, and a UUIDv7 that sorts by creation.
+//! Identifiers: a prefix that tells what it names, and a version-7 UUID that sorts by creation.
 
 use std::fmt;
 use std::str::FromStr;

@@ -28,8 +28,8 @@ pub use definition::{
 };
 pub use event::{DomainEvent, EventKind};
 pub use ids::{
-    AccountId, BotId, ClientOrderId, EventId, ExchangeId, FillId, IdError, KeyId, OrderId, RequestId, TradeId,
-    WebhookId,
+    AccountId, BotId, ClientOrderId, EventId, ExchangeId, FillId, IdError, KeyId, OrderId, RequestId,
+    TradeId, WebhookId,
 };
 pub use market::{Market, Tick};
 pub use money::{Pct, Price, Qty, Quote, Rate};

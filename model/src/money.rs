@@ -37,7 +37,8 @@ impl Price {
         if plain.scale() > PRICE_SCALE {
             return Err(refused());
         }
-        let units = plain.mantissa().checked_mul(10_i128.pow(PRICE_SCALE - plain.scale())).ok_or_else(refused)?;
+        let units =
+            plain.mantissa().checked_mul(10_i128.pow(PRICE_SCALE - plain.scale())).ok_or_else(refused)?;
         let units = i64::try_from(units).map_err(|_| refused())?;
         Self::from_e8(units).ok_or_else(refused)
     }

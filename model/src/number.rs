@@ -56,7 +56,7 @@ fn scientific(text: &str) -> Option<Decimal> {
         return None;
     }
     if exponent >= 0 {
-        return Decimal::try_from(10_i128.checked_pow(exponent.unsigned_abs())?).ok()?.checked_mul(mantissa);
+        return Decimal::from_i128_with_scale(10_i128.pow(exponent.unsigned_abs()), 0).checked_mul(mantissa);
     }
     let scale = mantissa.scale().checked_add(exponent.unsigned_abs())?;
     (scale <= 28).then(|| Decimal::from_i128_with_scale(mantissa.mantissa(), scale))
@@ -66,7 +66,6 @@ fn scientific(text: &str) -> Option<Decimal> {
 ///
 /// # Panics
 /// Never: the text of a decimal is a JSON number.
-#[expect(clippy::missing_panics_doc, reason = "the text of a decimal is always a JSON number")]
 pub fn to_raw(value: Decimal) -> Box<RawValue> {
     RawValue::from_string(value.to_string()).expect("the text of a decimal is a JSON number")
 }

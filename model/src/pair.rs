@@ -39,7 +39,8 @@ impl FromStr for Pair {
     fn from_str(text: &str) -> Result<Self, PairError> {
         let refused = || PairError(text.chars().take(60).collect());
         let is_coin = |coin: &str| {
-            (1..=20).contains(&coin.len()) && coin.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+            (1..=20).contains(&coin.len())
+                && coin.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
         };
         let (base, quote) = text.split_once('/').ok_or_else(refused)?;
         if !is_coin(base) || !is_coin(quote) || base == quote {

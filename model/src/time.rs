@@ -46,12 +46,14 @@ impl Timestamp {
     }
 
     /// This moment and `seconds` more, ending at [`Timestamp::MAX`].
+    #[must_use]
     pub const fn plus_seconds(self, seconds: u64) -> Self {
-        let seconds = if seconds > 9_000_000_000 { 9_000_000_000 } else { seconds };
-        Self(self.0.saturating_add((seconds as i64).saturating_mul(1_000_000_000)))
+        let nanos = seconds.saturating_mul(1_000_000_000);
+        Self(self.0.saturating_add_unsigned(nanos))
     }
 
     /// The next moment that can be told from this one.
+    #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }

@@ -72,7 +72,8 @@ impl Trail {
     pub fn level(&self, high: Price) -> Option<Price> {
         let high = self.high.max(high);
         let keep = rust_decimal::Decimal::ONE - self.distance.decimal();
-        let exact = i128::from(high.e8()).checked_mul(keep.mantissa())? / 10_i128.checked_pow(keep.scale())?;
+        let exact =
+            i128::from(high.e8()).checked_mul(keep.mantissa())? / 10_i128.checked_pow(keep.scale())?;
         let floored = i64::try_from(exact).ok()?;
         Price::from_e8(floored)?.floor_to_tick(self.tick_size)
     }
@@ -88,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_trail_follows_the_high_down_to_the_tick() {
-        let trail = Trail { high: price("100"), distance: "0.005".parse().unwrap(), tick_size: price("0.01") };
+        let trail =
+            Trail { high: price("100"), distance: "0.005".parse().unwrap(), tick_size: price("0.01") };
         assert_eq!(trail.level(price("99")), Some(price("99.50")));
         assert_eq!(trail.level(price("101.03")), Some(price("100.52")));
     }

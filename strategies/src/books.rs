@@ -70,12 +70,11 @@ impl Books {
 
     /// Profit in quote: realised once flat, else what selling all at `last` for a fee of `fee` would leave.
     pub fn profit(&self, last: Price, fee: Rate) -> Quote {
-        let back = match self.exit {
-            Some(exit) => exit.price * exit.qty - exit.fee,
-            None => {
-                let worth = last * self.amount();
-                worth - worth * fee
-            }
+        let back = if let Some(exit) = self.exit {
+            exit.price * exit.qty - exit.fee
+        } else {
+            let worth = last * self.amount();
+            worth - worth * fee
         };
         back - self.stake()
     }

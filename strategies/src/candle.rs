@@ -33,7 +33,13 @@ impl Candle {
     ///
     /// # Errors
     /// [`CandleError`] unless open and close lie between low and high.
-    pub fn new(at: Timestamp, open: Price, high: Price, low: Price, close: Price) -> Result<Self, CandleError> {
+    pub fn new(
+        at: Timestamp,
+        open: Price,
+        high: Price,
+        low: Price,
+        close: Price,
+    ) -> Result<Self, CandleError> {
         let inside = |price: Price| low <= price && price <= high;
         if inside(open) && inside(close) {
             Ok(Self { at, open, high, low, close })
@@ -66,7 +72,13 @@ impl PaperBot {
     }
 
     /// Moves the price continuously from one price to another.
-    fn walk(&mut self, from: Price, to: Price, at: Timestamp, steps: &mut Vec<PaperStep>) -> Result<(), Trouble> {
+    fn walk(
+        &mut self,
+        from: Price,
+        to: Price,
+        at: Timestamp,
+        steps: &mut Vec<PaperStep>,
+    ) -> Result<(), Trouble> {
         let mut reached = from;
         loop {
             let level = if to >= from {

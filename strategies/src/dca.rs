@@ -118,7 +118,9 @@ impl Dca {
                     self.plan.base_order(moved.price, &mut reaction);
                 }
             }
-            (Phase::Holding(holding), Event::Price(moved)) => holding.on_price(&self.plan, moved, &mut reaction),
+            (Phase::Holding(holding), Event::Price(moved)) => {
+                holding.on_price(&self.plan, moved, &mut reaction);
+            }
             (Phase::Flat { .. }, Event::Bought { price, qty }) => {
                 self.awaiting = self.awaiting.saturating_sub(1);
                 match Holding::open(&self.plan, *price, *qty) {
@@ -149,7 +151,9 @@ impl Dca {
             return Watch::NEVER;
         }
         match &self.phase {
-            Phase::Flat { not_before } => Watch { at: Some(not_before.unwrap_or(Timestamp::MIN)), ..Watch::NEVER },
+            Phase::Flat { not_before } => {
+                Watch { at: Some(not_before.unwrap_or(Timestamp::MIN)), ..Watch::NEVER }
+            }
             Phase::Holding(holding) => holding.watch(&self.plan),
         }
     }
@@ -229,8 +233,11 @@ impl Plan {
                 reaction.actions.push(Action::Buy { index, qty, price });
             }
             (Some(_), Some(worth)) => {
-                reaction.trouble =
-                    Some(Trouble::BelowMinimum { entry: index + 1, worth, minimum: self.market.min_notional });
+                reaction.trouble = Some(Trouble::BelowMinimum {
+                    entry: index + 1,
+                    worth,
+                    minimum: self.market.min_notional,
+                });
             }
             _ => reaction.trouble = Some(Trouble::OutOfRange),
         }
@@ -343,7 +350,11 @@ impl Holding {
         Watch {
             below: self.stop.max(self.next_trigger),
             above: self.take_profit.filter(|_| self.armed.is_none()),
-            trail: distance.map(|distance| Trail { high: self.high, distance, tick_size: plan.market.tick_size }),
+            trail: distance.map(|distance| Trail {
+                high: self.high,
+                distance,
+                tick_size: plan.market.tick_size,
+            }),
             at: None,
         }
     }

@@ -80,12 +80,18 @@ pub(crate) fn quantity(stake: &Factor, price: Price, lot: Qty) -> Option<Qty> {
 }
 
 /// `(n₁·n₂·factor) / (d₁·d₂·d₃)` as a whole number; `None` where it does not fit 128 bits.
-fn quotient(numerators: [i128; 2], denominators: [i128; 3], factor: &Factor, rounding: Rounding) -> Option<i128> {
+fn quotient(
+    numerators: [i128; 2],
+    denominators: [i128; 3],
+    factor: &Factor,
+    rounding: Rounding,
+) -> Option<i128> {
     let [n1, n2] = numerators;
     let [d1, d2, d3] = denominators;
     if let Factor::Small { numerator, denominator } = factor {
         let above = n1.checked_mul(n2).and_then(|n| n.checked_mul(*numerator));
-        let below = d1.checked_mul(d2).and_then(|d| d.checked_mul(d3)).and_then(|d| d.checked_mul(*denominator));
+        let below =
+            d1.checked_mul(d2).and_then(|d| d.checked_mul(d3)).and_then(|d| d.checked_mul(*denominator));
         if let (Some(above), Some(below)) = (above, below) {
             let (whole, rest) = (above.checked_div(below)?, above.checked_rem(below)?);
             return Some(if rest > 0 && rounding == Rounding::Up { whole + 1 } else { whole });

@@ -99,7 +99,6 @@ impl PaperBot {
     ///
     /// # Panics
     /// Never: every part is JSON.
-    #[expect(clippy::missing_panics_doc, reason = "every part is JSON")]
     pub fn state(&self) -> String {
         use std::borrow::Cow;
         let state = State { phase: Cow::Borrowed(self.machine.phase()), books: Cow::Borrowed(&self.books) };
@@ -123,7 +122,12 @@ impl PaperBot {
     ///
     /// # Errors
     /// [`Trouble::OutOfRange`].
-    pub fn close(&mut self, price: Price, at: Timestamp, steps: &mut Vec<PaperStep>) -> Result<Watch, Trouble> {
+    pub fn close(
+        &mut self,
+        price: Price,
+        at: Timestamp,
+        steps: &mut Vec<PaperStep>,
+    ) -> Result<Watch, Trouble> {
         if !self.machine.is_holding() {
             return Ok(self.machine.watch());
         }

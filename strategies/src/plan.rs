@@ -1,6 +1,8 @@
 //! What a definition comes to on its market: the ladder's factors, reckoned exactly and once per bot.
 
-use model::{BotDefinition, Fault, Faults, Market, Pct, Price, Rate, StopLossBasis, StrategyDefinition, Warning};
+use model::{
+    BotDefinition, Fault, Faults, Market, Pct, Price, Rate, StopLossBasis, StrategyDefinition, Warning,
+};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use rust_decimal::Decimal;
@@ -74,15 +76,17 @@ impl Plan {
             fault("dca.price_deviation", message);
         }
 
-        let mut rungs =
-            vec![Rung { trigger: Factor::new(one.clone()), stake: Factor::new(exact::rational(bot.stake_amount.decimal())) }];
+        let mut rungs = vec![Rung {
+            trigger: Factor::new(one.clone()),
+            stake: Factor::new(exact::rational(bot.stake_amount.decimal())),
+        }];
         let mut ladder = Vec::new();
-        let (mut depth, mut step) = (one.clone() - &one, deviation);
+        let (mut depth, mut distance) = (one.clone() - &one, deviation);
         let mut stake = exact::rational(dca.safety_stake.decimal());
         let mut total = exact::rational(bot.stake_amount.decimal());
         let (step_scale, volume_scale) = (exact::rational(dca.step_scale), exact::rational(dca.volume_scale));
         for entry in 1..bot.max_open_trades {
-            depth += &step;
+            depth += &distance;
             total += &stake;
             if depth >= one {
                 let message = format!(
@@ -93,7 +97,8 @@ impl Plan {
                 break;
             }
             if total > BigRational::from_integer(MAX_LADDER.into()) {
-                let message = format!("the ladder spends more than {MAX_LADDER} by safety order {entry}: lower it");
+                let message =
+                    format!("the ladder spends more than {MAX_LADDER} by safety order {entry}: lower it");
                 fault("dca.volume_scale", message);
                 break;
             }
@@ -102,7 +107,7 @@ impl Plan {
                 stake: Factor::new(stake.clone()),
             });
             ladder.push((depth.clone(), stake.clone()));
-            step *= &step_scale;
+            distance *= &step_scale;
             stake *= &volume_scale;
         }
         if !faults.is_empty() {
@@ -148,7 +153,9 @@ impl Plan {
             if worth.is_none_or(|worth| worth < minimum.decimal()) {
                 let param = if entry == 0 { "stake_amount" } else { "dca.safety_stake" };
                 let message = match worth {
-                    Some(worth) => format!("entry {} comes to {worth}, the venue's minimum is {minimum}", entry + 1),
+                    Some(worth) => {
+                        format!("entry {} comes to {worth}, the venue's minimum is {minimum}", entry + 1)
+                    }
                     None => format!("entry {} is more than can be bought at {trigger}", entry + 1),
                 };
                 faults.push(Fault { param: param.to_owned(), code: "parameter_invalid", message });

@@ -125,7 +125,6 @@ impl BotDefinition {
     ///
     /// # Panics
     /// Never: every field is JSON.
-    #[expect(clippy::missing_panics_doc, reason = "every field is JSON")]
     pub fn to_json(&self) -> Box<RawValue> {
         serde_json::value::to_raw_value(&Shown::from(self)).expect("every field is JSON")
     }

@@ -107,7 +107,11 @@ impl<'a> Reader<'a> {
     }
 
     /// A field that must be there.
-    fn required<T>(&mut self, field: &'static str, read: impl FnOnce(&RawValue) -> Result<T, String>) -> Option<T> {
+    fn required<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(&RawValue) -> Result<T, String>,
+    ) -> Option<T> {
         self.known.push(field);
         match self.fields.get(field).filter(|raw| raw.get() != "null") {
             Some(raw) => self.read(field, raw, read),
@@ -116,7 +120,11 @@ impl<'a> Reader<'a> {
     }
 
     /// A field that may be missing or `null`.
-    fn optional<T>(&mut self, field: &'static str, read: impl FnOnce(&RawValue) -> Result<T, String>) -> Option<T> {
+    fn optional<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(&RawValue) -> Result<T, String>,
+    ) -> Option<T> {
         self.known.push(field);
         let raw = self.fields.get(field).filter(|raw| raw.get() != "null")?;
         self.read(field, raw, read)
@@ -273,7 +281,14 @@ mod tests {
     #[test]
     fn every_required_field_is_asked_for() {
         for field in [
-            "name", "exchange", "pair", "strategy", "stake_amount", "max_open_trades", "stop_loss", "dry_run",
+            "name",
+            "exchange",
+            "pair",
+            "strategy",
+            "stake_amount",
+            "max_open_trades",
+            "stop_loss",
+            "dry_run",
         ] {
             check_refused(field, None, field, "parameter_missing");
             check_refused(field, Some("null"), field, "parameter_missing");
@@ -285,7 +300,9 @@ mod tests {
     #[test]
     fn numbers_out_of_range_are_refused_by_name() {
         let forty = "1".repeat(40);
-        for field in ["stake_amount", "max_open_trades", "take_profit", "trailing_stop", "trailing_take_profit"] {
+        for field in
+            ["stake_amount", "max_open_trades", "take_profit", "trailing_stop", "trailing_take_profit"]
+        {
             for value in ["-1", "\"abc\"", "1e309", "true", "0.123456789", forty.as_str()] {
                 check_refused(field, Some(value), field, "parameter_invalid");
             }
@@ -293,9 +310,12 @@ mod tests {
         for value in ["0", "10", "-100", "-100.5", "\"\"", forty.as_str()] {
             check_refused("stop_loss", Some(value), "stop_loss", "parameter_invalid");
         }
-        for (field, value) in
-            [("stake_amount", "0"), ("max_open_trades", "0"), ("max_open_trades", "101"), ("max_open_trades", "1.5")]
-        {
+        for (field, value) in [
+            ("stake_amount", "0"),
+            ("max_open_trades", "0"),
+            ("max_open_trades", "101"),
+            ("max_open_trades", "1.5"),
+        ] {
             check_refused(field, Some(value), field, "parameter_invalid");
         }
     }
@@ -319,12 +339,21 @@ mod tests {
     #[test]
     fn all_faults_come_together() {
         let fields: Fields =
-            serde_json::from_str(r#"{"name":"","stake_amount":-1,"colour":1,"dca":{"step_scale":0}}"#).unwrap();
+            serde_json::from_str(r#"{"name":"","stake_amount":-1,"colour":1,"dca":{"step_scale":0}}"#)
+                .unwrap();
         let params: Vec<String> =
             BotDefinition::parse(&fields).unwrap_err().0.into_iter().map(|fault| fault.param).collect();
-        for param in
-            ["name", "exchange", "pair", "strategy", "stake_amount", "stop_loss", "dry_run", "colour", "dca.step_scale"]
-        {
+        for param in [
+            "name",
+            "exchange",
+            "pair",
+            "strategy",
+            "stake_amount",
+            "stop_loss",
+            "dry_run",
+            "colour",
+            "dca.step_scale",
+        ] {
             assert!(params.iter().any(|p| p == param), "{param} in {params:?}");
         }
     }
