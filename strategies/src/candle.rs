@@ -71,6 +71,11 @@ impl PaperBot {
         Ok(())
     }
 
+    /// Tells the bot of prices that went by without leaving its watch; only the highest counts, for what trails.
+    pub fn passed(&mut self, high: Price) {
+        self.machine_mut().observe(high);
+    }
+
     /// Moves the price continuously from one price to another.
     fn walk(
         &mut self,
@@ -81,10 +86,13 @@ impl PaperBot {
     ) -> Result<(), Trouble> {
         let mut reached = from;
         loop {
+            // A level that an entry's slippage put on the far side of the price is met where the price stands.
+            let below = self.machine().next_below().map(|level| level.min(reached));
             let level = if to >= from {
-                self.machine().next_above().filter(|level| (reached..=to).contains(level))
+                let met = below.filter(|level| *level == reached);
+                met.or(self.machine().next_above().filter(|level| (reached..=to).contains(level)))
             } else {
-                self.machine().next_below().filter(|level| (to..=reached).contains(level))
+                below.filter(|level| *level >= to)
             };
             let Some(level) = level else { break };
             self.on_move(&PriceMove::tick(level, at), steps)?;

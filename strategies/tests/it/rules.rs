@@ -132,6 +132,18 @@ fn a_trailing_stop_inside_a_candle_closes_at_its_level() {
 }
 
 #[test]
+fn inside_a_candle_a_stop_that_slippage_put_above_the_price_is_met_at_once() {
+    let mut market = market("0.01", "0.001", "0");
+    market.slippage = "0.02".parse().unwrap();
+    let mut paper = PaperBot::new(&bot(r#"{"max_open_trades":1,"stop_loss":-1}"#), &market).unwrap();
+    let mut steps = Vec::new();
+    let candle = Candle::new(Timestamp::MIN, price("100"), price("105"), price("100"), price("104")).unwrap();
+    paper.on_candle(&candle, &mut steps).unwrap();
+    let lines: Vec<_> = steps.iter().map(line).collect();
+    assert_eq!(lines, ["0 0.500 @ 102", "stop 100.98", "stop_loss 0.500 @ 98"]);
+}
+
+#[test]
 fn what_the_open_jumped_over_fills_at_the_open() {
     check_candles(
         "{}",
