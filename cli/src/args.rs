@@ -1,0 +1,391 @@
+//! The command line (contract §1).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::{AccountId, KeyId, Pair, Pct, Price, Qty, Quote};
+use rust_decimal::Decimal;
+
+use crate::output::Format;
+
+/// Hosts trading bots: dollar-cost-averaging bots with ladders, stops and take profits, driven by an HTTP API.
+#[derive(Parser, Debug)]
+#[command(name = "botprimex", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What the log on stderr tells, e.g. `info` or `engine=debug`.
+    #[arg(long, global = true, env = "BOTPRIMEX_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// The whole product in one process, offline: exchange, server, a running bot, a webhook listener.
+    Demo(DemoArgs),
+    /// The server.
+    Serve(ServeArgs),
+    /// A simulated exchange that speaks Binance's spot protocol.
+    Venue(VenueArgs),
+    /// Accounts, API keys and bots, beside a running server.
+    Admin(AdminArgs),
+    /// Prints a shell's completion script.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the configuration is read.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct ConfigArgs {
+    /// A TOML file; environment variables and flags win over it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where everything is stored: `sqlite://FILE` or `postgres://…` [default: sqlite://botprimex.db]
+    #[arg(long, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The address to listen on; port 0 picks a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VenueArgs {
+    /// The address to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    pub(crate) listen: SocketAddr,
+    /// Recorded markets to play, one after the other.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "random_walk")]
+    pub(crate) replay: Vec<PathBuf>,
+    /// A made-up market (what is played without `--replay`).
+    #[arg(long)]
+    pub(crate) random_walk: bool,
+    /// Market seconds per second, or `max`: as fast as it is read.
+    #[arg(long, value_name = "N|max", default_value = "1")]
+    pub(crate) speed: Speed,
+    /// What the made-up market and the faults grow from.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The pairs of the made-up market, e.g. `BTC/USDT,ETH/USDT`.
+    #[arg(long, value_delimiter = ',', value_name = "PAIR")]
+    pub(crate) pairs: Vec<Pair>,
+    /// What each account begins with, e.g. `USDT=10000`; may be given again.
+    #[arg(long, value_name = "ASSET=AMOUNT")]
+    pub(crate) balance: Vec<Balance>,
+    /// What a trade costs, in percent.
+    #[arg(long, value_name = "PCT", default_value = "0.1")]
+    pub(crate) fee: Pct,
+    /// When a replay begins.
+    #[arg(long, value_enum, default_value = "subscribe")]
+    pub(crate) start: ReplayStart,
+    /// A key and its secret; may be given again. One is made up and printed without it.
+    #[arg(long, value_name = "KEY:SECRET")]
+    pub(crate) credential: Vec<Credential>,
+    /// Prices are multiples of this [default: 0.01]
+    #[arg(long, value_name = "PRICE")]
+    pub(crate) tick_size: Option<Price>,
+    /// Quantities are multiples of this [default: 0.00001]
+    #[arg(long, value_name = "QTY")]
+    pub(crate) lot_step: Option<Qty>,
+    /// The smallest order, in quote [default: 5]
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) min_notional: Option<Quote>,
+    /// Fault: connections are dropped about this often, in seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) drop_connection_every: Option<u64>,
+    /// Fault: every answer is late by this.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(crate) latency_ms: u64,
+    /// Fault: this share of orders is refused, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) reject_rate: f64,
+    /// Fault: this share of orders is accepted and never answered, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) lose_ack_rate: f64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// The address of the API; port 0 picks a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Recorded markets to play, one after the other; the demo ends with them.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) replay: Vec<PathBuf>,
+    /// Market seconds per second, or `max`.
+    #[arg(long, value_name = "N|max", default_value = "60")]
+    pub(crate) speed: Speed,
+    /// What the made-up market grows from.
+    #[arg(long, default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Stop after this many seconds.
+    #[arg(long = "for", value_name = "SECONDS")]
+    pub(crate) for_seconds: Option<u64>,
+    /// The bot to run: a file with the body of `POST /v1/bots`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bot: Option<PathBuf>,
+    /// What a trade costs, in percent.
+    #[arg(long, value_name = "PCT", default_value = "0.1")]
+    pub(crate) fee: Pct,
+    /// Prices are multiples of this [default: 0.01]
+    #[arg(long, value_name = "PRICE")]
+    pub(crate) tick_size: Option<Price>,
+    /// Quantities are multiples of this [default: 0.00001]
+    #[arg(long, value_name = "QTY")]
+    pub(crate) lot_step: Option<Qty>,
+    /// How the summary is printed.
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AdminArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// How answers are printed.
+    #[arg(long, value_enum, default_value = "table", global = true)]
+    pub(crate) format: Format,
+    #[command(subcommand)]
+    pub(crate) what: AdminCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AdminCommand {
+    /// Who owns bots and keys.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// API keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Bots.
+    #[command(subcommand)]
+    Bot(BotCommand),
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AccountCommand {
+    /// Makes an account.
+    Create {
+        /// What it is called.
+        #[arg(long)]
+        name: String,
+    },
+    /// Lists all accounts.
+    List,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum KeyCommand {
+    /// Makes a key and prints it, this once.
+    Create {
+        /// Whose key.
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// What it is called.
+        #[arg(long, default_value = "api key")]
+        name: String,
+        /// What it may do, e.g. `bots:read,trades:read` [default: everything]
+        #[arg(long, value_delimiter = ',')]
+        scopes: Vec<String>,
+        /// How long it is good, e.g. `90d`, `12h`.
+        #[arg(long, value_name = "SPAN")]
+        expires: Option<Span>,
+    },
+    /// Lists keys, without their secrets.
+    List {
+        /// Whose keys [default: everybody's]
+        #[arg(long, value_name = "ID")]
+        account: Option<AccountId>,
+    },
+    /// Makes a key useless from now on.
+    Revoke {
+        /// The key's id, `key_…`.
+        id: KeyId,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum BotCommand {
+    /// Lists bots.
+    List {
+        /// Whose bots [default: everybody's]
+        #[arg(long, value_name = "ID")]
+        account: Option<AccountId>,
+    },
+}
+
+/// When a replay begins.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReplayStart {
+    /// When the first stream of the pair is subscribed to.
+    Subscribe,
+    /// At once.
+    Now,
+}
+
+/// How fast a market is played.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Speed {
+    /// Market seconds per second.
+    Times(f64),
+    /// As fast as subscribers read.
+    Max,
+}
+
+impl FromStr for Speed {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "max" => Ok(Self::Max),
+            _ => text
+                .parse::<f64>()
+                .ok()
+                .filter(|times| times.is_finite() && *times > 0.0)
+                .map(Self::Times)
+                .ok_or_else(|| "a number above 0, or `max`".to_owned()),
+        }
+    }
+}
+
+/// An asset and how much of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Balance {
+    pub(crate) asset: String,
+    pub(crate) amount: Decimal,
+}
+
+impl FromStr for Balance {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || "such as USDT=10000".to_owned();
+        let (asset, amount) = text.split_once('=').ok_or_else(refused)?;
+        let amount = model::number::parse(amount).map_err(|error| error.to_string())?;
+        let is_asset = (1..=20).contains(&asset.len())
+            && asset.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        if !is_asset || amount.is_sign_negative() {
+            return Err(refused());
+        }
+        Ok(Self { asset: asset.to_owned(), amount })
+    }
+}
+
+/// A key and what signs its requests.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Credential {
+    pub(crate) key: String,
+    pub(crate) secret: String,
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credential({}:…)", self.key)
+    }
+}
+
+impl FromStr for Credential {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some((key, secret)) if !key.is_empty() && !secret.is_empty() => {
+                Ok(Self { key: key.to_owned(), secret: secret.to_owned() })
+            }
+            _ => Err("such as KEY:SECRET".to_owned()),
+        }
+    }
+}
+
+/// A length of time in whole seconds, written `90d`, `12h`, `30m` or `45s`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Span {
+    pub(crate) seconds: i64,
+}
+
+impl FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || "a whole number and a unit: 90d, 12h, 30m or 45s".to_owned();
+        let unit = match text.chars().last() {
+            Some('d') => 86_400,
+            Some('h') => 3_600,
+            Some('m') => 60,
+            Some('s') => 1,
+            _ => return Err(refused()),
+        };
+        let count: i64 = text.get(..text.len() - 1).and_then(|n| n.parse().ok()).ok_or_else(refused)?;
+        let seconds = count.checked_mul(unit).filter(|s| (1..=3_155_760_000).contains(s)).ok_or_else(refused)?;
+        Ok(Self { seconds })
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "a number from 0 to 1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_venue_takes_what_the_contract_lists() {
+        let line = "botprimex venue --listen 127.0.0.1:0 --replay a.gz b.gz --replay c.gz --speed max --seed 3 \
+                    --balance USDT=10000 --balance BTC=0.5 --fee 0.1 --start now --credential k:s \
+                    --drop-connection-every 30 --latency-ms 5 --reject-rate 0.1 --lose-ack-rate 0.05";
+        let Command::Venue(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else {
+            unreachable!("a venue was asked for")
+        };
+        assert_eq!(args.replay.len(), 3);
+        assert_eq!(args.speed, Speed::Max);
+        assert_eq!(args.balance[1], Balance { asset: "BTC".to_owned(), amount: Decimal::new(5, 1) });
+        assert_eq!(args.start, ReplayStart::Now);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        for line in [
+            "botprimex",
+            "botprimex nonsense",
+            "botprimex venue --speed 0",
+            "botprimex venue --speed -1",
+            "botprimex venue --reject-rate 2",
+            "botprimex venue --balance USDT",
+            "botprimex venue --credential k",
+            "botprimex venue --replay a.gz --random-walk",
+            "botprimex serve --listen nowhere",
+            "botprimex admin key create",
+            "botprimex admin key create --account bot_1",
+            "botprimex admin key revoke",
+            "botprimex demo --for soon",
+        ] {
+            let error = Cli::try_parse_from(line.split_whitespace()).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_a_number_and_a_unit() {
+        assert_eq!("90d".parse(), Ok(Span { seconds: 7_776_000 }));
+        for bad in ["", "d", "90", "0d", "-1d", "9999999999d", "1.5h", "1w"] {
+            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The configuration: a TOML file, over it the environment, over that the flags (contract §1).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use figment::providers::{Format as _, Serialized, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+use model::Pct;
+use serde::{Deserialize, Deserializer, de};
+
+use crate::args::ConfigArgs;
+
+/// What was asked for makes no sense; the process answers 2.
+#[derive(Debug)]
+pub(crate) struct UsageError(String);
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+impl UsageError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+/// Everything a server is told.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where the API listens.
+    #[serde(default = "default_listen")]
+    pub(crate) listen: SocketAddr,
+    /// Where everything is stored.
+    #[serde(default = "default_database_url")]
+    pub(crate) database_url: String,
+    /// Where bots trade.
+    #[serde(default)]
+    pub(crate) venues: Venues,
+    /// How events are delivered.
+    #[serde(default)]
+    pub(crate) webhooks: Webhooks,
+    /// What stored secrets are encrypted with.
+    #[serde(default)]
+    #[expect(dead_code, reason = "accepted now so that scripts may set it; nothing is encrypted yet")]
+    pub(crate) master_key: Option<String>,
+}
+
+/// The venues' addresses and costs.
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Venues {
+    /// Binance spot, or what speaks like it.
+    #[serde(default)]
+    pub(crate) binance: Binance,
+}
+
+/// Binance's addresses (bases without path, but `ws_api_url` whole) and its taker fee.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Binance {
+    pub(crate) rest_url: String,
+    pub(crate) stream_url: String,
+    #[expect(dead_code, reason = "accepted now so that scripts may set it; orders at the venue come later")]
+    pub(crate) ws_api_url: String,
+    #[serde(deserialize_with = "percent")]
+    pub(crate) taker_fee: Pct,
+}
+
+impl Default for Binance {
+    fn default() -> Self {
+        Self {
+            rest_url: "https://api.binance.com".to_owned(),
+            stream_url: "wss://stream.binance.com:9443".to_owned(),
+            ws_api_url: "wss://ws-api.binance.com:443/ws-api/v3".to_owned(),
+            taker_fee: "0.1".parse().expect("a constant"),
+        }
+    }
+}
+
+/// How events are delivered.
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Webhooks {
+    /// Whether endpoints on this machine are allowed: for development.
+    #[serde(deserialize_with = "yes_or_no")]
+    pub(crate) allow_loopback: bool,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+fn default_database_url() -> String {
+    "sqlite://botprimex.db".to_owned()
+}
+
+impl Config {
+    /// Reads all sources.
+    ///
+    /// # Errors
+    /// [`UsageError`] that names the key and where it was read, when one is unknown or makes no sense.
+    pub(crate) fn load(args: &ConfigArgs, listen: Option<SocketAddr>) -> Result<Self, UsageError> {
+        Self::from_sources(args, listen, std::env::vars_os().filter_map(|(key, value)| {
+            Some((key.into_string().ok()?, value.into_string().ok()?))
+        }))
+    }
+
+    fn from_sources(
+        args: &ConfigArgs,
+        listen: Option<SocketAddr>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, UsageError> {
+        let mut figment = Figment::new();
+        if let Some(path) = &args.config {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())))?;
+            figment = figment.merge(Toml::string(&text));
+        }
+        figment = figment.merge(Environment(environment.collect()));
+        if let Some(url) = &args.database_url {
+            figment = figment.merge(Serialized::default("database_url", url));
+        }
+        if let Some(listen) = listen {
+            figment = figment.merge(Serialized::default("listen", listen));
+        }
+        figment.extract().map_err(|error| UsageError(format!("in the configuration: {error}")))
+    }
+}
+
+/// `BOTPRIMEX_A__B=x` is the key `a.b`; `DATABASE_URL` is understood too, below it. Values stay text, so that a key
+/// made of digits keeps its zeros and a fee its decimals.
+struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// Variables under the same prefix that are no configuration.
+    const OTHERS: [&'static str; 2] = ["LOG", "SHARED"];
+}
+
+impl Provider for Environment {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("the environment (BOTPRIMEX_…, DATABASE_URL)")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let mut dict = Dict::new();
+        if let Some(url) = self.0.get("DATABASE_URL") {
+            dict.insert("database_url".to_owned(), Value::from(url.as_str()));
+        }
+        for (key, value) in &self.0 {
+            let Some(key) = key.strip_prefix("BOTPRIMEX_") else { continue };
+            if Self::OTHERS.contains(&key) {
+                continue;
+            }
+            let path: Vec<String> = key.split("__").map(str::to_lowercase).collect();
+            insert(&mut dict, &path, value);
+        }
+        Ok(Map::from([(Profile::Default, dict)]))
+    }
+}
+
+fn insert(dict: &mut Dict, path: &[String], value: &str) {
+    match path {
+        [] => {}
+        [last] => {
+            dict.insert(last.clone(), Value::from(value));
+        }
+        [first, rest @ ..] => {
+            let mut inner = match dict.remove(first) {
+                Some(Value::Dict(_, inner)) => inner,
+                _ => Dict::new(),
+            };
+            insert(&mut inner, rest, value);
+            dict.insert(first.clone(), Value::from(inner));
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+}
+
+fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pct, D::Error> {
+    let text = match Scalar::deserialize(deserializer)? {
+        Scalar::Text(text) => text,
+        Scalar::Integer(number) => number.to_string(),
+        // The shortest text that means this float is what stands in the file.
+        Scalar::Float(number) => number.to_string(),
+        Scalar::Bool(_) => return Err(de::Error::custom("a percentage such as 0.1 is wanted")),
+    };
+    let pct: Pct = text.parse().map_err(de::Error::custom)?;
+    if pct.decimal().is_sign_negative() || pct.decimal() >= rust_decimal::Decimal::ONE_HUNDRED {
+        return Err(de::Error::custom("a percentage from 0 to below 100 is wanted"));
+    }
+    Ok(pct)
+}
+
+fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match Scalar::deserialize(deserializer)? {
+        Scalar::Bool(value) => Ok(value),
+        Scalar::Text(text) if matches!(text.as_str(), "true" | "1" | "yes" | "on") => Ok(true),
+        Scalar::Text(text) if matches!(text.as_str(), "false" | "0" | "no" | "off" | "") => Ok(false),
+        _ => Err(de::Error::custom("true or false is wanted")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn load(toml: &str, environment: &[(&str, &str)], database_url: Option<&str>) -> Result<Config, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(toml.as_bytes()).unwrap();
+        let args = ConfigArgs {
+            config: Some(file.path().to_owned()),
+            database_url: database_url.map(str::to_owned),
+        };
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Config::from_sources(&args, None, environment).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_given_means_the_defaults() {
+        let config = load("", &[("PATH", "/bin"), ("BOTPRIMEX_SHARED", "/x"), ("BOTPRIMEX_LOG", "x")], None).unwrap();
+        assert_eq!(config.listen, default_listen());
+        assert_eq!(config.database_url, "sqlite://botprimex.db");
+        assert!(!config.webhooks.allow_loopback);
+        assert_eq!(config.venues.binance.taker_fee, "0.1".parse().unwrap());
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let file = "database_url = \"sqlite://file\"\n[venues.binance]\nrest_url = \"http://file\"\nstream_url = \"ws://file\"\ntaker_fee = 0.075\n";
+        let environment = [
+            ("DATABASE_URL", "sqlite://plain"),
+            ("BOTPRIMEX_VENUES__BINANCE__REST_URL", "http://env"),
+            ("BOTPRIMEX_WEBHOOKS__ALLOW_LOOPBACK", "true"),
+            ("BOTPRIMEX_MASTER_KEY", "0012"),
+        ];
+        let config = load(file, &environment, None).unwrap();
+        assert_eq!(config.database_url, "sqlite://plain");
+        assert_eq!(config.venues.binance.rest_url, "http://env");
+        assert_eq!(config.venues.binance.stream_url, "ws://file");
+        assert_eq!(config.venues.binance.taker_fee, "0.075".parse().unwrap());
+        assert!(config.webhooks.allow_loopback);
+        let config = load(file, &environment, Some("sqlite://flag")).unwrap();
+        assert_eq!(config.database_url, "sqlite://flag");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let error = load("databse_url = \"x\"", &[], None).err().unwrap();
+        assert!(error.contains("databse_url"), "{error}");
+        let error = load("", &[("BOTPRIMEX_VENUES__BINANCE__REST", "x")], None).err().unwrap();
+        assert!(error.contains("rest"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_is_refused() {
+        for environment in [
+            ("BOTPRIMEX_LISTEN", "nowhere"),
+            ("BOTPRIMEX_VENUES__BINANCE__TAKER_FEE", "much"),
+            ("BOTPRIMEX_VENUES__BINANCE__TAKER_FEE", "-1"),
+            ("BOTPRIMEX_VENUES__BINANCE__TAKER_FEE", "100"),
+            ("BOTPRIMEX_WEBHOOKS__ALLOW_LOOPBACK", "maybe"),
+        ] {
+            assert!(load("", &[environment], None).is_err(), "{environment:?}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Binance spot: market frames, subscriptions, and how a request is signed.
+//!
+//! Sources: the venue's published `web-socket-streams.md`, `rest-api.md` and `web-socket-api.md`, read
+//! 2026-07-21.
+
+mod decode;
+mod fields;
+pub mod sign;
+mod subscriptions;
+
+pub use decode::{DecodeError, Decoder, Frame, MAX_FRAME_BYTES};
+pub use subscriptions::{Subscriptions, SymbolId};
