@@ -1,5 +1,13 @@
 //! The law of the backtest: scanning for the rows that leave the watch is feeding every row.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+
+mod recorded;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
