@@ -14,3 +14,4 @@ mod watch_index;
 mod webhook;
 
 pub use change::{BotChange, BotStatus, BotTrouble, Change};
+pub use watch_index::{Slot, Wake, WatchIndex};

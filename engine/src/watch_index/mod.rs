@@ -1,0 +1,397 @@
+//! Who wakes at which price: every watch of one symbol, so that a tick touches only the bots it concerns.
+//!
+//! Fixed bounds and times lie in heaps whose stale entries are dropped when they surface; a trailing watch lies
+//! in a group with all that have seen the same highest price, and a new high melds groups without waking anybody.
+//! The nearest bound of each kind is cached, so a tick that crosses nothing costs a few compares.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use model::{Price, PriceMove, Timestamp, Watch};
+
+mod extremes;
+mod trails;
+
+use extremes::Extremes;
+use trails::Trails;
+
+/// A bot's place in an index.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Slot(pub u32);
+
+/// A watch was left: whose, by what, and at which tick of the symbol, counted from 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wake {
+    /// Whose watch.
+    pub slot: Slot,
+    /// What to tell it.
+    pub moved: PriceMove,
+    /// The tick; the new watch names it.
+    pub seq: u64,
+}
+
+/// A heap entry: it counts only while its slot still has this generation.
+type Entry = (i64, Slot, u32);
+
+/// All watches of one symbol.
+#[derive(Debug, Default)]
+pub struct WatchIndex {
+    slots: Vec<SlotState>,
+    free: Vec<Slot>,
+    below: BinaryHeap<Entry>,
+    above: BinaryHeap<Reverse<Entry>>,
+    due: BinaryHeap<Reverse<Entry>>,
+    trails: Trails,
+    extremes: Extremes,
+    near: Near,
+    seq: u64,
+    /// Ticks since the earliest wake that has not been answered, oldest first.
+    missed: VecDeque<(u64, Price, Timestamp)>,
+    awaiting: usize,
+}
+
+/// The nearest bounds; what is not watched is out of reach.
+#[derive(Clone, Copy, Debug)]
+struct Near {
+    below: i64,
+    above: i64,
+    due: i64,
+}
+
+impl Default for Near {
+    fn default() -> Self {
+        Self { below: 0, above: i64::MAX, due: i64::MAX }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct SlotState {
+    generation: u32,
+    /// The last tick it was told of.
+    told: u64,
+    /// The highest price it knew of then.
+    high: i64,
+    awaiting: bool,
+}
+
+impl WatchIndex {
+    /// An index that watches nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a place that sleeps until [`WatchIndex::set`].
+    pub fn add(&mut self) -> Slot {
+        if let Some(slot) = self.free.pop() {
+            return slot;
+        }
+        let slot = Slot(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+        self.slots.push(SlotState::default());
+        slot
+    }
+
+    /// Gives a place back; nothing wakes it any more.
+    pub fn remove(&mut self, slot: Slot) {
+        self.answer(slot);
+        if let Some(state) = self.slots.get_mut(slot.0 as usize) {
+            state.generation = state.generation.wrapping_add(1);
+            self.free.push(slot);
+        }
+    }
+
+    /// The tick that was heard last, counted from 1; 0 before the first.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Replaces a watch by one that was made after tick `made_at`. If a tick since then has left it, it is
+    /// answered with a wake by the first that did, and the slot awaits its next watch.
+    pub fn set(&mut self, slot: Slot, watch: &Watch, made_at: u64) -> Option<Wake> {
+        self.answer(slot);
+        let state = self.slots.get_mut(slot.0 as usize)?;
+        state.generation = state.generation.wrapping_add(1);
+        state.told = made_at;
+        state.high = watch.trail.map_or(0, |trail| trail.high.e8());
+        if let Some(wake) = self.left_already(slot, watch, made_at) {
+            self.await_answer(slot);
+            return Some(wake);
+        }
+        let state = self.slots.get(slot.0 as usize).copied()?;
+        let generation = state.generation;
+        if let Some(below) = watch.below {
+            self.below.push((below.e8(), slot, generation));
+            self.near.below = self.near.below.max(below.e8());
+        }
+        if let Some(above) = watch.above {
+            self.above.push(Reverse((above.e8(), slot, generation)));
+            self.near.above = self.near.above.min(above.e8());
+        }
+        if let Some(at) = watch.at {
+            self.due.push(Reverse((at.nanos(), slot, generation)));
+            self.near.due = self.near.due.min(at.nanos());
+        }
+        if let Some(trail) = watch.trail {
+            let high = state.high.max(self.extremes.high_since(made_at));
+            self.trails.insert(high, trail.distance, slot, generation);
+        }
+        self.compact();
+        None
+    }
+
+    /// Hears a tick; who must be told of it is appended to `woken`.
+    #[inline]
+    pub fn on_tick(&mut self, price: Price, at: Timestamp, woken: &mut Vec<Wake>) {
+        let units = price.e8();
+        self.seq += 1;
+        self.extremes.push(self.seq, units);
+        if self.awaiting > 0 {
+            self.missed.push_back((self.seq, price, at));
+        }
+        let calm = units > self.near.below && units < self.near.above && at.nanos() < self.near.due;
+        if calm && self.trails.is_calm(units) {
+            return;
+        }
+        self.wake(price, at, woken);
+    }
+
+    /// The slow half of [`WatchIndex::on_tick`].
+    fn wake(&mut self, price: Price, at: Timestamp, woken: &mut Vec<Wake>) {
+        let units = price.e8();
+        while let Some((level, slot, generation)) = self.below.peek().copied() {
+            if level < units && self.is_current(slot, generation) {
+                break;
+            }
+            self.below.pop();
+            self.rouse(slot, generation, price, at, woken);
+        }
+        while let Some(Reverse((level, slot, generation))) = self.above.peek().copied() {
+            if level > units && self.is_current(slot, generation) {
+                break;
+            }
+            self.above.pop();
+            self.rouse(slot, generation, price, at, woken);
+        }
+        while let Some(Reverse((time, slot, generation))) = self.due.peek().copied() {
+            if time > at.nanos() && self.is_current(slot, generation) {
+                break;
+            }
+            self.due.pop();
+            self.rouse(slot, generation, price, at, woken);
+        }
+        self.trails.raise(units);
+        while let Some((slot, generation)) = self.trails.pop_at_or_above(units) {
+            self.rouse(slot, generation, price, at, woken);
+        }
+        self.near = Near {
+            below: self.below.peek().map_or(0, |(level, ..)| *level),
+            above: self.above.peek().map_or(i64::MAX, |Reverse((level, ..))| *level),
+            due: self.due.peek().map_or(i64::MAX, |Reverse((time, ..))| *time),
+        };
+    }
+
+    /// Wakes a slot if the entry that surfaced is its current watch.
+    fn rouse(&mut self, slot: Slot, generation: u32, price: Price, at: Timestamp, woken: &mut Vec<Wake>) {
+        if !self.is_current(slot, generation) {
+            return;
+        }
+        let Some(state) = self.slots.get_mut(slot.0 as usize) else { return };
+        state.generation = state.generation.wrapping_add(1);
+        let (told, known) = (state.told, state.high);
+        let high = self.extremes.high_since(told).max(known);
+        let low = self.extremes.low_since(told);
+        let seq = self.seq;
+        self.await_answer(slot);
+        woken.push(Wake { slot, moved: moved(price, at, high, low), seq });
+    }
+
+    fn is_current(&self, slot: Slot, generation: u32) -> bool {
+        self.slots.get(slot.0 as usize).is_some_and(|state| state.generation == generation)
+    }
+
+    /// The first tick after `made_at` that leaves the watch.
+    fn left_already(&self, slot: Slot, watch: &Watch, made_at: u64) -> Option<Wake> {
+        let (mut high, mut low) = (0, i64::MAX);
+        for (seq, price, at) in self.missed.iter().copied().filter(|(seq, ..)| *seq > made_at) {
+            high = high.max(price.e8());
+            low = low.min(price.e8());
+            let highest = Price::from_e8(high).unwrap_or(price);
+            if watch.is_left_by(price, at, highest) {
+                return Some(Wake { slot, moved: moved(price, at, high, low), seq });
+            }
+        }
+        None
+    }
+
+    fn await_answer(&mut self, slot: Slot) {
+        if let Some(state) = self.slots.get_mut(slot.0 as usize).filter(|state| !state.awaiting) {
+            state.awaiting = true;
+            self.awaiting += 1;
+        }
+    }
+
+    fn answer(&mut self, slot: Slot) {
+        if let Some(state) = self.slots.get_mut(slot.0 as usize).filter(|state| state.awaiting) {
+            state.awaiting = false;
+            self.awaiting -= 1;
+        }
+    }
+
+    /// Drops stale heap entries once they are most of what there is, and missed ticks nobody waits for.
+    fn compact(&mut self) {
+        if self.awaiting == 0 {
+            self.missed.clear();
+        }
+        let live = self.slots.len().max(64);
+        let slots = &self.slots;
+        let current = |slot: Slot, generation: u32| {
+            slots.get(slot.0 as usize).is_some_and(|state| state.generation == generation)
+        };
+        if self.below.len() > 2 * live {
+            self.below.retain(|(_, slot, generation)| current(*slot, *generation));
+        }
+        if self.above.len() > 2 * live {
+            self.above.retain(|Reverse((_, slot, generation))| current(*slot, *generation));
+        }
+        if self.due.len() > 2 * live {
+            self.due.retain(|Reverse((_, slot, generation))| current(*slot, *generation));
+        }
+        self.trails.compact(live, current);
+    }
+}
+
+fn moved(price: Price, at: Timestamp, high: i64, low: i64) -> PriceMove {
+    PriceMove {
+        price,
+        at,
+        high: Price::from_e8(high).unwrap_or(price).max(price),
+        low: Price::from_e8(low).unwrap_or(price).min(price),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Rate, Trail};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn price(cents: i64) -> Price {
+        Price::from_e8(cents * 1_000_000).unwrap()
+    }
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(second).unwrap() * 1_000)
+    }
+
+    fn tick(index: &mut WatchIndex, cents: i64) -> Vec<Wake> {
+        let mut woken = Vec::new();
+        let now = at(index.seq() + 1);
+        index.on_tick(price(cents), now, &mut woken);
+        woken
+    }
+
+    fn below(cents: i64) -> Watch {
+        Watch { below: Some(price(cents)), ..Watch::NEVER }
+    }
+
+    #[test]
+    fn a_crossing_between_the_wake_and_the_new_watch_is_not_lost() {
+        let mut index = WatchIndex::new();
+        let slot = index.add();
+        assert_eq!(index.set(slot, &below(100), 0), None);
+        let woken = tick(&mut index, 100);
+        assert_eq!((woken[0].slot, woken[0].seq), (slot, 1));
+        assert!(tick(&mut index, 90).is_empty(), "it is still thinking");
+        assert!(tick(&mut index, 99).is_empty());
+        let wake = index.set(slot, &below(95), 1).expect("the price was at 90 meanwhile");
+        assert_eq!((wake.seq, wake.moved.price), (2, price(90)));
+        assert_eq!(index.set(slot, &below(80), wake.seq), None);
+        assert!(tick(&mut index, 81).is_empty());
+        assert_eq!(tick(&mut index, 80).len(), 1);
+    }
+
+    #[test]
+    fn an_old_watch_never_wakes() {
+        let mut index = WatchIndex::new();
+        let slot = index.add();
+        index.set(slot, &below(100), 0);
+        index.set(slot, &below(50), 0);
+        assert!(tick(&mut index, 99).is_empty());
+        index.remove(slot);
+        assert!(tick(&mut index, 10).is_empty());
+        assert_eq!(index.add(), slot, "its place is used again");
+        assert!(tick(&mut index, 5).is_empty());
+    }
+
+    #[test]
+    fn a_wake_tells_the_extremes_since_the_last_one() {
+        let mut index = WatchIndex::new();
+        let slot = index.add();
+        index.set(slot, &below(90), 0);
+        for cents in [100, 120, 95] {
+            assert!(tick(&mut index, cents).is_empty());
+        }
+        let woken = tick(&mut index, 89);
+        assert_eq!((woken[0].moved.high, woken[0].moved.low), (price(120), price(89)));
+    }
+
+    /// Watches of every kind around 100.
+    fn watches() -> impl Strategy<Value = Watch> {
+        let trail = (5_000..12_000_i64, 1..900_i64).prop_map(|(high, distance)| Trail {
+            high: price(high),
+            distance: Rate::new(rust_decimal::Decimal::new(distance, 4)).unwrap(),
+            tick_size: price(1),
+        });
+        (
+            proptest::option::of(8_000..10_000_i64),
+            proptest::option::of(10_000..12_000_i64),
+            proptest::option::of(trail),
+            proptest::option::weighted(0.1, 0..400_u64),
+        )
+            .prop_map(|(below, above, trail, due)| Watch {
+                below: below.map(price),
+                above: above.map(price),
+                trail,
+                at: due.map(at),
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn an_index_wakes_whom_a_plain_scan_wakes(
+            watches in proptest::collection::vec(watches(), 1..40),
+            moves in proptest::collection::vec(-120..120_i64, 1..300),
+            answers in proptest::collection::vec(watches(), 300),
+        ) {
+            let mut index = WatchIndex::new();
+            let mut plain: Vec<(Slot, Watch, i64)> = Vec::new();
+            for watch in &watches {
+                let slot = index.add();
+                prop_assert_eq!(index.set(slot, watch, 0), None);
+                plain.push((slot, *watch, 0));
+            }
+            let (mut cents, mut answers) = (10_000, answers.into_iter().cycle());
+            for by in moves {
+                cents = (cents + by).clamp(5_000, 15_000);
+                let mut woken = tick(&mut index, cents);
+                woken.sort_by_key(|wake| wake.slot);
+                let now = at(index.seq());
+                let mut expected = Vec::new();
+                for (slot, watch, high) in &mut plain {
+                    *high = (*high).max(price(cents).e8());
+                    if watch.is_left_by(price(cents), now, Price::from_e8(*high).unwrap()) {
+                        expected.push(*slot);
+                    }
+                }
+                prop_assert_eq!(woken.iter().map(|wake| wake.slot).collect::<Vec<_>>(), expected);
+                for wake in woken {
+                    let answer = answers.next().unwrap();
+                    prop_assert_eq!(index.set(wake.slot, &answer, wake.seq), None);
+                    plain[wake.slot.0 as usize] = (wake.slot, answer, 0);
+                }
+            }
+        }
+    }
+}
