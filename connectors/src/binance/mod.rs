@@ -6,6 +6,7 @@
 mod decode;
 mod fields;
 pub mod sign;
+pub mod stream;
 mod subscriptions;
 
 pub use decode::{DecodeError, Decoder, Frame, MAX_FRAME_BYTES};

@@ -57,6 +57,16 @@ impl Subscriptions {
         self.pairs.get(id.0 as usize).map(|(pair, _)| pair)
     }
 
+    /// How many ids have been given out.
+    pub fn count(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Whether an id is subscribed to.
+    pub fn is_wanted(&self, id: SymbolId) -> bool {
+        self.pairs.get(id.0 as usize).is_some_and(|(_, wanted)| *wanted)
+    }
+
     /// The requests that subscribe to every pair again, after a reconnect.
     pub fn subscribe_all(&mut self) -> Vec<String> {
         let pairs: Vec<Pair> =
