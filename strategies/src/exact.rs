@@ -157,4 +157,30 @@ mod tests {
         assert_eq!(quantity(&stake, "98.09".parse().unwrap(), lot), Some("0.510".parse().unwrap()));
         assert_eq!(quantity(&stake, "100".parse().unwrap(), lot), Some("0.500".parse().unwrap()));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn levels_and_quantities_are_the_exact_quotient_rounded_once(
+            notional in 1..i64::MAX, notional_scale in 0..16_u32,
+            held in 1..i64::MAX, held_scale in 0..16_u32,
+            factor in 1..10_i64.pow(15), tick in 1..10_i64.pow(9),
+        ) {
+            let (notional, held) = (Decimal::new(notional, notional_scale), Decimal::new(held, held_scale));
+            let value = rational(Decimal::new(factor, 12));
+            let small = Factor::new(value.clone());
+            let tick = Price::from_e8(tick).unwrap();
+            let ticks = rational(notional) / rational(held) * &value / rational(tick.decimal());
+            for (rounding, whole) in [(Rounding::Down, ticks.floor()), (Rounding::Up, ticks.ceil())] {
+                let expected = (whole * rational(tick.decimal()) * BigInt::from(100_000_000)).to_integer();
+                let expected = i64::try_from(expected).ok().and_then(Price::from_e8);
+                proptest::prop_assert_eq!(level(notional, held, &small, tick, rounding), expected);
+            }
+            let lot = Qty::new(Decimal::new(factor, 12)).unwrap();
+            let lots = rational(notional) / rational(tick.decimal()) / rational(lot.decimal());
+            let expected = lots.ceil() * rational(lot.decimal());
+            if let Some(qty) = quantity(&Factor::new(rational(notional)), tick, lot) {
+                proptest::prop_assert_eq!(rational(qty.decimal()), expected);
+            }
+        }
+    }
 }

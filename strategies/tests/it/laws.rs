@@ -162,3 +162,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_hundred_thousand_sleeping_bots_fit_in_forty_megabytes() {
+    // What a definition comes to is shared; beside it a bot is this and one vector of its open trade's entries.
+    assert!(std::mem::size_of::<PaperBot>() <= 400, "{}", std::mem::size_of::<PaperBot>());
+}
