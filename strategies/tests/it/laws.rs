@@ -146,6 +146,24 @@ proptest! {
     }
 
     #[test]
+    fn a_restart_anywhere_changes_nothing(definition in definitions(), path in paths(), every in 1..40_usize) {
+        let Ok(plan) = Plan::new(&definition, &market("0.01", "0.00001", "0.001")) else { return Ok(()) };
+        let plan = std::sync::Arc::new(plan);
+        let expected = all_ticks(&mut PaperBot::with_plan(plan.clone()), &path);
+        let mut paper = PaperBot::with_plan(plan.clone());
+        let mut steps = Vec::new();
+        for (index, price) in path.iter().enumerate() {
+            if index % every == 0 {
+                let watch = paper.watch();
+                paper = PaperBot::restore(plan.clone(), &paper.state()).unwrap();
+                prop_assert_eq!(paper.watch(), watch);
+            }
+            paper.on_move(&PriceMove::tick(*price, at(index)), &mut steps).unwrap();
+        }
+        prop_assert_eq!(steps, expected);
+    }
+
+    #[test]
     fn no_price_can_make_a_machine_panic(
         definition in definitions(),
         prices in proptest::collection::vec(1..=i64::MAX, 1..60),
@@ -167,4 +185,24 @@ proptest! {
 fn a_hundred_thousand_sleeping_bots_fit_in_forty_megabytes() {
     // What a definition comes to is shared; beside it a bot is this and one vector of its open trade's entries.
     assert!(std::mem::size_of::<PaperBot>() <= 400, "{}", std::mem::size_of::<PaperBot>());
+}
+
+#[test]
+fn the_longest_ladder_of_the_longest_numbers_runs_to_its_end() {
+    let definition = bot(r#"{"max_open_trades":100,"stop_loss":-99.99999999,"stake_amount":12.34567891,
+            "dca":{"price_deviation":0.50000001,"step_scale":1.00000001,"volume_scale":1.01234567}}"#);
+    let mut paper = PaperBot::new(&definition, &market("0.01", "0.00000001", "0.00075")).unwrap();
+    let mut steps = Vec::new();
+    let mut cents = 6_000_000_i64;
+    for index in 0.. {
+        let price = Price::from_e8(cents * 1_000_000).unwrap();
+        let watch = paper.on_move(&PriceMove::tick(price, at(index)), &mut steps).unwrap();
+        if steps.len() == 100 {
+            break;
+        }
+        cents = watch.below.unwrap().e8() / 1_000_000;
+    }
+    assert_eq!(paper.books().entries.len(), 100);
+    // D₉₉ is a little over 99 · 0.50000001 %, so the last trigger is a little under half of P₀.
+    assert!((3_029_000..3_035_000).contains(&cents), "{cents}");
 }
