@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 
 use crate::output::Format;
 
-/// Hosts trading bots: dollar-cost-averaging bots with ladders, stops and take profits, driven by an HTTP API.
+/// Hosts trading bots: dollar-cost-averaging bots with ladders, stops and take profits.
 #[derive(Parser, Debug)]
 #[command(name = "botprimex", version, propagate_version = true)]
 pub(crate) struct Cli {
@@ -24,14 +24,6 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// The whole product in one process, offline: exchange, server, a running bot, a webhook listener.
-    Demo(DemoArgs),
-    /// The server.
-    Serve(ServeArgs),
-    /// A simulated exchange that speaks Binance's spot protocol.
-    Venue(VenueArgs),
-    /// Accounts, API keys and bots, beside a running server.
-    Admin(AdminArgs),
     /// Prints a shell's completion script.
     Completions {
         /// For which shell.
@@ -45,11 +37,12 @@ pub(crate) struct ConfigArgs {
     /// A TOML file; environment variables and flags win over it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where everything is stored: `sqlite://FILE` or `postgres://…` [default: sqlite://botprimex.db]
+    /// Where everything is stored: `sqlite://FILE` or `postgres://…` [default: `sqlite://botprimex.db`]
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
 }
 
+/// The server's flags.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
@@ -59,6 +52,7 @@ pub(crate) struct ServeArgs {
     pub(crate) listen: Option<SocketAddr>,
 }
 
+/// The simulated exchange's flags.
 #[derive(Args, Debug)]
 pub(crate) struct VenueArgs {
     /// The address to listen on; port 0 picks a free one.
@@ -114,6 +108,7 @@ pub(crate) struct VenueArgs {
     pub(crate) lose_ack_rate: f64,
 }
 
+/// The demo's flags.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     /// The address of the API; port 0 picks a free one.
@@ -148,6 +143,7 @@ pub(crate) struct DemoArgs {
     pub(crate) format: Format,
 }
 
+/// What `admin` is asked.
 #[derive(Args, Debug)]
 pub(crate) struct AdminArgs {
     #[command(flatten)]
@@ -322,7 +318,8 @@ impl FromStr for Span {
             _ => return Err(refused()),
         };
         let count: i64 = text.get(..text.len() - 1).and_then(|n| n.parse().ok()).ok_or_else(refused)?;
-        let seconds = count.checked_mul(unit).filter(|s| (1..=3_155_760_000).contains(s)).ok_or_else(refused)?;
+        let seconds =
+            count.checked_mul(unit).filter(|s| (1..=3_155_760_000).contains(s)).ok_or_else(refused)?;
         Ok(Self { seconds })
     }
 }
@@ -340,19 +337,38 @@ mod tests {
 
     use super::*;
 
+    #[derive(Parser, Debug)]
+    struct Line<A: Args> {
+        #[command(flatten)]
+        args: A,
+    }
+
+    fn parse<A: Args>(line: &str) -> Result<A, clap::Error> {
+        Line::<A>::try_parse_from(line.split_whitespace()).map(|line| line.args)
+    }
+
+    #[track_caller]
+    fn refuse<A: Args + std::fmt::Debug>(line: &str) {
+        assert_eq!(parse::<A>(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+        Line::<ServeArgs>::command().debug_assert();
+        Line::<VenueArgs>::command().debug_assert();
+        Line::<DemoArgs>::command().debug_assert();
+        Line::<AdminArgs>::command().debug_assert();
     }
 
     #[test]
     fn a_venue_takes_what_the_contract_lists() {
-        let line = "botprimex venue --listen 127.0.0.1:0 --replay a.gz b.gz --replay c.gz --speed max --seed 3 \
-                    --balance USDT=10000 --balance BTC=0.5 --fee 0.1 --start now --credential k:s \
-                    --drop-connection-every 30 --latency-ms 5 --reject-rate 0.1 --lose-ack-rate 0.05";
-        let Command::Venue(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else {
-            unreachable!("a venue was asked for")
-        };
+        let args: VenueArgs = parse(
+            "venue --listen 127.0.0.1:0 --replay a.gz b.gz --replay c.gz --speed max --seed 3 --balance USDT=10000 \
+             --balance BTC=0.5 --fee 0.1 --start now --credential k:s --drop-connection-every 30 --latency-ms 5 \
+             --reject-rate 0.1 --lose-ack-rate 0.05",
+        )
+        .unwrap();
         assert_eq!(args.replay.len(), 3);
         assert_eq!(args.speed, Speed::Max);
         assert_eq!(args.balance[1], Balance { asset: "BTC".to_owned(), amount: Decimal::new(5, 1) });
@@ -360,25 +376,26 @@ mod tests {
     }
 
     #[test]
+    fn a_demo_plays_several_files_at_any_speed() {
+        let args: DemoArgs =
+            parse("demo --replay a.gz --replay b.gz --speed max --fee 0.01 --for 5").unwrap();
+        assert_eq!((args.replay.len(), args.speed, args.for_seconds), (2, Speed::Max, Some(5)));
+        assert_eq!(parse::<DemoArgs>("demo").unwrap().speed, Speed::Times(60.0));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_a_usage_error() {
-        for line in [
-            "botprimex",
-            "botprimex nonsense",
-            "botprimex venue --speed 0",
-            "botprimex venue --speed -1",
-            "botprimex venue --reject-rate 2",
-            "botprimex venue --balance USDT",
-            "botprimex venue --credential k",
-            "botprimex venue --replay a.gz --random-walk",
-            "botprimex serve --listen nowhere",
-            "botprimex admin key create",
-            "botprimex admin key create --account bot_1",
-            "botprimex admin key revoke",
-            "botprimex demo --for soon",
-        ] {
-            let error = Cli::try_parse_from(line.split_whitespace()).unwrap_err();
-            assert_eq!(error.exit_code(), 2, "{line}");
+        for line in ["--speed 0", "--speed -1", "--reject-rate 2", "--balance USDT", "--credential k"] {
+            refuse::<VenueArgs>(&format!("venue {line}"));
         }
+        refuse::<VenueArgs>("venue --replay a.gz --random-walk");
+        refuse::<ServeArgs>("serve --listen nowhere");
+        refuse::<DemoArgs>("demo --for soon");
+        refuse::<AdminArgs>("admin key create");
+        refuse::<AdminArgs>("admin key create --account bot_1");
+        refuse::<AdminArgs>("admin key revoke");
+        assert_eq!(Cli::try_parse_from(["botprimex"]).unwrap_err().exit_code(), 2);
+        assert_eq!(Cli::try_parse_from(["botprimex", "nonsense"]).unwrap_err().exit_code(), 2);
     }
 
     #[test]
@@ -387,5 +404,11 @@ mod tests {
         for bad in ["", "d", "90", "0d", "-1d", "9999999999d", "1.5h", "1w"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let credential: Credential = "key:hidden".parse().unwrap();
+        assert!(!format!("{credential:?}").contains("hidden"));
     }
 }

@@ -45,9 +45,8 @@ pub(crate) struct Config {
     /// How events are delivered.
     #[serde(default)]
     pub(crate) webhooks: Webhooks,
-    /// What stored secrets are encrypted with.
+    /// What stored secrets are encrypted with; accepted now so that scripts may set it.
     #[serde(default)]
-    #[expect(dead_code, reason = "accepted now so that scripts may set it; nothing is encrypted yet")]
     pub(crate) master_key: Option<String>,
 }
 
@@ -66,7 +65,6 @@ pub(crate) struct Venues {
 pub(crate) struct Binance {
     pub(crate) rest_url: String,
     pub(crate) stream_url: String,
-    #[expect(dead_code, reason = "accepted now so that scripts may set it; orders at the venue come later")]
     pub(crate) ws_api_url: String,
     #[serde(deserialize_with = "percent")]
     pub(crate) taker_fee: Pct,
@@ -106,9 +104,12 @@ impl Config {
     /// # Errors
     /// [`UsageError`] that names the key and where it was read, when one is unknown or makes no sense.
     pub(crate) fn load(args: &ConfigArgs, listen: Option<SocketAddr>) -> Result<Self, UsageError> {
-        Self::from_sources(args, listen, std::env::vars_os().filter_map(|(key, value)| {
-            Some((key.into_string().ok()?, value.into_string().ok()?))
-        }))
+        Self::from_sources(
+            args,
+            listen,
+            std::env::vars_os()
+                .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))),
+        )
     }
 
     fn from_sources(
@@ -233,7 +234,8 @@ mod tests {
 
     #[test]
     fn nothing_given_means_the_defaults() {
-        let config = load("", &[("PATH", "/bin"), ("BOTPRIMEX_SHARED", "/x"), ("BOTPRIMEX_LOG", "x")], None).unwrap();
+        let config =
+            load("", &[("PATH", "/bin"), ("BOTPRIMEX_SHARED", "/x"), ("BOTPRIMEX_LOG", "x")], None).unwrap();
         assert_eq!(config.listen, default_listen());
         assert_eq!(config.database_url, "sqlite://botprimex.db");
         assert!(!config.webhooks.allow_loopback);

@@ -1,13 +1,15 @@
 //! The `botprimex` binary: reads the command line and the configuration, and composes the parts.
+//!
+//! A command is offered once the room it composes is open; until then its flags and the configuration it reads
+//! are here with their tests, so that wiring it is one arm of [`run`].
 
-mod admin;
+#![expect(dead_code, reason = "serve, venue, demo and admin are wired when their rooms are open")]
+
 mod args;
 mod config;
-mod demo;
 mod output;
-mod serve;
 mod shutdown;
-mod simulate;
+mod signature;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -22,45 +24,40 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = start_log(&cli) {
-        eprintln!("error: {error:#}");
-        return ExitCode::from(2);
+    if let Err(error) = start_log(cli.log.as_deref()) {
+        return fail(&error);
     }
     if rustls::crypto::ring::default_provider().install_default().is_err() {
-        eprintln!("error: the TLS provider was installed twice");
-        return ExitCode::FAILURE;
+        return fail(&anyhow::anyhow!("the TLS provider was installed twice"));
     }
-    match actix_rt::System::new().block_on(run(cli.command)) {
+    match run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(if error.is::<config::UsageError>() { 2 } else { 1 })
-        }
+        Err(error) => fail(&error),
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: &Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve(args) => serve::run(&args).await,
-        Command::Venue(args) => simulate::run(args).await,
-        Command::Demo(args) => demo::run(args).await,
-        Command::Admin(args) => admin::run(args).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "botprimex", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "botprimex", &mut script);
+            output::bytes(&script)
         }
     }
 }
 
-/// The log goes to stderr, so that stdout carries data alone. The demo keeps the log quiet: it talks itself.
-fn start_log(cli: &Cli) -> anyhow::Result<()> {
-    let directives = match (&cli.log, &cli.command) {
-        (Some(directives), _) => directives.as_str(),
-        (None, Command::Demo(_) | Command::Admin(_)) => "warn",
-        (None, _) => "info",
-    };
-    let filter = EnvFilter::try_new(directives)
-        .map_err(|error| anyhow::anyhow!("`--log {directives}` is no log filter: {error}"))?;
+/// Tells why on stderr; 2 when it was asked wrongly, else 1.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::from(if error.is::<config::UsageError>() { 2 } else { 1 })
+}
+
+/// The log goes to stderr, so that stdout carries data alone.
+fn start_log(directives: Option<&str>) -> anyhow::Result<()> {
+    let directives = directives.unwrap_or("info");
+    let filter = EnvFilter::try_new(directives).map_err(|error| {
+        config::UsageError::new(format!("`--log {directives}` is no log filter: {error}"))
+    })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -26,13 +26,25 @@ pub(crate) fn ready(url: &str) {
     let _ = writeln!(out, "READY {url}").and_then(|()| out.flush());
 }
 
+/// Prints bytes as they are.
+///
+/// # Errors
+/// When stdout cannot be written; a reader that has gone away is none.
+pub(crate) fn bytes(data: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    match out.write_all(data).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Prints one object.
 pub(crate) fn object(format: Format, value: &Value) {
     match format {
         Format::Json => line(&pretty(value)),
         Format::Table => {
             let mut table = comfy_table::Table::new();
-            table.load_preset(comfy_table::presets::NOTHING);
+            table.load_style(comfy_table::presets::NOTHING);
             for (key, value) in value.as_object().into_iter().flatten() {
                 table.add_row([key.clone(), cell(value)]);
             }
@@ -47,7 +59,7 @@ pub(crate) fn list(format: Format, columns: &[&str], rows: &[Value]) {
         Format::Json => line(&pretty(&Value::Array(rows.to_vec()))),
         Format::Table => {
             let mut table = comfy_table::Table::new();
-            table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+            table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
             table.set_header(columns.iter().copied());
             for row in rows {
                 table.add_row(columns.iter().map(|column| row.get(column).map_or_else(String::new, cell)));
