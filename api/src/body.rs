@@ -1,0 +1,204 @@
+//! Request bodies: a JSON object whose values stay text, so that no digit is lost before a field is read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, web};
+use futures_util::StreamExt;
+use model::BotDefinition;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::ApiError;
+
+/// The largest body, in bytes.
+const LARGEST: usize = 64 * 1024;
+
+/// How long a body may take to arrive.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The fields of an object, each still JSON text.
+pub type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// Reads a body that must be one JSON object.
+///
+/// # Errors
+/// Too large, too slow, not declared as JSON, no JSON object, or a key in it twice.
+pub async fn object(request: &HttpRequest, payload: web::Payload) -> Result<Fields, ApiError> {
+    let text = bytes(request, payload).await?;
+    if !is_json(request) {
+        return Err(ApiError::NotJson);
+    }
+    fields(&text)
+}
+
+/// Reads a body that may be missing.
+///
+/// # Errors
+/// As [`object`], where there is one.
+pub async fn optional_object(request: &HttpRequest, payload: web::Payload) -> Result<Fields, ApiError> {
+    let text = bytes(request, payload).await?;
+    match (text.is_empty(), is_json(request)) {
+        (true, _) => Ok(Fields::new()),
+        (false, true) => fields(&text),
+        (false, false) => Err(ApiError::NotJson),
+    }
+}
+
+/// The fields of a JSON text.
+///
+/// # Errors
+/// [`ApiError::BadJson`] where it is no JSON object or names a key twice, at any depth.
+pub fn fields(text: &[u8]) -> Result<Fields, ApiError> {
+    let refused =
+        |error: serde_json::Error| ApiError::BadJson(format!("the body is no JSON object: {error}"));
+    serde_json::from_slice::<Unrepeated>(text).map_err(refused)?;
+    serde_json::from_slice(text).map_err(refused)
+}
+
+/// A stored definition with the fields of a PATCH laid over it: `null` takes a field back to its default, and
+/// an object is merged field by field.
+///
+/// # Errors
+/// Every bad field of the result.
+pub fn merged(stored: &BotDefinition, patch: Fields) -> Result<BotDefinition, ApiError> {
+    let mut fields = fields(stored.to_json().get().as_bytes())?;
+    for (name, value) in patch {
+        let inner = |raw: &RawValue| serde_json::from_str::<Fields>(raw.get()).ok();
+        let value = match (fields.get(&name).and_then(|old| inner(old)), inner(&value)) {
+            (Some(mut old), Some(new)) => {
+                old.extend(new);
+                serde_json::value::to_raw_value(&old).map_err(|_| ApiError::Internal)?
+            }
+            _ => value,
+        };
+        fields.insert(name, value);
+    }
+    Ok(BotDefinition::parse(&fields)?)
+}
+
+async fn bytes(request: &HttpRequest, mut payload: web::Payload) -> Result<Vec<u8>, ApiError> {
+    let told = request.headers().get(header::CONTENT_LENGTH);
+    let told = told.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if told.is_some_and(|length| length > LARGEST) {
+        return Err(ApiError::BodyTooLarge);
+    }
+    let whole = async {
+        let mut text = Vec::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| ApiError::BadRequest)?;
+            if text.len() + chunk.len() > LARGEST {
+                return Err(ApiError::BodyTooLarge);
+            }
+            text.extend_from_slice(&chunk);
+        }
+        Ok(text)
+    };
+    actix_web::rt::time::timeout(DEADLINE, whole).await.unwrap_or(Err(ApiError::BodyTimeout))
+}
+
+fn is_json(request: &HttpRequest) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// Any JSON value in which no object names a key twice.
+struct Unrepeated;
+
+impl<'de> Deserialize<'de> for Unrepeated {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Anything)
+    }
+}
+
+struct Anything;
+
+impl<'de> Visitor<'de> for Anything {
+    type Value = Unrepeated;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Unrepeated, E> {
+        Ok(Unrepeated)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Unrepeated, E> {
+        Ok(Unrepeated)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Unrepeated, E> {
+        Ok(Unrepeated)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Unrepeated, E> {
+        Ok(Unrepeated)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Unrepeated, E> {
+        Ok(Unrepeated)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Unrepeated, E> {
+        Ok(Unrepeated)
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Unrepeated, A::Error> {
+        while items.next_element::<Unrepeated>()?.is_some() {}
+        Ok(Unrepeated)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Unrepeated, A::Error> {
+        let mut seen = std::collections::BTreeSet::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if seen.contains(&key) {
+                let key: String = key.chars().take(60).collect();
+                return Err(A::Error::custom(format!("the key `{key}` is there twice")));
+            }
+            seen.insert(key);
+            entries.next_value::<Unrepeated>()?;
+        }
+        Ok(Unrepeated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: &str = r#"{"name":"BTC DCA Bot","exchange":"binance","pair":"BTC/USDT","strategy":"dca",
+        "stake_amount":12.50,"max_open_trades":5,"stop_loss":-10,"dry_run":true,"dca":{"step_scale":1.5}}"#;
+
+    #[test]
+    fn a_number_keeps_its_digits() {
+        let fields = fields(SEED.as_bytes()).unwrap();
+        assert_eq!(fields["stake_amount"].get(), "12.50");
+    }
+
+    #[test]
+    fn a_key_given_twice_is_refused_at_any_depth() {
+        for text in [r#"{"a":1,"a":2}"#, r#"{"a":{"b":1,"b":2}}"#, r#"{"a":[{"b":1,"b":1}]}"#] {
+            let Err(ApiError::BadJson(why)) = fields(text.as_bytes()) else { panic!("{text}") };
+            assert!(why.contains("twice"), "{why}");
+        }
+        for text in ["", "[]", "7", "{", "{}{}", "{\"a\":NaN}", "null"] {
+            assert!(matches!(fields(text.as_bytes()), Err(ApiError::BadJson(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_patch_lies_over_what_is_stored_and_null_is_the_default() {
+        let stored = BotDefinition::parse(&fields(SEED.as_bytes()).unwrap()).unwrap();
+        let patch = br#"{"stop_loss":-12.5,"take_profit":null,"dca":{"cooldown_s":60}}"#;
+        let bot = merged(&stored, fields(patch).unwrap()).unwrap();
+        let json = bot.to_json();
+        for part in ["\"stop_loss\":-12.5", "\"take_profit\":2", "\"step_scale\":1.5", "\"cooldown_s\":60"] {
+            assert!(json.get().contains(part), "{part} in {json}");
+        }
+        assert!(merged(&stored, fields(br#"{"name":null,"colour":1}"#).unwrap()).is_err());
+    }
+}

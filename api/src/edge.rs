@@ -1,0 +1,82 @@
+//! What every request passes: an id, the refusal of `Transfer-Encoding`, errors in one shape, panics caught.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
+use futures_util::FutureExt;
+use model::RequestId;
+
+use crate::ApiError;
+
+/// Wraps everything the server answers.
+///
+/// # Errors
+/// An answer that is complete, where there is no request left to hang it on.
+pub(crate) async fn edge(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let id = RequestId::new();
+    request.extensions_mut().insert(id);
+    if request.headers().contains_key(header::TRANSFER_ENCODING) {
+        return Ok(request.into_response(ApiError::LengthRequired.answer(id)));
+    }
+    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        Ok(Ok(response)) => Ok(finish(response.map_into_boxed_body(), id)),
+        Ok(Err(error)) => Err(Failed { error: known(&error), id }.into()),
+        Err(_) => {
+            tracing::error!(request_id = %id, "a handler panicked");
+            Err(Failed { error: ApiError::Internal, id }.into())
+        }
+    }
+}
+
+/// The answer with its request id; an error, ours or the framework's, takes the one shape.
+fn finish(mut response: ServiceResponse<BoxBody>, id: RequestId) -> ServiceResponse<BoxBody> {
+    let error = response.response().error().map(known);
+    let error = error.or_else(|| ApiError::of_framework(response.status()));
+    if let Some(error) = error {
+        return response.into_response(error.answer(id));
+    }
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+    }
+    response
+}
+
+/// Our own error inside the framework's, or the nearest to what the framework means.
+fn known(error: &Error) -> ApiError {
+    error.as_error::<ApiError>().cloned().unwrap_or_else(|| {
+        let status = error.as_response_error().status_code();
+        ApiError::of_framework(status).unwrap_or(ApiError::Internal)
+    })
+}
+
+/// An error that knows its request.
+#[derive(Debug)]
+struct Failed {
+    error: ApiError,
+    id: RequestId,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl ResponseError for Failed {
+    fn status_code(&self) -> StatusCode {
+        self.error.status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.error.answer(self.id)
+    }
+}

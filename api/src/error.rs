@@ -1,0 +1,258 @@
+//! The one table from what went wrong to what a client is told: the only place with status codes.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use model::{Fault, Faults, RequestId};
+use serde::Serialize;
+
+/// Everything a request can fail of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ApiError {
+    /// Bad fields or query parameters, all of them; never empty.
+    Invalid(Vec<Fault>),
+    /// The body is no JSON object; the sentence says where it breaks.
+    BadJson(String),
+    /// The request could not be read as HTTP asks for.
+    BadRequest,
+    /// No key was given, or none that is known, in force and well formed.
+    Unauthorised,
+    /// The key is good but lacks this scope.
+    Forbidden {
+        /// The scope that the request needs.
+        scope: &'static str,
+    },
+    /// There is no such thing for this account.
+    NotFound(&'static str),
+    /// There is nothing at this path.
+    NoRoute,
+    /// The path exists, but not with this method.
+    MethodNotAllowed,
+    /// The body did not come in time.
+    BodyTimeout,
+    /// It clashes with the state of what it is about.
+    Conflict {
+        /// A stable word for programs.
+        code: &'static str,
+        /// A sentence for people.
+        message: String,
+    },
+    /// `Transfer-Encoding` was used where a length is wanted.
+    LengthRequired,
+    /// The body is larger than the limit.
+    BodyTooLarge,
+    /// The body is not declared as JSON.
+    NotJson,
+    /// The plan's requests are used up for now.
+    RateLimited {
+        /// Whole seconds after which a request works again.
+        retry_after_s: u64,
+    },
+    /// What would answer is full or not there yet.
+    Unavailable,
+    /// Our fault; the cause is in the log under the request id.
+    Internal,
+}
+
+/// One row of the table.
+struct Row {
+    status: StatusCode,
+    kind: &'static str,
+    code: &'static str,
+    message: String,
+    param: Option<String>,
+}
+
+impl ApiError {
+    /// One bad field or query parameter.
+    pub fn field(param: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![Fault { param: param.into(), code, message: message.into() }])
+    }
+
+    /// What an answer made by the framework itself means; `None` where it is no error.
+    pub fn of_framework(status: StatusCode) -> Option<Self> {
+        match status {
+            StatusCode::NOT_FOUND => Some(Self::NoRoute),
+            StatusCode::METHOD_NOT_ALLOWED => Some(Self::MethodNotAllowed),
+            StatusCode::PAYLOAD_TOO_LARGE => Some(Self::BodyTooLarge),
+            StatusCode::SERVICE_UNAVAILABLE => Some(Self::Unavailable),
+            status if status.is_client_error() => Some(Self::BadRequest),
+            status if status.is_server_error() => Some(Self::Internal),
+            _ => None,
+        }
+    }
+
+    fn row(&self) -> Row {
+        const REQUEST: &str = "invalid_request_error";
+        const LOGIN: &str = "authentication_error";
+        let row = |status, kind, code, message: &str| Row {
+            status,
+            kind,
+            code,
+            message: message.to_owned(),
+            param: None,
+        };
+        match self {
+            Self::Invalid(faults) => invalid(faults),
+            Self::BadJson(why) => row(StatusCode::BAD_REQUEST, REQUEST, "json_invalid", why),
+            Self::BadRequest => {
+                row(StatusCode::BAD_REQUEST, REQUEST, "request_invalid", "the request could not be read")
+            }
+            Self::Unauthorised => row(
+                StatusCode::UNAUTHORIZED,
+                LOGIN,
+                "api_key_invalid",
+                "send a valid API key as `Authorization: Bearer bpx_…`",
+            ),
+            Self::Forbidden { scope } => row(
+                StatusCode::FORBIDDEN,
+                "permission_error",
+                "scope_missing",
+                &format!("this API key lacks the scope {scope}"),
+            ),
+            Self::NotFound(what) => {
+                row(StatusCode::NOT_FOUND, REQUEST, "resource_missing", &format!("there is no such {what}"))
+            }
+            Self::NoRoute => {
+                row(StatusCode::NOT_FOUND, REQUEST, "route_unknown", "there is nothing at this path")
+            }
+            Self::MethodNotAllowed => row(
+                StatusCode::METHOD_NOT_ALLOWED,
+                REQUEST,
+                "method_not_allowed",
+                "this path does not know this method",
+            ),
+            Self::BodyTimeout => {
+                row(StatusCode::REQUEST_TIMEOUT, REQUEST, "body_timeout", "the body did not come in time")
+            }
+            Self::Conflict { code, message } => row(StatusCode::CONFLICT, REQUEST, code, message),
+            Self::LengthRequired => row(
+                StatusCode::LENGTH_REQUIRED,
+                REQUEST,
+                "length_required",
+                "send a Content-Length instead of a Transfer-Encoding",
+            ),
+            Self::BodyTooLarge => row(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                REQUEST,
+                "body_too_large",
+                "a body holds at most 65536 bytes",
+            ),
+            Self::NotJson => row(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                REQUEST,
+                "content_type_unsupported",
+                "send the body as Content-Type: application/json",
+            ),
+            Self::RateLimited { retry_after_s } => row(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit_error",
+                "rate_limited",
+                &format!("too many requests for this plan; try again in {retry_after_s} s"),
+            ),
+            Self::Unavailable => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "api_error",
+                "unavailable",
+                "the server cannot take this just now; try again",
+            ),
+            Self::Internal => row(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "api_error",
+                "internal_error",
+                "something went wrong on our side; tell us the request id",
+            ),
+        }
+    }
+
+    /// The answer, with the request's id in body and header.
+    pub fn answer(&self, request_id: RequestId) -> HttpResponse {
+        let row = self.row();
+        let details = match self {
+            Self::Invalid(faults) => faults.as_slice(),
+            _ => &[],
+        };
+        let error = Shown {
+            kind: row.kind,
+            code: row.code,
+            message: row.message,
+            param: row.param,
+            request_id,
+            details,
+        };
+        let mut answer = HttpResponse::build(row.status);
+        answer.insert_header(("X-Request-Id", request_id.to_string()));
+        match self {
+            Self::Unauthorised => {
+                answer.insert_header((
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"botprimex\""),
+                ));
+            }
+            Self::RateLimited { retry_after_s } => {
+                answer.insert_header((header::RETRY_AFTER, *retry_after_s));
+            }
+            Self::LengthRequired | Self::BodyTimeout | Self::BodyTooLarge => {
+                answer.force_close();
+            }
+            _ => {}
+        }
+        answer.json(Body { error })
+    }
+}
+
+fn invalid(faults: &[Fault]) -> Row {
+    let first = faults.first();
+    let message = first.map_or_else(String::new, ToString::to_string);
+    let others = faults.len().saturating_sub(1);
+    Row {
+        status: StatusCode::BAD_REQUEST,
+        kind: "invalid_request_error",
+        code: first.map_or("parameter_invalid", |fault| fault.code),
+        message: if others == 0 { message } else { format!("{message} (and {others} more)") },
+        param: first.map(|fault| fault.param.clone()),
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Shown<'a>,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    code: &'static str,
+    message: String,
+    param: Option<String>,
+    request_id: RequestId,
+    details: &'a [Fault],
+}
+
+impl From<Faults> for ApiError {
+    fn from(faults: Faults) -> Self {
+        Self::Invalid(faults.0)
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.row().message)
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.row().status
+    }
+
+    /// The edge replaces this answer by one with the request's own id.
+    fn error_response(&self) -> HttpResponse {
+        self.answer(RequestId::new())
+    }
+}

@@ -1,0 +1,122 @@
+//! Query strings: every parameter is known, given once and well formed, or all that are not are named.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use actix_web::web;
+use model::Fault;
+
+use crate::ApiError;
+
+/// The longest part of a bad value that is repeated to the client.
+const SHOWN: usize = 60;
+
+/// Takes parameters one by one and remembers what was wrong with them.
+#[derive(Debug)]
+pub struct Query {
+    left: BTreeMap<String, String>,
+    known: Vec<&'static str>,
+    faults: Vec<Fault>,
+}
+
+/// Which part of a list is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page<C> {
+    /// How many rows, 1 to 100.
+    pub limit: u32,
+    /// The row that the page begins after, newest first.
+    pub starting_after: Option<C>,
+}
+
+impl Query {
+    /// Reads what follows the `?`.
+    ///
+    /// # Errors
+    /// [`ApiError::BadRequest`] where it is no query string.
+    pub fn new(text: &str) -> Result<Self, ApiError> {
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(text)
+            .map_err(|_| ApiError::BadRequest)?
+            .into_inner();
+        let mut query = Self { left: BTreeMap::new(), known: Vec::new(), faults: Vec::new() };
+        for (name, value) in pairs {
+            if query.left.insert(name.clone(), value).is_some() {
+                query.fault(&name, "parameter_invalid", "is given more than once".to_owned());
+            }
+        }
+        Ok(query)
+    }
+
+    /// A parameter that may be missing; `wanted` says what would do.
+    pub fn optional<T: FromStr>(&mut self, name: &'static str, wanted: &str) -> Option<T> {
+        self.read(name, wanted, |text| text.parse().ok())
+    }
+
+    /// A parameter that is one of a few words.
+    pub fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let wanted = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ");
+        self.read(name, &wanted, |text| words.iter().find(|(word, _)| *word == text).map(|(_, it)| *it))
+    }
+
+    /// `limit` and `starting_after`.
+    pub fn page<C: FromStr>(&mut self) -> Page<C> {
+        let wanted = "a whole number from 1 to 100";
+        let limit = self.read("limit", wanted, |text| text.parse().ok().filter(|n| (1..=100).contains(n)));
+        let starting_after = self.optional("starting_after", "the id of a row of this list");
+        Page { limit: limit.unwrap_or(20), starting_after }
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// Every bad parameter, those that nobody asked for included.
+    pub fn finish(mut self) -> Result<(), ApiError> {
+        let known = self.known.join(", ");
+        for name in std::mem::take(&mut self.left).into_keys() {
+            let message = format!("is not a parameter here; known are {known}");
+            self.fault(&name, "parameter_unknown", message);
+        }
+        if self.faults.is_empty() { Ok(()) } else { Err(ApiError::Invalid(self.faults)) }
+    }
+
+    fn read<T>(
+        &mut self,
+        name: &'static str,
+        wanted: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.known.push(name);
+        let text = self.left.remove(name)?;
+        let value = parse(&text);
+        if value.is_none() {
+            let given: String = text.chars().take(SHOWN).collect();
+            self.fault(name, "parameter_invalid", format!("`{given}` is not {wanted}"));
+        }
+        value
+    }
+
+    fn fault(&mut self, name: &str, code: &'static str, message: String) {
+        self.faults.push(Fault { param: name.chars().take(SHOWN).collect(), code, message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_twenty_rows_unless_asked_otherwise() {
+        let mut query = Query::new("").unwrap();
+        assert_eq!(query.page::<model::BotId>(), Page { limit: 20, starting_after: None });
+        query.finish().unwrap();
+    }
+
+    #[test]
+    fn every_bad_parameter_is_named() {
+        let mut query = Query::new("limit=0&starting_after=x&dry_run=maybe&dry_run=true&colour=1").unwrap();
+        query.page::<model::BotId>();
+        query.optional::<bool>("dry_run", "true or false");
+        let Err(ApiError::Invalid(faults)) = query.finish() else { panic!("refused") };
+        let named: Vec<&str> = faults.iter().map(|fault| fault.param.as_str()).collect();
+        assert_eq!(named, ["dry_run", "limit", "starting_after", "colour"]);
+    }
+}

@@ -1,0 +1,111 @@
+//! Binding, serving and stopping.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpResponse, HttpServer, rt, web};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::ApiError;
+use crate::edge::edge;
+
+/// How long a stop waits for requests under way, in seconds.
+const STOP_S: u64 = 5;
+
+/// What the server needs to be told.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// Where to listen; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// What `/metrics` renders; without it there is no such path.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+/// A server that answers until it is stopped.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    handle: ServerHandle,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops taking requests, waits up to five seconds for those under way, and returns once all is closed.
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+        if self.thread.join().is_err() {
+            tracing::error!("the server's thread had panicked");
+        }
+    }
+}
+
+/// Starts the server on a thread of its own, and returns once it is bound.
+///
+/// # Errors
+/// Where the address cannot be bound or no thread can be made.
+pub fn serve(config: ApiConfig) -> io::Result<Running> {
+    let (told, bound) = mpsc::channel();
+    let listen = config.listen;
+    let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
+        rt::System::new().block_on(async move {
+            let server = HttpServer::new(move || {
+                let config = config.clone();
+                App::new()
+                    .wrap(from_fn(edge))
+                    .configure(move |app| routes(app, config))
+                    .default_service(web::to(no_route))
+            })
+            .workers(1)
+            .client_request_timeout(Duration::from_secs(10))
+            .shutdown_timeout(STOP_S)
+            .disable_signals()
+            .bind(listen);
+            match server {
+                Err(error) => drop(told.send(Err(error))),
+                Ok(server) => {
+                    let address = server.addrs().first().copied().unwrap_or(listen);
+                    let server = server.run();
+                    drop(told.send(Ok((address, server.handle()))));
+                    if let Err(error) = server.await {
+                        tracing::error!(%error, "the server ended");
+                    }
+                }
+            }
+        });
+    })?;
+    let (address, handle) =
+        bound.recv().map_err(|_| io::Error::other("the server's thread ended before it was bound"))??;
+    Ok(Running { address, handle, thread })
+}
+
+/// Every path there is.
+fn routes(app: &mut web::ServiceConfig, config: ApiConfig) {
+    app.service(web::resource("/healthz").route(web::get().to(healthz)));
+    if let Some(metrics) = config.metrics {
+        app.service(web::resource("/metrics").app_data(web::Data::new(metrics)).route(web::get().to(render)));
+    }
+}
+
+/// The process answers.
+async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body("{\"status\":\"ok\"}")
+}
+
+/// The counters, as Prometheus reads them.
+async fn render(metrics: web::Data<PrometheusHandle>) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(metrics.render())
+}
+
+async fn no_route() -> Result<HttpResponse, ApiError> {
+    Err(ApiError::NoRoute)
+}

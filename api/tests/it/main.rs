@@ -1,0 +1,4 @@
+//! The API from outside: a real server on a free port.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod edge;
