@@ -5,9 +5,16 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use cargo_metadata::MetadataCommand;
 use clap::{Parser, Subcommand};
 
+mod clients;
+mod debian;
 mod graph;
+mod postgres;
+mod server;
+
+use postgres::Postgres;
 
 /// Chores of this workspace.
 #[derive(Parser)]
@@ -21,15 +28,28 @@ struct Arguments {
 enum Chore {
     /// Everything that must hold before a change lands.
     Test {
-        /// Only these steps, by name.
-        #[arg(long, value_delimiter = ',')]
+        /// Only these steps, by name (comma separated or repeated).
+        #[arg(long, value_delimiter = ',', value_name = "STEP")]
         only: Vec<String>,
+    },
+    /// Third-party clients drive the simulated venue.
+    Clients {
+        /// Only these clients, by name (comma separated or repeated).
+        #[arg(long, value_delimiter = ',', value_name = "CLIENT")]
+        only: Vec<String>,
+    },
+    /// Runs a command beside a private Postgres whose address is in `BOTPRIMEX_TEST_POSTGRES_URL`.
+    Postgres {
+        /// The command, e.g. `cargo test -p engine`.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
     },
 }
 
 /// A step of `cargo xtask test`: its name and what it runs.
 type Step = (&'static str, fn() -> Result<()>);
 
+/// What fails soonest comes first.
 const STEPS: [Step; 5] = [
     ("graph", graph::check),
     ("fmt", || cargo(&["fmt", "--all", "--check"], &[])),
@@ -37,12 +57,16 @@ const STEPS: [Step; 5] = [
         cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])
     }),
     ("doc", || cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])),
-    ("test", || cargo(&["test", "--locked", "--workspace"], &[])),
+    ("test", cargo_test),
 ];
 
 fn main() -> ExitCode {
-    let Chore::Test { only } = Arguments::parse().chore;
-    match test(&only) {
+    let result = match Arguments::parse().chore {
+        Chore::Test { only } => test(&only),
+        Chore::Clients { only } => clients::prove(&only),
+        Chore::Postgres { command } => beside_postgres(&command),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
@@ -55,27 +79,51 @@ fn test(only: &[String]) -> Result<()> {
     if let Some(unknown) = only.iter().find(|name| !STEPS.iter().any(|(step, _)| step == name)) {
         bail!("there is no step {unknown}; there are {}", STEPS.map(|(name, _)| name).join(", "));
     }
-    for (name, run) in STEPS {
+    let began = Instant::now();
+    for (name, step) in STEPS {
         if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {
             continue;
         }
         let start = Instant::now();
-        run().with_context(|| format!("step {name}"))?;
+        step().with_context(|| format!("step {name} failed after {} s", start.elapsed().as_secs()))?;
         eprintln!("xtask: {name} passed in {} s", start.elapsed().as_secs());
     }
+    eprintln!("xtask: all passed in {} s", began.elapsed().as_secs());
     Ok(())
+}
+
+/// Every test, those of the store on SQLite and on a Postgres that lives as long as the run.
+fn cargo_test() -> Result<()> {
+    let arguments = ["test", "--locked", "--workspace"];
+    if std::env::var_os(postgres::URL_VARIABLE).is_some() {
+        return cargo(&arguments, &[]);
+    }
+    let start = Instant::now();
+    let postgres = Postgres::start().context("no Postgres to test on")?;
+    eprintln!("xtask: Postgres is up after {} s", start.elapsed().as_secs());
+    cargo(&arguments, &[(postgres::URL_VARIABLE, &postgres.url)])
+}
+
+/// Runs a command while a Postgres is there for it.
+fn beside_postgres(command: &[String]) -> Result<()> {
+    let (program, arguments) = command.split_first().context("there is no command")?;
+    let postgres = Postgres::start().context("no Postgres to run it on")?;
+    run(Command::new(program).args(arguments).env(postgres::URL_VARIABLE, &postgres.url))
 }
 
 /// Runs cargo at the workspace's root.
 fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    let status = Command::new(env!("CARGO"))
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .current_dir(root()?)
-        .status()
-        .context("cargo does not start")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run(Command::new(cargo).args(arguments).envs(environment.iter().copied()).current_dir(root()?))
+}
+
+/// Runs a command to its end; anything but success is an error that shows the command.
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("{program} does not start"))?;
     if !status.success() {
-        bail!("cargo {} failed", arguments.join(" "));
+        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+        bail!("{program} {} failed ({status})", arguments.join(" "));
     }
     Ok(())
 }
@@ -84,4 +132,11 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
 fn root() -> Result<PathBuf> {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent().map(PathBuf::from).context("xtask has no parent folder")
+}
+
+/// Where cargo puts what it builds.
+fn target() -> Result<PathBuf> {
+    let metadata =
+        MetadataCommand::new().no_deps().current_dir(root()?).exec().context("cargo metadata failed")?;
+    Ok(metadata.target_directory.into_std_path_buf())
 }
