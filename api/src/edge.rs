@@ -80,3 +80,51 @@ impl ResponseError for Failed {
         self.error.answer(self.id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::middleware::from_fn;
+    use actix_web::{App, HttpRequest, rt, test, web};
+
+    use super::*;
+
+    async fn echo(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+        let fields = crate::body::object(&request, payload).await?;
+        assert!(!fields.contains_key("panic"), "asked for, with a secret");
+        Ok(HttpResponse::Ok().json(fields))
+    }
+
+    #[track_caller]
+    fn check(body: &str, content_type: &str, status: u16, code: &str) {
+        let request = test::TestRequest::post().uri("/").set_payload(body.to_owned());
+        let request = request.insert_header((header::CONTENT_TYPE, content_type.to_owned()));
+        let (answered, text) = rt::System::new().block_on(async {
+            let app = App::new().wrap(from_fn(edge)).route("/", web::post().to(echo));
+            let app = test::init_service(app).await;
+            let answer = match test::try_call_service(&app, request.to_request()).await {
+                Ok(answer) => answer.into_parts().1.map_into_boxed_body(),
+                Err(error) => error.error_response(),
+            };
+            let status = answer.status().as_u16();
+            (status, actix_web::body::to_bytes(answer.into_body()).await.unwrap())
+        });
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        assert_eq!(answered, status, "{text}");
+        assert!(text.contains(code) && !text.contains("secret"), "{text}");
+    }
+
+    #[::core::prelude::v1::test]
+    fn a_body_keeps_its_digits_or_is_refused_in_the_one_shape() {
+        let json = "application/json; charset=utf-8";
+        check(r#"{"a":12.50}"#, json, 200, r#"{"a":12.50}"#);
+        check(r#"{"a":1}"#, "text/plain", 415, "content_type_unsupported");
+        check(r#"{"a":1,"a":1}"#, json, 400, "json_invalid");
+        check(&"x".repeat(1 << 20), json, 413, "body_too_large");
+        check(&"[".repeat(30_000), json, 400, "json_invalid");
+    }
+
+    #[::core::prelude::v1::test]
+    fn a_panic_is_an_opaque_fault_under_the_request_id() {
+        check(r#"{"panic":1}"#, "application/json", 500, "internal_error");
+    }
+}
