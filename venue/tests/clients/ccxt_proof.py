@@ -34,12 +34,19 @@ async def refuses(claim, expected, call):
         check(claim, False, answer)
 
 
-async def order_until(exchange, order_id, status):
-    """Reads the user stream until the order has the status."""
+async def follow(exchange, updates):
+    """Hands on what the user stream tells; ccxt drops what comes while nobody waits for it."""
     while True:
         for order in await exchange.watch_orders(PAIR):
-            if order["id"] == order_id and order["status"] == status:
-                return order
+            updates.put_nowait(order)
+
+
+async def order_until(updates, order_id, status):
+    """Reads on until the order has the status."""
+    while True:
+        order = await asyncio.wait_for(updates.get(), 20)
+        if order["id"] == order_id and order["status"] == status:
+            return order
 
 
 async def trade(exchange):
@@ -54,9 +61,11 @@ async def trade(exchange):
     check("the balance is there", before["USDT"]["free"] > 0, before["USDT"])
 
     await exchange.authenticate()
+    updates = asyncio.Queue()
+    follower = asyncio.create_task(follow(exchange, updates))
     amount = exchange.amount_to_precision(PAIR, 100 / ticker["last"])
     bought = await exchange.create_order(PAIR, "market", "buy", float(amount))
-    filled = await order_until(exchange, bought["id"], "closed")
+    filled = await order_until(updates, bought["id"], "closed")
     check("the user stream tells of the fill", filled["filled"] == float(amount), filled)
     mine = await exchange.fetch_my_trades(PAIR)
     check("the fill is listed with its fee",
@@ -67,8 +76,9 @@ async def trade(exchange):
     open_orders = await exchange.fetch_open_orders(PAIR)
     check("a limit order below the market rests", resting["id"] in [o["id"] for o in open_orders], open_orders)
     await exchange.cancel_order(resting["id"], PAIR)
-    canceled = await order_until(exchange, resting["id"], "canceled")
+    canceled = await order_until(updates, resting["id"], "canceled")
     check("the user stream tells of the cancel", canceled["filled"] == 0, canceled)
+    follower.cancel()
     return ticker["last"]
 
 
