@@ -1,6 +1,6 @@
 //! Request bodies: a JSON object whose values stay text, so that no digit is lost before a field is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ use crate::ApiError;
 
 /// The largest body, in bytes.
 const LARGEST: usize = 64 * 1024;
+
+/// How deep a body may be nested; looking into it recurses, so this is what bounds the stack.
+const DEEPEST: usize = 32;
 
 /// How long a body may take to arrive.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -54,6 +57,9 @@ pub async fn optional_object(request: &HttpRequest, payload: web::Payload) -> Re
 pub fn fields(text: &[u8]) -> Result<Fields, ApiError> {
     let refused =
         |error: serde_json::Error| ApiError::BadJson(format!("the body is no JSON object: {error}"));
+    if depth(text) > DEEPEST {
+        return Err(ApiError::BadJson(format!("the body is nested deeper than {DEEPEST} levels")));
+    }
     serde_json::from_slice::<Unrepeated>(text).map_err(refused)?;
     serde_json::from_slice(text).map_err(refused)
 }
@@ -105,64 +111,63 @@ fn is_json(request: &HttpRequest) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// Any JSON value in which no object names a key twice.
+/// How deep objects and arrays open inside each other, brackets inside strings not counted.
+fn depth(text: &[u8]) -> usize {
+    let (mut open, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => open += 1,
+            b'}' | b']' if !in_string => open = open.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(open);
+    }
+    deepest
+}
+
+/// An object of which only the keys are looked at, each once.
 struct Unrepeated;
 
 impl<'de> Deserialize<'de> for Unrepeated {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Anything)
+        deserializer.deserialize_map(Object)
     }
 }
 
-struct Anything;
+struct Object;
 
-impl<'de> Visitor<'de> for Anything {
+impl<'de> Visitor<'de> for Object {
     type Value = Unrepeated;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Unrepeated, E> {
-        Ok(Unrepeated)
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Unrepeated, E> {
-        Ok(Unrepeated)
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Unrepeated, E> {
-        Ok(Unrepeated)
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Unrepeated, E> {
-        Ok(Unrepeated)
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Unrepeated, E> {
-        Ok(Unrepeated)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Unrepeated, E> {
-        Ok(Unrepeated)
-    }
-
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Unrepeated, A::Error> {
-        while items.next_element::<Unrepeated>()?.is_some() {}
-        Ok(Unrepeated)
+        f.write_str("a JSON object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Unrepeated, A::Error> {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         while let Some(key) = entries.next_key::<String>()? {
             if seen.contains(&key) {
                 let key: String = key.chars().take(60).collect();
                 return Err(A::Error::custom(format!("the key `{key}` is there twice")));
             }
             seen.insert(key);
-            entries.next_value::<Unrepeated>()?;
+            unrepeated(entries.next_value::<&RawValue>()?).map_err(A::Error::custom)?;
         }
         Ok(Unrepeated)
+    }
+}
+
+/// Looks into objects and arrays; a number stays text, for the parser would refuse one beyond a float's range.
+fn unrepeated(value: &RawValue) -> Result<(), serde_json::Error> {
+    match value.get().as_bytes().first() {
+        Some(b'{') => serde_json::from_str::<Unrepeated>(value.get()).map(drop),
+        Some(b'[') => {
+            serde_json::from_str::<Vec<&RawValue>>(value.get())?.into_iter().try_for_each(unrepeated)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -188,6 +193,23 @@ mod tests {
         for text in ["", "[]", "7", "{", "{}{}", "{\"a\":NaN}", "null"] {
             assert!(matches!(fields(text.as_bytes()), Err(ApiError::BadJson(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_beyond_any_float_is_left_to_its_field() {
+        let fields = fields(br#"{"stake_amount":1e309,"dca":{"step_scale":[1e999]}}"#).unwrap();
+        assert_eq!(fields["stake_amount"].get(), "1e309");
+    }
+
+    #[test]
+    fn a_body_nested_too_deep_is_refused_before_it_is_looked_into() {
+        let deep = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert!(fields(deep(31).as_bytes()).is_ok());
+        for levels in [32, 30_000] {
+            assert!(matches!(fields(deep(levels).as_bytes()), Err(ApiError::BadJson(_))));
+        }
+        let text = format!("{{\"a\":\"\\\"{}\"}}", "[".repeat(100));
+        assert!(fields(text.as_bytes()).is_ok(), "{text}");
     }
 
     #[test]
