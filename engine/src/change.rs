@@ -15,6 +15,14 @@ pub struct Change {
     pub events: Vec<DomainEvent>,
 }
 
+impl Change {
+    /// Whose change it is: known from the bot's row or from an event.
+    pub fn account_id(&self) -> Option<AccountId> {
+        let bot = self.bot.as_ref().map(|bot| bot.account_id);
+        bot.or_else(|| self.events.first().map(|event| event.account_id))
+    }
+}
+
 /// What of a bot's row changes while it lives.
 #[derive(Clone, Debug)]
 pub struct BotChange {

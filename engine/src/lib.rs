@@ -14,4 +14,6 @@ mod watch_index;
 mod webhook;
 
 pub use change::{BotChange, BotStatus, BotTrouble, Change};
+pub use ledger::{Ledger, LedgerError};
+pub use store::{Store, StoreError};
 pub use watch_index::{Slot, Wake, WatchIndex};

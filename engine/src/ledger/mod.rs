@@ -1,1 +1,266 @@
-//! To be filled.
+//! The only writer: takes whatever waits, up to a bound, into one transaction, and tells nobody before it is
+//! durable.
+//!
+//! While one group is on its way to the disk the next one gathers, so the cost of a commit is shared by all that
+//! arrived during the last one. A failed commit ends the ledger: what it had accepted is not acknowledged, and
+//! nothing more is accepted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender};
+use tokio::sync::{Notify, oneshot};
+
+use crate::change::Change;
+use crate::store::{Store, StoreError};
+
+/// The most changes that one transaction takes.
+const GROUP: usize = 1_000;
+
+/// Why a change was not made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// The store failed, now or earlier; the process must start again and recover.
+    #[error("the ledger has stopped because the store failed")]
+    Stopped,
+}
+
+/// The way to the ledger; clones share it.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    queue: Sender<Waiting>,
+    doorbell: Arc<Notify>,
+    depth: Arc<AtomicUsize>,
+}
+
+/// A change that waits, and who wants to know that it is durable.
+struct Waiting {
+    change: Change,
+    done: Option<oneshot::Sender<()>>,
+}
+
+impl Ledger {
+    /// A ledger over a store, and its writer: to be awaited on a runtime of its own, it ends with the first error
+    /// or, after every clone of the ledger is gone, once everything is written.
+    pub fn new(store: Store) -> (Self, impl Future<Output = Result<(), StoreError>>) {
+        let (queue, waiting) = crossbeam_channel::unbounded();
+        let doorbell = Arc::new(Notify::new());
+        let depth = Arc::new(AtomicUsize::new(0));
+        let writer = write(store, waiting, doorbell.clone(), depth.clone());
+        (Self { queue, doorbell, depth }, writer)
+    }
+
+    /// Hands a change over without waiting. It is never dropped while the ledger lives: whoever produces changes
+    /// keeps an eye on [`Ledger::depth`].
+    ///
+    /// # Errors
+    /// [`LedgerError::Stopped`].
+    pub fn record(&self, change: Change) -> Result<(), LedgerError> {
+        self.push(Waiting { change, done: None })
+    }
+
+    /// Hands a change over and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stopped`]; then it is not durable, or was not known to be.
+    pub async fn commit(&self, change: Change) -> Result<(), LedgerError> {
+        let (done, durable) = oneshot::channel();
+        self.push(Waiting { change, done: Some(done) })?;
+        durable.await.map_err(|_| LedgerError::Stopped)
+    }
+
+    /// How many changes wait.
+    pub fn depth(&self) -> usize {
+        self.depth.load(Ordering::Relaxed)
+    }
+
+    fn push(&self, waiting: Waiting) -> Result<(), LedgerError> {
+        self.depth.fetch_add(1, Ordering::Relaxed);
+        self.queue.send(waiting).map_err(|_| LedgerError::Stopped)?;
+        self.doorbell.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.doorbell.notify_one();
+    }
+}
+
+async fn write(
+    store: Store,
+    waiting: Receiver<Waiting>,
+    doorbell: Arc<Notify>,
+    depth: Arc<AtomicUsize>,
+) -> Result<(), StoreError> {
+    loop {
+        let mut group = Vec::new();
+        let mut done = Vec::new();
+        let mut closed = false;
+        while group.len() < GROUP {
+            match waiting.try_recv() {
+                Ok(next) => {
+                    group.push(next.change);
+                    done.extend(next.done);
+                }
+                Err(error) => {
+                    closed = error.is_disconnected();
+                    break;
+                }
+            }
+        }
+        if group.is_empty() {
+            if closed {
+                return Ok(());
+            }
+            doorbell.notified().await;
+            continue;
+        }
+        store.commit(&group).await?;
+        depth.fetch_sub(group.len(), Ordering::Relaxed);
+        for done in done {
+            // Whoever asked may have gone; the change is durable all the same.
+            let _ = done.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{AccountId, BotId, DomainEvent, EventId, EventKind, Timestamp};
+    use serde_json::value::RawValue;
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+    use crate::change::{BotChange, BotStatus};
+
+    /// A store with nothing in it: a file, or a schema of its own on the server that
+    /// `BOTPRIMEX_TEST_POSTGRES_URL` names.
+    struct Books {
+        store: Store,
+        url: String,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Books {
+        async fn all() -> Vec<Self> {
+            let folder = tempfile::tempdir().unwrap();
+            let url = format!("sqlite://{}", folder.path().join("books.db").display());
+            let mut all = vec![Self { store: Store::open(&url).await.unwrap(), url, _folder: folder }];
+            match std::env::var("BOTPRIMEX_TEST_POSTGRES_URL") {
+                Ok(server) => all.push(Self::on_server(&server).await),
+                Err(_) => println!("skipped: PostgreSQL, because BOTPRIMEX_TEST_POSTGRES_URL is not set"),
+            }
+            all
+        }
+
+        async fn on_server(server: &str) -> Self {
+            let name = format!("test_{}", EventId::new()).to_lowercase();
+            let pool = sqlx::PgPool::connect(server).await.unwrap();
+            sqlx::query(AssertSqlSafe(format!("CREATE SCHEMA {name}"))).execute(&pool).await.unwrap();
+            let glue = if server.contains('?') { '&' } else { '?' };
+            let url = format!("{server}{glue}options=-c%20search_path%3D{name}");
+            Self { store: Store::open(&url).await.unwrap(), url, _folder: tempfile::tempdir().unwrap() }
+        }
+
+        async fn run(&self, sql: &'static str) {
+            match &self.store {
+                Store::Sqlite { writer, .. } => drop(sqlx::query(sql).execute(writer).await.unwrap()),
+                Store::Postgres(pool) => drop(sqlx::query(sql).execute(pool).await.unwrap()),
+            }
+        }
+
+        async fn texts(&self, sql: &'static str) -> Vec<String> {
+            match Store::open(&self.url).await.unwrap() {
+                Store::Sqlite { readers, .. } => sqlx::query_scalar(sql).fetch_all(&readers).await.unwrap(),
+                Store::Postgres(pool) => sqlx::query_scalar(sql).fetch_all(&pool).await.unwrap(),
+            }
+        }
+
+        /// An account and a bot that changes can be about: both of number one.
+        async fn with_a_bot(self) -> Self {
+            self.run(
+                "INSERT INTO accounts (id, name, created_at) VALUES ('acc_00000000000000000000000000000001', 'one', 0)",
+            )
+            .await;
+            self.run(
+                "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status, created_at)
+                 VALUES ('bot_00000000000000000000000000000001', 'acc_00000000000000000000000000000001', 'binance',
+                     'BTC/USDT', 'dca', TRUE, '{}', 'stopped', 0)",
+            )
+            .await;
+            self
+        }
+    }
+
+    fn change(number: u128, status: BotStatus, state: Option<&str>) -> Change {
+        let account_id = AccountId::from_u128(1);
+        let bot_id = BotId::from_u128(1);
+        let data = RawValue::from_string("{}".to_owned()).unwrap();
+        let kind = EventKind::BotStarted;
+        let event = DomainEvent {
+            id: EventId::from_u128(number),
+            account_id,
+            bot_id: Some(bot_id),
+            kind,
+            at: Timestamp::MIN,
+            data,
+        };
+        let bot =
+            BotChange { id: bot_id, account_id, status, trouble: None, state: state.map(str::to_owned) };
+        Change { bot: Some(bot), trade: None, events: vec![event] }
+    }
+
+    #[tokio::test]
+    async fn what_is_acknowledged_is_on_disk_in_order() {
+        for books in Books::all().await {
+            let books = books.with_a_bot().await;
+            let (ledger, writer) = Ledger::new(books.store.clone());
+            let writer = tokio::spawn(writer);
+            for number in 0..2_500 {
+                ledger.record(change(number, BotStatus::Starting, Some("first"))).unwrap();
+            }
+            ledger.commit(change(2_500, BotStatus::Running, None)).await.unwrap();
+            let ids = books.texts("SELECT id FROM events ORDER BY seq").await;
+            let expected: Vec<String> = (0..=2_500).map(|n| EventId::from_u128(n).to_string()).collect();
+            assert_eq!(ids, expected);
+            assert_eq!(books.texts("SELECT status FROM bots").await, ["running"]);
+            assert_eq!(
+                books.texts("SELECT state FROM bots").await,
+                ["first"],
+                "a change without state keeps it"
+            );
+            drop(ledger);
+            writer.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ledger_that_is_let_go_writes_what_waits() {
+        for books in Books::all().await {
+            let books = books.with_a_bot().await;
+            let (ledger, writer) = Ledger::new(books.store.clone());
+            for number in 0..100 {
+                ledger.record(change(number, BotStatus::Running, None)).unwrap();
+            }
+            assert_eq!(ledger.depth(), 100);
+            drop(ledger);
+            writer.await.unwrap();
+            assert_eq!(books.texts("SELECT id FROM events").await.len(), 100);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_acknowledges_nothing_and_ends_the_ledger() {
+        for books in Books::all().await {
+            // There is no account and no bot: the event's reference is refused.
+            let (ledger, writer) = Ledger::new(books.store.clone());
+            let writer = tokio::spawn(writer);
+            assert_eq!(ledger.commit(change(1, BotStatus::Running, None)).await, Err(LedgerError::Stopped));
+            assert!(writer.await.unwrap().is_err());
+            assert_eq!(ledger.record(change(2, BotStatus::Running, None)), Err(LedgerError::Stopped));
+            assert!(books.texts("SELECT id FROM events").await.is_empty());
+        }
+    }
+}
