@@ -5,7 +5,7 @@
 //! partial depth no symbol, so both are known by their shape.
 
 use model::{Price, Tick, Timestamp};
-use simd_json::prelude::{ValueAsScalar as _, ValueIntoString as _};
+use simd_json::prelude::{ValueAsScalar as _, ValueIntoString};
 use simd_json::tape::Value;
 use simd_json::{Buffers, Tape};
 
@@ -227,7 +227,7 @@ impl<'tape, 'input> Fields<'tape, 'input> {
     fn of(value: Value<'tape, 'input>) -> Self {
         let mut fields = Self::default();
         let Some(object) = value.as_object() else { return fields };
-        for (name, value) in object.iter() {
+        for (name, value) in &object {
             match name {
                 "e" => fields.kind = Some(value),
                 "s" => fields.s = Some(value),
@@ -282,7 +282,7 @@ impl<'tape, 'input> Candle<'tape, 'input> {
     fn of(value: Value<'tape, 'input>) -> Self {
         let mut candle = Self::default();
         let Some(object) = value.as_object() else { return candle };
-        for (name, value) in object.iter() {
+        for (name, value) in &object {
             match name {
                 "t" => candle.t = Some(value),
                 "o" => candle.o = Some(value),
@@ -298,7 +298,7 @@ impl<'tape, 'input> Candle<'tape, 'input> {
 }
 
 fn text<'input>(value: Option<Value<'_, 'input>>, name: &'static str) -> Result<&'input str, DecodeError> {
-    value.and_then(|value| value.into_string()).ok_or(DecodeError::Field(name))
+    value.and_then(ValueIntoString::into_string).ok_or(DecodeError::Field(name))
 }
 
 fn integer(value: Option<Value<'_, '_>>, name: &'static str) -> Result<i64, DecodeError> {

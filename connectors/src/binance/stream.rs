@@ -45,7 +45,7 @@ impl StreamConfig {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
-            rotate_after: Duration::from_secs(23 * 3_600 + 1_800),
+            rotate_after: Duration::from_mins(23 * 60 + 30),
             dead_after: Duration::from_secs(30),
             ping_every: Duration::from_secs(10),
             stale_after: Duration::from_secs(15),
@@ -228,7 +228,7 @@ impl MarketStream {
 
     /// Drops the socket and sets the time of the next try, with jitter so that many do not come back at once.
     fn disconnect(&mut self, reason: String, events: &mut Vec<StreamEvent>) {
-        let lived_long = self.socket.take().is_some_and(|c| c.opened_at.elapsed() > Duration::from_secs(60));
+        let lived_long = self.socket.take().is_some_and(|c| c.opened_at.elapsed() > Duration::from_mins(1));
         self.failures = if lived_long { 0 } else { self.failures.saturating_add(1) };
         let longest = self
             .config
@@ -297,7 +297,7 @@ impl MarketStream {
             Ok(_) => {}
             Err(error) => {
                 self.counters.bad_frames += 1;
-                if now - connection.bad_since > Duration::from_secs(60) {
+                if now - connection.bad_since > Duration::from_mins(1) {
                     (connection.bad_since, connection.bad_frames) = (now, 0);
                 }
                 connection.bad_frames += 1;

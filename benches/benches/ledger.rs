@@ -1,0 +1,120 @@
+//! How many changes a second become durable when many bots change at once.
+//!
+//! Promise: group commit makes at least fifty times as many changes durable as one commit for each, on the same
+//! disk, and the 99th percentile from handing over to durable is at most ten such commits.
+//! Floor: one change, one commit, one after the other, measured in the same run.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    reason = "a benchmark"
+)]
+
+use std::time::{Duration, Instant};
+
+use engine::{BotChange, BotStatus, Change, Ledger, Store};
+use model::{AccountId, BotId, DomainEvent, EventId, EventKind, Timestamp};
+use serde_json::value::RawValue;
+
+const WRITERS: u128 = 1_000;
+const ROUNDS: usize = 20;
+const SINGLE: usize = 400;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(measure());
+}
+
+async fn measure() {
+    // In the target folder: a temporary folder may lie in memory, where a commit costs nothing.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let store = Store::open(&format!("sqlite://{}", folder.path().join("books.db").display())).await.unwrap();
+    fill(&store).await;
+
+    let mut single: Vec<Duration> = Vec::new();
+    let start = Instant::now();
+    for _ in 0..SINGLE {
+        let before = Instant::now();
+        store.commit(&[change(0)]).await.unwrap();
+        single.push(before.elapsed());
+    }
+    let single_rate = SINGLE as f64 / start.elapsed().as_secs_f64();
+
+    let (ledger, writer) = Ledger::new(store);
+    std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(writer).unwrap();
+    });
+    let start = Instant::now();
+    let bots = (0..WRITERS).map(|bot| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move {
+            let mut durable = Vec::with_capacity(ROUNDS);
+            for _ in 0..ROUNDS {
+                let before = Instant::now();
+                ledger.commit(change(bot)).await.unwrap();
+                durable.push(before.elapsed());
+            }
+            durable
+        })
+    });
+    let mut grouped: Vec<Duration> = Vec::new();
+    for bot in bots.collect::<Vec<_>>() {
+        grouped.extend(bot.await.unwrap());
+    }
+    let grouped_rate = grouped.len() as f64 / start.elapsed().as_secs_f64();
+
+    let one = percentiles(&mut single);
+    let many = percentiles(&mut grouped);
+    println!("one commit a change:  {single_rate:>9.0} changes/s, p50 {:?}, p99 {:?}", one.0, one.1);
+    println!("{WRITERS} bots at once:   {grouped_rate:>9.0} changes/s, p50 {:?}, p99 {:?}", many.0, many.1);
+    println!(
+        "ratio {:.1}; p99 is {:.1} single commits",
+        grouped_rate / single_rate,
+        many.1.as_secs_f64() / one.0.as_secs_f64()
+    );
+}
+
+fn percentiles(times: &mut [Duration]) -> (Duration, Duration) {
+    times.sort_unstable();
+    let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
+    (at(50), at(99))
+}
+
+fn change(bot: u128) -> Change {
+    let (id, account_id) = (BotId::from_u128(bot), AccountId::from_u128(1));
+    let data = RawValue::from_string(format!(r#"{{"bot_id":"{id}"}}"#)).unwrap();
+    let event = DomainEvent {
+        id: EventId::new(),
+        account_id,
+        bot_id: Some(id),
+        kind: EventKind::BotStarted,
+        at: Timestamp::MIN,
+        data,
+    };
+    let state = Some("x".repeat(400));
+    let bot = BotChange { id, account_id, status: BotStatus::Running, trouble: None, state };
+    Change { bot: Some(bot), trade: None, events: vec![event] }
+}
+
+async fn fill(store: &Store) {
+    let Store::Sqlite { writer, .. } = store else { return };
+    let account = AccountId::from_u128(1).to_string();
+    sqlx::query("INSERT INTO accounts (id, name, created_at) VALUES (?, 'bench', 0)")
+        .bind(&account)
+        .execute(writer)
+        .await
+        .unwrap();
+    for bot in 0..WRITERS {
+        sqlx::query(
+            "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status, created_at)
+             VALUES (?, ?, 'binance', 'BTC/USDT', 'dca', TRUE, '{}', 'stopped', 0)",
+        )
+        .bind(BotId::from_u128(bot).to_string())
+        .bind(&account)
+        .execute(writer)
+        .await
+        .unwrap();
+    }
+}
