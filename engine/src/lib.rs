@@ -1,19 +1,15 @@
-//! The actors and what they own: market feeds, bots, webhook sinks, the ledger and its store, recovery at start.
+//! What the engine owns: a symbol's watches, what a bot's steps come to in the books, the ledger and its store.
 //!
-//! The outside reaches all of it through one [`EngineHandle`]; no actor address leaves this crate.
+//! The actors that carry ticks to bots and events to webhooks stand on these.
 
-mod bot;
 mod change;
-mod feed;
-mod fleet;
-mod handle;
 mod ledger;
+mod record;
 mod store;
-mod views;
 mod watch_index;
-mod webhook;
 
 pub use change::{BotChange, BotStatus, BotTrouble, Change};
 pub use ledger::{Ledger, LedgerError};
+pub use record::{Recorder, StateError};
 pub use store::{Store, StoreError};
 pub use watch_index::{Slot, Wake, WatchIndex};

@@ -263,4 +263,41 @@ mod tests {
             assert!(books.texts("SELECT id FROM events").await.is_empty());
         }
     }
+
+    #[tokio::test]
+    async fn a_trade_its_orders_fills_and_events_are_written_together() {
+        let body = r#"{"name":"test","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+            "max_open_trades":2,"stop_loss":-10,"dry_run":true}"#;
+        let definition = model::BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
+        let market = model::Market {
+            tick_size: "0.01".parse().unwrap(),
+            lot_step: "0.001".parse().unwrap(),
+            min_notional: "5".parse().unwrap(),
+            fee: "0.001".parse().unwrap(),
+            slippage: "0".parse().unwrap(),
+        };
+        for books in Books::all().await {
+            let books = books.with_a_bot().await;
+            let (ledger, writer) = Ledger::new(books.store.clone());
+            let writer = tokio::spawn(writer);
+            let mut recorder =
+                crate::record::Recorder::new(AccountId::from_u128(1), BotId::from_u128(1), &definition);
+            let mut paper = strategies::PaperBot::new(&definition, &market).unwrap();
+            for (second, price) in [(1, "100"), (2, "98.09"), (3, "110")] {
+                let mut steps = Vec::new();
+                let moved =
+                    model::PriceMove::tick(price.parse().unwrap(), Timestamp::from_millis(second * 1_000));
+                paper.on_move(&moved, &mut steps).unwrap();
+                ledger.commit(recorder.change(&paper, &steps).unwrap()).await.unwrap();
+            }
+            let profit = "SELECT status || ' ' || exit_reason || ' ' || amount || ' ' || profit FROM trades";
+            assert_eq!(books.texts(profit).await, ["closed take_profit 1.010 10.86297410"]);
+            assert_eq!(books.texts("SELECT side FROM orders ORDER BY id").await, ["buy", "buy", "sell"]);
+            assert_eq!(books.texts("SELECT price FROM fills ORDER BY id").await, ["100", "98.09", "110"]);
+            let kinds = books.texts("SELECT kind FROM events ORDER BY seq").await;
+            assert_eq!(kinds, ["trade.opened", "trade.closed"]);
+            drop(ledger);
+            writer.await.unwrap().unwrap();
+        }
+    }
 }
