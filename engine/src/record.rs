@@ -66,11 +66,17 @@ impl Recorder {
     }
 
     /// Everything that one call of the machine did, as one change: its new state, the trade, its new orders, and
-    /// the events in the order in which things happened.
+    /// the events in the order in which things happened. `status` is the bot's own: a
+    /// stopping bot is still stopping after a fill.
     ///
     /// # Errors
     /// Never for a machine's own state.
-    pub fn change(&mut self, paper: &PaperBot, steps: &[PaperStep]) -> Result<Change, StateError> {
+    pub fn change(
+        &mut self,
+        paper: &PaperBot,
+        steps: &[PaperStep],
+        status: BotStatus,
+    ) -> Result<Change, StateError> {
         let mut change = Change::default();
         let mut orders = Vec::new();
         let mut closed = None;
@@ -122,7 +128,7 @@ impl Recorder {
         change.bot = Some(BotChange {
             id: self.bot_id,
             account_id: self.account_id,
-            status: BotStatus::Running,
+            status,
             trouble: None,
             state: Some(self.state(paper)?),
         });
@@ -338,7 +344,7 @@ mod tests {
         let mut steps = Vec::new();
         let moved = PriceMove::tick(price.parse().unwrap(), Timestamp::from_millis(second * 1_000));
         paper.on_move(&moved, &mut steps).unwrap();
-        recorder.change(paper, &steps).unwrap()
+        recorder.change(paper, &steps, BotStatus::Running).unwrap()
     }
 
     fn kinds(change: &Change) -> Vec<&str> {

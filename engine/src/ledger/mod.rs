@@ -288,7 +288,7 @@ mod tests {
                 let moved =
                     model::PriceMove::tick(price.parse().unwrap(), Timestamp::from_millis(second * 1_000));
                 paper.on_move(&moved, &mut steps).unwrap();
-                ledger.commit(recorder.change(&paper, &steps).unwrap()).await.unwrap();
+                ledger.commit(recorder.change(&paper, &steps, BotStatus::Running).unwrap()).await.unwrap();
             }
             let profit = "SELECT status || ' ' || exit_reason || ' ' || amount || ' ' || profit FROM trades";
             assert_eq!(books.texts(profit).await, ["closed take_profit 1.010 10.86297410"]);

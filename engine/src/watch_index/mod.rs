@@ -72,6 +72,7 @@ struct SlotState {
     /// The highest price it knew of then.
     high: i64,
     awaiting: bool,
+    taken: bool,
 }
 
 impl WatchIndex {
@@ -83,17 +84,21 @@ impl WatchIndex {
     /// Takes a place that sleeps until [`WatchIndex::set`].
     pub fn add(&mut self) -> Slot {
         if let Some(slot) = self.free.pop() {
+            if let Some(state) = self.slots.get_mut(slot.0 as usize) {
+                state.taken = true;
+            }
             return slot;
         }
         let slot = Slot(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
-        self.slots.push(SlotState::default());
+        self.slots.push(SlotState { taken: true, ..SlotState::default() });
         slot
     }
 
-    /// Gives a place back; nothing wakes it any more.
+    /// Gives a place back; nothing wakes it any more. A place that was given back already stays so.
     pub fn remove(&mut self, slot: Slot) {
         self.answer(slot);
-        if let Some(state) = self.slots.get_mut(slot.0 as usize) {
+        if let Some(state) = self.slots.get_mut(slot.0 as usize).filter(|state| state.taken) {
+            state.taken = false;
             state.generation = state.generation.wrapping_add(1);
             self.free.push(slot);
         }
@@ -106,6 +111,9 @@ impl WatchIndex {
 
     /// Replaces a watch by one that was made after tick `made_at`. If a tick since then has left it, it is
     /// answered with a wake by the first that did, and the slot awaits its next watch.
+    ///
+    /// What a slot missed is kept only while it has been woken and not answered: any other watch is set with
+    /// [`WatchIndex::seq`].
     pub fn set(&mut self, slot: Slot, watch: &Watch, made_at: u64) -> Option<Wake> {
         self.answer(slot);
         let state = self.slots.get_mut(slot.0 as usize)?;
@@ -211,7 +219,8 @@ impl WatchIndex {
     /// The first tick after `made_at` that leaves the watch.
     fn left_already(&self, slot: Slot, watch: &Watch, made_at: u64) -> Option<Wake> {
         let (mut high, mut low) = (0, i64::MAX);
-        for (seq, price, at) in self.missed.iter().copied().filter(|(seq, ..)| *seq > made_at) {
+        let from = self.missed.partition_point(|(seq, ..)| *seq <= made_at);
+        for (seq, price, at) in self.missed.range(from..).copied() {
             high = high.max(price.e8());
             low = low.min(price.e8());
             let highest = Price::from_e8(high).unwrap_or(price);
@@ -321,6 +330,9 @@ mod tests {
         assert!(tick(&mut index, 10).is_empty());
         assert_eq!(index.add(), slot, "its place is used again");
         assert!(tick(&mut index, 5).is_empty());
+        index.remove(slot);
+        index.remove(slot);
+        assert_ne!(index.add(), index.add(), "a place given back twice is not given out twice");
     }
 
     #[test]
@@ -363,35 +375,63 @@ mod tests {
         fn an_index_wakes_whom_a_plain_scan_wakes(
             watches in proptest::collection::vec(watches(), 1..40),
             moves in proptest::collection::vec(-120..120_i64, 1..300),
-            answers in proptest::collection::vec(watches(), 300),
+            answers in proptest::collection::vec((watches(), 0..6_u64), 300),
         ) {
             let mut index = WatchIndex::new();
-            let mut plain: Vec<(Slot, Watch, i64)> = Vec::new();
+            let mut plain: Vec<Plain> = Vec::new();
             for watch in &watches {
                 let slot = index.add();
                 prop_assert_eq!(index.set(slot, watch, 0), None);
-                plain.push((slot, *watch, 0));
+                plain.push(Plain { watch: *watch, seen: Vec::new(), answer_at: None });
             }
             let (mut cents, mut answers) = (10_000, answers.into_iter().cycle());
             for by in moves {
                 cents = (cents + by).clamp(5_000, 15_000);
                 let mut woken = tick(&mut index, cents);
                 woken.sort_by_key(|wake| wake.slot);
-                let now = at(index.seq());
+                let (seq, now) = (index.seq(), at(index.seq()));
                 let mut expected = Vec::new();
-                for (slot, watch, high) in &mut plain {
-                    *high = (*high).max(price(cents).e8());
-                    if watch.is_left_by(price(cents), now, Price::from_e8(*high).unwrap()) {
-                        expected.push(*slot);
+                for (slot, bot) in (0..).map(Slot).zip(&mut plain) {
+                    bot.seen.push((seq, price(cents), now));
+                    if bot.answer_at.is_none() && bot.first_left() == Some(seq) {
+                        expected.push(slot);
+                        bot.seen.clear();
+                        bot.answer_at = Some((seq + answers.next().unwrap().1, seq));
                     }
                 }
                 prop_assert_eq!(woken.iter().map(|wake| wake.slot).collect::<Vec<_>>(), expected);
-                for wake in woken {
-                    let answer = answers.next().unwrap();
-                    prop_assert_eq!(index.set(wake.slot, &answer, wake.seq), None);
-                    plain[wake.slot.0 as usize] = (wake.slot, answer, 0);
+                for (slot, bot) in (0..).map(Slot).zip(&mut plain) {
+                    let Some((_, made_at)) = bot.answer_at.filter(|(due, _)| *due <= seq) else { continue };
+                    let (watch, delay) = answers.next().unwrap();
+                    bot.watch = watch;
+                    let left = bot.first_left();
+                    let wake = index.set(slot, &watch, made_at);
+                    prop_assert_eq!(wake.map(|wake| wake.seq), left);
+                    bot.answer_at = left.map(|left| (seq + delay + 1, left));
+                    if let Some(left) = left {
+                        bot.seen.retain(|(seen, ..)| *seen > left);
+                    }
                 }
             }
+        }
+    }
+
+    /// A bot as a plain scan keeps it: everything it has not been told of.
+    struct Plain {
+        watch: Watch,
+        seen: Vec<(u64, Price, Timestamp)>,
+        /// When it answers its wake, and by which tick it was woken.
+        answer_at: Option<(u64, u64)>,
+    }
+
+    impl Plain {
+        fn first_left(&self) -> Option<u64> {
+            let mut high = Price::MIN;
+            let left = self.seen.iter().find(|(_, price, at)| {
+                high = high.max(*price);
+                self.watch.is_left_by(*price, *at, high)
+            });
+            left.map(|(seq, ..)| *seq)
         }
     }
 }
