@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::decode::{Decoder, Frame, MAX_FRAME_BYTES};
+use super::decode::{DecodeError, Decoder, Frame, MAX_FRAME_BYTES};
 use super::subscriptions::{Subscriptions, SymbolId};
 
 /// How a connection is kept.
@@ -197,6 +197,8 @@ impl MarketStream {
     /// Opens a socket once it is time.
     async fn connect(&mut self, events: &mut Vec<StreamEvent>) {
         sleep_until(self.retry_at).await;
+        // Should the caller give up while this dials, the next try waits like any other.
+        self.retry_at = Instant::now() + self.config.retry_first;
         let url = format!("{}/stream", self.config.url.trim_end_matches('/'));
         let limits = WebSocketConfig::default()
             .max_message_size(Some(MAX_FRAME_BYTES))
@@ -244,7 +246,10 @@ impl MarketStream {
     async fn turn(&mut self, events: &mut Vec<StreamEvent>) -> Result<(), String> {
         let Some(connection) = &mut self.socket else { return Ok(()) };
         let next_request = if connection.requests.is_empty() { None } else { Some(connection.request_at) };
-        let deadline = connection.ping_at.min(Instant::now() + self.config.stale_after);
+        let deadline = connection
+            .ping_at
+            .min(connection.heard_at + self.config.dead_after)
+            .min(Instant::now() + self.config.stale_after);
         let wake_at = next_request.map_or(deadline, |at| at.min(deadline));
         let first = tokio::select! {
             biased;
@@ -295,6 +300,8 @@ impl MarketStream {
             Ok(Frame::Refused(code)) => events.push(StreamEvent::Refused(code)),
             Ok(Frame::ServerShutdown) => return Err("the venue announced a shutdown".to_owned()),
             Ok(_) => {}
+            // One symbol's impossible amount says nothing against the connection.
+            Err(DecodeError::Amount(_)) => self.counters.bad_frames += 1,
             Err(error) => {
                 self.counters.bad_frames += 1;
                 if now - connection.bad_since > Duration::from_mins(1) {
@@ -312,7 +319,7 @@ impl MarketStream {
     /// Sends what is due and checks the deadlines.
     async fn keep(&mut self, now: Instant, events: &mut Vec<StreamEvent>) -> Result<(), String> {
         let Some(connection) = &mut self.socket else { return Ok(()) };
-        if now - connection.heard_at > self.config.dead_after {
+        if now - connection.heard_at >= self.config.dead_after {
             return Err(format!("nothing was heard for {} s", self.config.dead_after.as_secs()));
         }
         if now - connection.opened_at > self.config.rotate_after {
@@ -325,18 +332,18 @@ impl MarketStream {
                 events.push(StreamEvent::Stale(symbol));
             }
         }
-        let message = if now >= connection.request_at && !connection.requests.is_empty() {
+        if now >= connection.request_at
+            && let Some(request) = connection.requests.front().cloned()
+        {
+            // Taken off only once it is sent: the caller may stop waiting in between.
+            connection.socket.send(Message::Text(request.into())).await.map_err(|error| error.to_string())?;
+            connection.requests.pop_front();
             connection.request_at = now + self.config.request_pause;
-            connection.requests.pop_front().map(|request| Message::Text(request.into()))
         } else if now >= connection.ping_at {
+            let ping = Message::Ping(bytes::Bytes::new());
+            connection.socket.send(ping).await.map_err(|error| error.to_string())?;
             connection.ping_at = now + self.config.ping_every;
-            Some(Message::Ping(bytes::Bytes::new()))
-        } else {
-            None
-        };
-        match message {
-            Some(message) => connection.socket.send(message).await.map_err(|error| error.to_string()),
-            None => Ok(()),
         }
+        Ok(())
     }
 }

@@ -111,7 +111,7 @@ async fn an_announced_shutdown_is_answered_by_a_new_connection() {
 }
 
 #[tokio::test]
-async fn ten_bad_frames_end_a_connection_and_fewer_are_survived() {
+async fn ten_bad_frames_end_a_connection_and_impossible_prices_are_survived() {
     let (venue, config) = Venue::open().await;
     let mut events = drive(btc(config));
     let (mut socket, _) = venue.subscribed().await;
@@ -120,7 +120,12 @@ async fn ten_bad_frames_end_a_connection_and_fewer_are_survived() {
     }
     socket.send(TRADE.into()).await.unwrap();
     until(&mut events, |event| matches!(event, StreamEvent::Tick(..))).await;
-    socket.send(TRADE.replace("100.5", "NaN").into()).await.unwrap();
+    for impossible in ["NaN", "0", "-1", "1e30"].iter().cycle().take(40) {
+        socket.send(TRADE.replace("100.5", impossible).into()).await.unwrap();
+    }
+    socket.send(TRADE.into()).await.unwrap();
+    until(&mut events, |event| matches!(event, StreamEvent::Tick(..))).await;
+    socket.send("garbage".into()).await.unwrap();
     until(&mut events, disconnected("10 bad frames")).await;
 }
 

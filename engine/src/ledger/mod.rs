@@ -28,9 +28,20 @@ pub enum LedgerError {
 /// The way to the ledger; clones share it.
 #[derive(Clone, Debug)]
 pub struct Ledger {
+    // Before the doorbell: fields drop in this order, and the last ring has to find the queue closed.
     queue: Sender<Waiting>,
-    doorbell: Arc<Notify>,
+    doorbell: Doorbell,
     depth: Arc<AtomicUsize>,
+}
+
+/// Wakes the writer, for the last time when it is dropped.
+#[derive(Clone, Debug)]
+struct Doorbell(Arc<Notify>);
+
+impl Drop for Doorbell {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 /// A change that waits, and who wants to know that it is durable.
@@ -47,7 +58,7 @@ impl Ledger {
         let doorbell = Arc::new(Notify::new());
         let depth = Arc::new(AtomicUsize::new(0));
         let writer = write(store, waiting, doorbell.clone(), depth.clone());
-        (Self { queue, doorbell, depth }, writer)
+        (Self { queue, doorbell: Doorbell(doorbell), depth }, writer)
     }
 
     /// Hands a change over without waiting. It is never dropped while the ledger lives: whoever produces changes
@@ -77,14 +88,8 @@ impl Ledger {
     fn push(&self, waiting: Waiting) -> Result<(), LedgerError> {
         self.depth.fetch_add(1, Ordering::Relaxed);
         self.queue.send(waiting).map_err(|_| LedgerError::Stopped)?;
-        self.doorbell.notify_one();
+        self.doorbell.0.notify_one();
         Ok(())
-    }
-}
-
-impl Drop for Ledger {
-    fn drop(&mut self) {
-        self.doorbell.notify_one();
     }
 }
 
