@@ -305,4 +305,21 @@ mod tests {
             writer.await.unwrap().unwrap();
         }
     }
+
+    #[tokio::test]
+    async fn a_writer_on_another_thread_ends_whenever_its_ledger_is_let_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(&format!("sqlite://{}", folder.path().join("books.db").display())).await.unwrap();
+        for round in 0..2_000 {
+            let (ledger, writer) = Ledger::new(store.clone());
+            let (ended, end) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                ended.send(runtime.block_on(writer).is_ok())
+            });
+            drop(ledger);
+            assert_eq!(end.recv_timeout(std::time::Duration::from_secs(10)), Ok(true), "round {round}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn of(changes: &'a [Change]) -> Self {
+    fn of(changes: &'a [Change]) -> Result<Self, StoreError> {
         let mut batch = Self::default();
         for change in changes {
             if let Some(bot) = &change.bot {
@@ -34,7 +34,8 @@ impl<'a> Batch<'a> {
                     now.state.get_or_insert(state);
                 }
             }
-            if let (Some(trade), Some(account)) = (&change.trade, change.account_id()) {
+            if let Some(trade) = &change.trade {
+                let account = change.account_id().ok_or(StoreError::Ownerless(trade.id))?;
                 batch.trades.insert(trade.id, (trade, account.to_string()));
                 for order in &trade.orders {
                     batch.orders.insert(order.id, (trade.id, order));
@@ -43,7 +44,7 @@ impl<'a> Batch<'a> {
             }
             batch.events.extend(&change.events);
         }
-        batch
+        Ok(batch)
     }
 }
 
@@ -51,6 +52,7 @@ impl<'a> Batch<'a> {
 macro_rules! write_batch {
     ($transaction:ident, $batch:ident) => {
         for rows in chunks($batch.bots.values()) {
+            let bots = rows.len() as u64;
             let mut update = QueryBuilder::new(
                 "UPDATE bots SET status = v.column2, trouble_code = v.column3, trouble_message = v.column4,
                      state = COALESCE(v.column5, bots.state) FROM (",
@@ -63,7 +65,9 @@ macro_rules! write_batch {
                     .push_bind(bot.state.clone());
             });
             update.push(") AS v WHERE bots.id = v.column1");
-            update.build().execute(&mut *$transaction).await?;
+            if update.build().execute(&mut *$transaction).await?.rows_affected() != bots {
+                return Err(StoreError::UnknownBot);
+            }
         }
         for rows in chunks($batch.trades.values()) {
             let mut insert = QueryBuilder::new(
@@ -159,7 +163,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; then none of them is written.
     pub async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let batch = Batch::of(changes);
+        let batch = Batch::of(changes)?;
         match self {
             Self::Sqlite { writer, .. } => {
                 let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
