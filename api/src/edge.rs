@@ -11,6 +11,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
 use futures_util::FutureExt;
 use model::RequestId;
+use tracing::Instrument as _;
 
 use crate::ApiError;
 
@@ -27,7 +28,9 @@ pub(crate) async fn edge(
     if request.headers().contains_key(header::TRANSFER_ENCODING) {
         return Ok(request.into_response(ApiError::LengthRequired.answer(id)));
     }
-    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+    // What is logged meanwhile bears the request's id.
+    let span = tracing::info_span!("request", id = %id);
+    match AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span).await {
         Ok(Ok(response)) => Ok(finish(response.map_into_boxed_body(), id)),
         Ok(Err(error)) => Err(Failed { error: known(&error), id }.into()),
         Err(_) => {

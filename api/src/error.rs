@@ -5,6 +5,7 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
+use engine::EngineError;
 use model::{Fault, Faults, RequestId};
 use serde::Serialize;
 
@@ -230,6 +231,24 @@ struct Shown<'a> {
     param: Option<String>,
     request_id: RequestId,
     details: &'a [Fault],
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::NotFound(what) => Self::NotFound(what),
+            EngineError::Invalid(faults) => faults.into(),
+            EngineError::Conflict { code, message } => Self::Conflict { code, message },
+            EngineError::Unavailable(why) => {
+                tracing::warn!(why, "the engine could not take a request");
+                Self::Unavailable
+            }
+            EngineError::Store(error) => {
+                tracing::error!(%error, "the store failed a request");
+                Self::Internal
+            }
+        }
+    }
 }
 
 impl From<Faults> for ApiError {

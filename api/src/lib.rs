@@ -1,9 +1,8 @@
 //! The REST facade: extract, authorise, send, answer.
 //!
-//! What stands so far is the edge that every request passes: the one error table ([`ApiError`]), request ids,
-//! bodies that keep every digit ([`body`]), query strings and pages ([`query`]), rate limits ([`limit`]), and a
-//! server that answers `/healthz` and `/metrics`. The paths under `/v1` are absent until the engine has its
-//! handle.
+//! Every request passes one edge: the one error table ([`ApiError`]), request ids, bodies that keep every digit
+//! ([`body`]), query strings and pages ([`query`]), rate limits ([`limit`]). What is under `/v1` asks the engine
+//! through its one handle; no trading logic is here.
 
 pub mod body;
 mod edge;
@@ -11,6 +10,7 @@ mod error;
 pub mod limit;
 pub mod query;
 mod server;
+mod v1;
 
 pub use error::ApiError;
 pub use server::{ApiConfig, Running, serve};

@@ -9,10 +9,12 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, rt, web};
+use engine::EngineHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::ApiError;
 use crate::edge::edge;
+use crate::v1::{self, Door};
 
 /// How long a stop waits for requests under way, in seconds.
 const STOP_S: u64 = 5;
@@ -20,6 +22,8 @@ const STOP_S: u64 = 5;
 /// What the server needs to be told.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {
+    /// What requests are about.
+    pub engine: EngineHandle,
     /// Where to listen; port 0 picks a free one.
     pub listen: SocketAddr,
     /// What `/metrics` renders; without it there is no such path.
@@ -56,11 +60,14 @@ impl Running {
 pub fn serve(config: ApiConfig) -> io::Result<Running> {
     let (told, bound) = mpsc::channel();
     let listen = config.listen;
+    let door = web::Data::new(Door::default());
     let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
         rt::System::new().block_on(async move {
             let server = HttpServer::new(move || {
                 let config = config.clone();
                 App::new()
+                    .app_data(door.clone())
+                    .app_data(web::Data::new(config.engine.clone()))
                     .wrap(from_fn(edge))
                     .configure(move |app| routes(app, config))
                     .default_service(web::to(no_route))
@@ -91,6 +98,8 @@ pub fn serve(config: ApiConfig) -> io::Result<Running> {
 /// Every path there is.
 fn routes(app: &mut web::ServiceConfig, config: ApiConfig) {
     app.service(web::resource("/healthz").route(web::get().to(healthz)));
+    app.service(web::resource("/readyz").route(web::get().to(readyz)));
+    v1::routes(app);
     if let Some(metrics) = config.metrics {
         app.service(web::resource("/metrics").app_data(web::Data::new(metrics)).route(web::get().to(render)));
     }
@@ -99,6 +108,14 @@ fn routes(app: &mut web::ServiceConfig, config: ApiConfig) {
 /// The process answers.
 async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body("{\"status\":\"ok\"}")
+}
+
+/// All bots that lived before have been taken up again.
+async fn readyz(engine: web::Data<EngineHandle>) -> Result<HttpResponse, ApiError> {
+    if !engine.is_ready() {
+        return Err(ApiError::Unavailable);
+    }
+    Ok(HttpResponse::Ok().content_type("application/json").body("{\"status\":\"ready\"}"))
 }
 
 /// The counters, as Prometheus reads them.

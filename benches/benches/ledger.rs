@@ -42,7 +42,7 @@ async fn measure() {
     }
     let single_rate = SINGLE as f64 / start.elapsed().as_secs_f64();
 
-    let (ledger, writer) = Ledger::new(store);
+    let (ledger, writer) = Ledger::new(store, |_| {});
     std::thread::spawn(move || {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(writer).unwrap();
     });

@@ -24,6 +24,10 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// Serves the API and runs the bots.
+    Serve(ServeArgs),
+    /// Makes and lists accounts, keys and bots.
+    Admin(AdminArgs),
     /// Prints a shell's completion script.
     Completions {
         /// For which shell.

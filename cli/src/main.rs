@@ -1,13 +1,12 @@
 //! The `botprimex` binary: reads the command line and the configuration, and composes the parts.
-//!
-//! A command is offered once the room it composes is open; until then its flags and the configuration it reads
-//! are here with their tests, so that wiring it is one arm of [`run`].
 
-#![expect(dead_code, reason = "serve, venue, demo and admin are wired when their rooms are open")]
+#![expect(dead_code, reason = "venue and demo are wired when their room is open")]
 
+mod admin;
 mod args;
 mod config;
 mod output;
+mod serve;
 mod shutdown;
 mod signature;
 
@@ -38,6 +37,8 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
+        Command::Serve(args) => serve::run(args),
+        Command::Admin(args) => admin::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "botprimex", &mut script);

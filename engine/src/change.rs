@@ -1,14 +1,22 @@
 //! What happened to one bot, committed whole or not at all.
 
-use model::{AccountId, BotId, DomainEvent, Trade};
+use std::str::FromStr;
+
+use model::{AccountId, BotDefinition, BotId, DomainEvent, Timestamp, Trade};
 use serde::{Deserialize, Serialize};
 
 /// One bot's change: its row, its trade with the orders and fills, and the events that tell of it, in one
 /// database transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
+    /// A bot that comes into being, stopped.
+    pub created: Option<NewBot>,
+    /// A bot's new definition.
+    pub redefined: Option<(BotId, BotDefinition)>,
     /// The bot's new row, where it changed.
     pub bot: Option<BotChange>,
+    /// A bot that is no longer shown, and since when; its trades stay.
+    pub deleted: Option<(BotId, Timestamp)>,
     /// The trade as it is now; orders and fills the store has not seen are inserted, the others updated.
     pub trade: Option<Trade>,
     /// Events to put into the outbox, in order.
@@ -21,6 +29,19 @@ impl Change {
         let bot = self.bot.as_ref().map(|bot| bot.account_id);
         bot.or_else(|| self.events.first().map(|event| event.account_id))
     }
+}
+
+/// A bot as its owner just defined it.
+#[derive(Clone, Debug)]
+pub struct NewBot {
+    /// Its id.
+    pub id: BotId,
+    /// Whose it is.
+    pub account_id: AccountId,
+    /// What it does.
+    pub definition: BotDefinition,
+    /// When it was made.
+    pub created_at: Timestamp,
 }
 
 /// What of a bot's row changes while it lives.
@@ -55,6 +76,9 @@ pub enum BotStatus {
 }
 
 impl BotStatus {
+    /// Every status there is.
+    pub const ALL: [Self; 5] = [Self::Stopped, Self::Starting, Self::Running, Self::Stopping, Self::Error];
+
     /// The name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -67,6 +91,18 @@ impl BotStatus {
     }
 }
 
+/// A text that is no status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("one of stopped, starting, running, stopping, error is wanted")]
+pub struct StatusError;
+
+impl FromStr for BotStatus {
+    type Err = StatusError;
+    fn from_str(text: &str) -> Result<Self, StatusError> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(StatusError)
+    }
+}
+
 /// Why a bot is in [`BotStatus::Error`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BotTrouble {
@@ -74,4 +110,17 @@ pub struct BotTrouble {
     pub code: String,
     /// A sentence for people, without secrets.
     pub message: String,
+}
+
+/// What becomes of what a stopping bot holds (contract §2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    /// It is kept; `start` takes it up again.
+    #[default]
+    Hold,
+    /// It is sold at the market.
+    Close,
+    /// It is traded to its end, and no other is begun.
+    Drain,
 }

@@ -1,15 +1,34 @@
-//! What the engine owns: a symbol's watches, what a bot's steps come to in the books, the ledger and its store.
+//! The engine: markets that wake bots, bots that trade on paper, the ledger that makes it durable, and the sinks
+//! that tell of it.
 //!
-//! The actors that carry ticks to bots and events to webhooks stand on these.
+//! Everything outside reaches it through one [`EngineHandle`]; the actors behind it stay here.
 
+mod actors;
 mod change;
+mod clock;
+mod error;
+mod handle;
+mod key;
 mod ledger;
+mod markets;
 mod record;
+mod start;
 mod store;
+mod view;
 mod watch_index;
+mod webhook;
 
-pub use change::{BotChange, BotStatus, BotTrouble, Change};
-pub use ledger::{Ledger, LedgerError};
+pub use change::{BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, StatusError};
+pub use error::EngineError;
+pub use handle::EngineHandle;
+pub use key::{key_hash, new_key};
+pub use ledger::{Durable, Ledger, LedgerError};
 pub use record::{Recorder, StateError};
-pub use store::{Store, StoreError};
+pub use start::{Engine, EngineConfig, StartError};
+pub use store::{
+    Account, ApiKey, BotFilter, BotStats, Delivery, DeliveryStatus, KeyGrant, Page, Store, StoreError,
+    StoredBot, StoredEvent, TradeFilter, Webhook,
+};
+pub use view::BotView;
 pub use watch_index::{Slot, Wake, WatchIndex};
+pub use webhook::NewWebhook;

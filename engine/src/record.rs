@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use strategies::{Books, Entry, Exit, PaperBot, PaperStep};
 
-use crate::change::{BotChange, BotStatus, Change};
+use crate::change::{BotChange, BotStatus, BotTrouble, Change, Positions};
 
 /// Quote coins that count as US dollars.
-const DOLLARS: [&str; 6] = ["USD", "USDT", "USDC", "FDUSD", "TUSD", "BUSD"];
+pub(crate) const DOLLARS: [&str; 6] = ["USD", "USDT", "USDC", "FDUSD", "TUSD", "BUSD"];
 
 /// Turns one bot's steps into [`Change`]s.
 #[derive(Clone, Debug)]
@@ -22,13 +22,18 @@ pub struct Recorder {
     exchange: Exchange,
     pair: Pair,
     dry_run: bool,
+    name: Box<str>,
     trade_id: Option<TradeId>,
+    stopping: Option<Positions>,
 }
 
-/// What a bot's row keeps so that it goes on after a crash: the open trade's id and the machine's state.
+/// What a bot's row keeps so that it goes on after a crash: the open trade's id, how it is being stopped, and the
+/// machine's state.
 #[derive(Serialize, Deserialize)]
 struct State {
     trade_id: Option<TradeId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stopping: Option<Positions>,
     paper: Box<RawValue>,
 }
 
@@ -46,7 +51,9 @@ impl Recorder {
             exchange: bot.exchange,
             pair: bot.pair.clone(),
             dry_run: bot.dry_run,
+            name: bot.name.as_str().into(),
             trade_id: None,
+            stopping: None,
         }
     }
 
@@ -57,12 +64,28 @@ impl Recorder {
     pub fn resume(&mut self, state: &str) -> Result<String, StateError> {
         let state: State = serde_json::from_str(state)?;
         self.trade_id = state.trade_id;
+        self.stopping = state.stopping;
         Ok(state.paper.get().to_owned())
     }
 
     /// The open trade.
     pub fn trade_id(&self) -> Option<TradeId> {
         self.trade_id
+    }
+
+    /// How it is being stopped.
+    pub(crate) fn stopping(&self) -> Option<Positions> {
+        self.stopping
+    }
+
+    /// Notes how it is being stopped, or that it is not any more.
+    pub(crate) fn set_stopping(&mut self, positions: Option<Positions>) {
+        self.stopping = positions;
+    }
+
+    /// Takes over a new name.
+    pub(crate) fn rename(&mut self, name: &str) {
+        self.name = name.into();
     }
 
     /// Everything that one call of the machine did, as one change: its new state, the trade, its new orders, and
@@ -125,19 +148,65 @@ impl Recorder {
             }
             change.trade = Some(trade);
         }
-        change.bot = Some(BotChange {
-            id: self.bot_id,
-            account_id: self.account_id,
-            status,
-            trouble: None,
-            state: Some(self.state(paper)?),
-        });
+        change.bot = Some(self.row(status, None, Some(self.state(paper)?)));
         Ok(change)
+    }
+
+    /// A bot's new status with nothing done, and what is told of it: `bot.started` for a running bot, `bot.stopped`
+    /// for a stopped one, nothing for the others.
+    ///
+    /// # Errors
+    /// Never for a machine's own state.
+    pub(crate) fn turned(
+        &self,
+        paper: &PaperBot,
+        status: BotStatus,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Change, StateError> {
+        let kind = match status {
+            BotStatus::Running => Some(EventKind::BotStarted),
+            BotStatus::Stopped => Some(EventKind::BotStopped),
+            BotStatus::Starting | BotStatus::Stopping | BotStatus::Error => None,
+        };
+        let turned = BotTurned { bot_id: self.bot_id, name: &self.name, reason };
+        let events = kind.map(|kind| self.event(kind, now, &turned)).transpose()?;
+        let bot = Some(self.row(status, None, Some(self.state(paper)?)));
+        Ok(Change { bot, events: Vec::from_iter(events), ..Change::default() })
+    }
+
+    /// A bot that is stopped without having lived: what it goes on from stays as it was.
+    ///
+    /// # Errors
+    /// Never for a name.
+    pub(crate) fn let_go(&self, reason: &str, now: Timestamp) -> Result<Change, StateError> {
+        let turned = BotTurned { bot_id: self.bot_id, name: &self.name, reason };
+        let event = self.event(EventKind::BotStopped, now, &turned)?;
+        let bot = Some(self.row(BotStatus::Stopped, None, None));
+        Ok(Change { bot, events: vec![event], ..Change::default() })
+    }
+
+    /// A bot that cannot go on, as `bot.error` tells; what it goes on from stays as it was.
+    pub(crate) fn failed(&self, trouble: BotTrouble, now: Timestamp) -> Change {
+        let told = BotFailed { bot_id: self.bot_id, code: &trouble.code, message: &trouble.message };
+        let event = self.event(EventKind::BotError, now, &told);
+        let events = Vec::from_iter(event.ok());
+        Change { bot: Some(self.row(BotStatus::Error, Some(trouble), None)), events, ..Change::default() }
+    }
+
+    /// A bot's new status and nothing else.
+    pub(crate) fn row(
+        &self,
+        status: BotStatus,
+        trouble: Option<BotTrouble>,
+        state: Option<String>,
+    ) -> BotChange {
+        BotChange { id: self.bot_id, account_id: self.account_id, status, trouble, state }
     }
 
     fn state(&self, paper: &PaperBot) -> Result<String, StateError> {
         let paper = RawValue::from_string(paper.state())?;
-        Ok(serde_json::to_string(&State { trade_id: self.trade_id, paper })?)
+        Ok(serde_json::to_string(&State { trade_id: self.trade_id, stopping: self.stopping, paper })?)
     }
 
     fn trade(
@@ -249,6 +318,22 @@ impl Recorder {
             data,
         })
     }
+}
+
+/// The data of `bot.started` and `bot.stopped`.
+#[derive(Serialize)]
+struct BotTurned<'a> {
+    bot_id: BotId,
+    name: &'a str,
+    reason: &'a str,
+}
+
+/// The data of `bot.error`.
+#[derive(Serialize)]
+struct BotFailed<'a> {
+    bot_id: BotId,
+    code: &'a str,
+    message: &'a str,
 }
 
 /// The data of `trade.opened`.

@@ -37,6 +37,7 @@ CREATE TABLE bots (
     UNIQUE (account_id, id)
 );
 CREATE INDEX bots_by_status ON bots (status);
+CREATE INDEX bots_by_account ON bots (account_id, id);
 
 CREATE TABLE trades (
     id          TEXT PRIMARY KEY,
@@ -100,3 +101,30 @@ CREATE TABLE events (
     at         BIGINT NOT NULL
 );
 CREATE INDEX events_by_account ON events (account_id, seq);
+
+-- Where events go. Of its account's events, `settled` and all before it are done with.
+CREATE TABLE webhooks (
+    id            TEXT PRIMARY KEY,
+    account_id    TEXT NOT NULL REFERENCES accounts (id),
+    url           TEXT NOT NULL,
+    kinds         TEXT NOT NULL,
+    secret        TEXT NOT NULL,
+    settled       BIGINT NOT NULL,
+    failing_since BIGINT,
+    disabled      TEXT,
+    created_at    BIGINT NOT NULL,
+    deleted_at    BIGINT
+);
+CREATE INDEX webhooks_by_account ON webhooks (account_id, id);
+
+-- What became of an event at an endpoint, for those after `settled` and for the failed.
+CREATE TABLE deliveries (
+    webhook_id  TEXT NOT NULL REFERENCES webhooks (id),
+    event_seq   BIGINT NOT NULL,
+    status      TEXT NOT NULL,
+    attempts    BIGINT NOT NULL,
+    next_at     BIGINT,
+    http_status BIGINT,
+    updated_at  BIGINT NOT NULL,
+    PRIMARY KEY (webhook_id, event_seq)
+);

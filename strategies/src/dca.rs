@@ -213,7 +213,12 @@ impl Dca {
         &self.phase
     }
 
-    pub(crate) fn restore(plan: Arc<Plan>, phase: Phase) -> Self {
+    /// Goes on from a phase; its levels are what the plan says, which may be another than the one it began on.
+    pub(crate) fn restore(plan: Arc<Plan>, mut phase: Phase) -> Self {
+        if let Phase::Holding(holding) = &mut phase {
+            holding.reckon(&plan);
+            holding.armed = holding.armed.filter(|_| plan.trailing_take_profit.is_some());
+        }
         Self { plan, phase, awaiting: 0 }
     }
 }

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::server::Server;
+
 /// A server, and its answer to one request as it stands: head and body.
 #[track_caller]
 fn ask(request: &str) -> (String, String) {
-    let config = api::ApiConfig { listen: "127.0.0.1:0".parse().unwrap(), metrics: None };
-    let server = api::serve(config).unwrap();
-    let mut socket = TcpStream::connect(server.address()).unwrap();
+    let system = actix_web::rt::System::new();
+    let server = system.block_on(Server::start("127.0.0.1:1"));
+    let mut socket = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     socket.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
-    actix_web::rt::System::new().block_on(server.stop());
+    system.block_on(server.stop());
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.to_ascii_lowercase(), body.to_owned())
 }

@@ -1,4 +1,6 @@
 //! The API from outside: a real server on a free port.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod bots;
 mod edge;
+mod server;

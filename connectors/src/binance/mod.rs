@@ -5,6 +5,7 @@
 
 mod decode;
 mod fields;
+pub mod rest;
 pub mod sign;
 pub mod stream;
 mod subscriptions;

@@ -50,14 +50,38 @@ struct Waiting {
     done: Option<oneshot::Sender<()>>,
 }
 
+/// A change that is on its way to the disk.
+#[derive(Debug)]
+pub struct Durable(Option<oneshot::Receiver<()>>);
+
+impl Durable {
+    /// Nothing had to be written.
+    pub const ALREADY: Self = Self(None);
+
+    /// Waits until it is durable.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stopped`]; then it is not durable, or was not known to be.
+    pub async fn wait(self) -> Result<(), LedgerError> {
+        match self.0 {
+            Some(durable) => durable.await.map_err(|_| LedgerError::Stopped),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Ledger {
     /// A ledger over a store, and its writer: to be awaited on a runtime of its own, it ends with the first error
-    /// or, after every clone of the ledger is gone, once everything is written.
-    pub fn new(store: Store) -> (Self, impl Future<Output = Result<(), StoreError>>) {
+    /// or, after every clone of the ledger is gone, once everything is written. `committed` is shown every group
+    /// once it is durable.
+    pub fn new(
+        store: Store,
+        committed: impl Fn(&[Change]) + Send + 'static,
+    ) -> (Self, impl Future<Output = Result<(), StoreError>>) {
         let (queue, waiting) = crossbeam_channel::unbounded();
         let doorbell = Arc::new(Notify::new());
         let depth = Arc::new(AtomicUsize::new(0));
-        let writer = write(store, waiting, doorbell.clone(), depth.clone());
+        let writer = write(store, waiting, doorbell.clone(), depth.clone(), committed);
         (Self { queue, doorbell: Doorbell(doorbell), depth }, writer)
     }
 
@@ -75,9 +99,17 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Stopped`]; then it is not durable, or was not known to be.
     pub async fn commit(&self, change: Change) -> Result<(), LedgerError> {
+        self.enqueue(change)?.wait().await
+    }
+
+    /// Hands a change over; what is returned tells when it is durable.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stopped`].
+    pub fn enqueue(&self, change: Change) -> Result<Durable, LedgerError> {
         let (done, durable) = oneshot::channel();
         self.push(Waiting { change, done: Some(done) })?;
-        durable.await.map_err(|_| LedgerError::Stopped)
+        Ok(Durable(Some(durable)))
     }
 
     /// How many changes wait.
@@ -98,6 +130,7 @@ async fn write(
     waiting: Receiver<Waiting>,
     doorbell: Arc<Notify>,
     depth: Arc<AtomicUsize>,
+    committed: impl Fn(&[Change]) + Send + 'static,
 ) -> Result<(), StoreError> {
     loop {
         let mut group = Vec::new();
@@ -124,6 +157,7 @@ async fn write(
         }
         store.commit(&group).await?;
         depth.fetch_sub(group.len(), Ordering::Relaxed);
+        committed(&group);
         for done in done {
             // Whoever asked may have gone; the change is durable all the same.
             let _ = done.send(());
@@ -214,14 +248,14 @@ mod tests {
         };
         let bot =
             BotChange { id: bot_id, account_id, status, trouble: None, state: state.map(str::to_owned) };
-        Change { bot: Some(bot), trade: None, events: vec![event] }
+        Change { bot: Some(bot), events: vec![event], ..Change::default() }
     }
 
     #[tokio::test]
     async fn what_is_acknowledged_is_on_disk_in_order() {
         for books in Books::all().await {
             let books = books.with_a_bot().await;
-            let (ledger, writer) = Ledger::new(books.store.clone());
+            let (ledger, writer) = Ledger::new(books.store.clone(), |_| {});
             let writer = tokio::spawn(writer);
             for number in 0..2_500 {
                 ledger.record(change(number, BotStatus::Starting, Some("first"))).unwrap();
@@ -245,7 +279,7 @@ mod tests {
     async fn a_ledger_that_is_let_go_writes_what_waits() {
         for books in Books::all().await {
             let books = books.with_a_bot().await;
-            let (ledger, writer) = Ledger::new(books.store.clone());
+            let (ledger, writer) = Ledger::new(books.store.clone(), |_| {});
             for number in 0..100 {
                 ledger.record(change(number, BotStatus::Running, None)).unwrap();
             }
@@ -260,7 +294,7 @@ mod tests {
     async fn a_failed_commit_acknowledges_nothing_and_ends_the_ledger() {
         for books in Books::all().await {
             // There is no account and no bot: the event's reference is refused.
-            let (ledger, writer) = Ledger::new(books.store.clone());
+            let (ledger, writer) = Ledger::new(books.store.clone(), |_| {});
             let writer = tokio::spawn(writer);
             assert_eq!(ledger.commit(change(1, BotStatus::Running, None)).await, Err(LedgerError::Stopped));
             assert!(writer.await.unwrap().is_err());
@@ -283,7 +317,7 @@ mod tests {
         };
         for books in Books::all().await {
             let books = books.with_a_bot().await;
-            let (ledger, writer) = Ledger::new(books.store.clone());
+            let (ledger, writer) = Ledger::new(books.store.clone(), |_| {});
             let writer = tokio::spawn(writer);
             let mut recorder =
                 crate::record::Recorder::new(AccountId::from_u128(1), BotId::from_u128(1), &definition);
@@ -312,7 +346,7 @@ mod tests {
         let store =
             Store::open(&format!("sqlite://{}", folder.path().join("books.db").display())).await.unwrap();
         for round in 0..2_000 {
-            let (ledger, writer) = Ledger::new(store.clone());
+            let (ledger, writer) = Ledger::new(store.clone(), |_| {});
             let (ended, end) = std::sync::mpsc::channel();
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

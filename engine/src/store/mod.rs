@@ -3,9 +3,18 @@
 //! Only the ledger writes. SQLite runs in WAL mode with `synchronous = FULL`: with less, a power cut loses commits
 //! that were acknowledged.
 
+mod accounts;
+mod bots;
+mod outbox;
+mod trades;
 mod write;
 
-use std::str::FromStr as _;
+pub use accounts::{Account, ApiKey, KeyGrant};
+pub use bots::{BotFilter, StoredBot};
+pub use outbox::{Delivery, DeliveryStatus, StoredEvent, Webhook};
+pub use trades::{BotStats, TradeFilter};
+
+use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::SqlSafeStr as _;
@@ -55,9 +64,69 @@ pub enum StoreError {
     /// A change of a bot that the store does not have.
     #[error("a change is about a bot that is not in the store")]
     UnknownBot,
+    /// A value that this program did not write.
+    #[error("the database holds `{value}` as {column}, which makes no sense")]
+    Corrupt {
+        /// Of what.
+        column: &'static str,
+        /// The value, cut to 60 characters.
+        value: String,
+    },
     /// Whatever the database says.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+/// A part of a list, newest first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Whether older ones follow.
+    pub has_more: bool,
+}
+
+impl<T> Page<T> {
+    /// Of one row more than asked for, the last only tells that there are more.
+    fn of(mut rows: Vec<T>, limit: u32) -> Self {
+        let limit = limit as usize;
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        Self { rows, has_more }
+    }
+}
+
+/// Runs the same statements on whichever database it is: `$pool` is its pool for reading.
+macro_rules! reading {
+    ($store:expr, $pool:ident => $body:expr) => {
+        match $store {
+            $crate::store::Store::Sqlite { readers: $pool, .. } => $body,
+            $crate::store::Store::Postgres($pool) => $body,
+        }
+    };
+}
+
+/// Likewise for writing.
+macro_rules! writing {
+    ($store:expr, $pool:ident => $body:expr) => {
+        match $store {
+            $crate::store::Store::Sqlite { writer: $pool, .. } => $body,
+            $crate::store::Store::Postgres($pool) => $body,
+        }
+    };
+}
+use {reading, writing};
+
+/// A stored text as what it stands for.
+fn parsed<T: FromStr>(column: &'static str, text: &str) -> Result<T, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt { column, value: text.chars().take(60).collect() })
+}
+
+/// A stored word as the enum that serde reads it as.
+fn worded<T: serde::de::DeserializeOwned>(column: &'static str, word: String) -> Result<T, StoreError> {
+    let value = serde_json::Value::String(word);
+    serde_json::from_value(value.clone())
+        .map_err(|_| StoreError::Corrupt { column, value: value.to_string() })
 }
 
 /// An open store.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use model::{BotId, DomainEvent, Fill, FillId, Order, OrderId, Trade, TradeId};
+use model::{BotDefinition, BotId, DomainEvent, Fill, FillId, Order, OrderId, Timestamp, Trade, TradeId};
 use serde::Serialize;
 use sqlx::QueryBuilder;
 
 use super::{Store, StoreError};
-use crate::change::{BotChange, Change};
+use crate::change::{BotChange, BotStatus, Change, NewBot};
 
 /// How many rows one statement carries: with the widest table below what both databases can bind.
 const ROWS: usize = 1_000;
@@ -15,6 +15,9 @@ const ROWS: usize = 1_000;
 /// The last word on every row that a batch of changes touches.
 #[derive(Default)]
 struct Batch<'a> {
+    created: Vec<&'a NewBot>,
+    redefined: Vec<&'a (BotId, BotDefinition)>,
+    deleted: Vec<&'a (BotId, Timestamp)>,
     bots: BTreeMap<BotId, BotChange>,
     trades: BTreeMap<TradeId, (&'a Trade, String)>,
     orders: BTreeMap<OrderId, (TradeId, &'a Order)>,
@@ -26,6 +29,9 @@ impl<'a> Batch<'a> {
     fn of(changes: &'a [Change]) -> Result<Self, StoreError> {
         let mut batch = Self::default();
         for change in changes {
+            batch.created.extend(&change.created);
+            batch.redefined.extend(&change.redefined);
+            batch.deleted.extend(&change.deleted);
             if let Some(bot) = &change.bot {
                 let earlier = batch.bots.insert(bot.id, bot.clone());
                 if let (Some(now), Some(BotChange { state: Some(state), .. })) =
@@ -51,6 +57,36 @@ impl<'a> Batch<'a> {
 /// The statements of a batch, for whichever database the transaction is on.
 macro_rules! write_batch {
     ($transaction:ident, $batch:ident) => {
+        for rows in chunks($batch.created.iter().copied()) {
+            let mut insert = QueryBuilder::new(
+                "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status,
+                     created_at) ",
+            );
+            insert.push_values(rows, |mut row, bot: &NewBot| {
+                row.push_bind(bot.id.to_string())
+                    .push_bind(bot.account_id.to_string())
+                    .push_bind(bot.definition.exchange.as_str())
+                    .push_bind(bot.definition.pair.to_string())
+                    .push_bind(bot.definition.strategy.as_str())
+                    .push_bind(bot.definition.dry_run)
+                    .push_bind(bot.definition.to_json().get().to_owned())
+                    .push_bind(BotStatus::Stopped.as_str())
+                    .push_bind(bot.created_at.nanos());
+            });
+            insert.build().execute(&mut *$transaction).await?;
+        }
+        for (id, definition) in &$batch.redefined {
+            let update = sqlx::query(
+                "UPDATE bots SET exchange = $2, pair = $3, strategy = $4, dry_run = $5, definition = $6 WHERE id = $1",
+            )
+            .bind(id.to_string())
+            .bind(definition.exchange.as_str())
+            .bind(definition.pair.to_string())
+            .bind(definition.strategy.as_str())
+            .bind(definition.dry_run)
+            .bind(definition.to_json().get().to_owned());
+            update.execute(&mut *$transaction).await?;
+        }
         for rows in chunks($batch.bots.values()) {
             let bots = rows.len() as u64;
             let mut update = QueryBuilder::new(
@@ -68,6 +104,10 @@ macro_rules! write_batch {
             if update.build().execute(&mut *$transaction).await?.rows_affected() != bots {
                 return Err(StoreError::UnknownBot);
             }
+        }
+        for (id, at) in &$batch.deleted {
+            let update = sqlx::query("UPDATE bots SET deleted_at = $2 WHERE id = $1");
+            update.bind(id.to_string()).bind(at.nanos()).execute(&mut *$transaction).await?;
         }
         for rows in chunks($batch.trades.values()) {
             let mut insert = QueryBuilder::new(
@@ -157,6 +197,7 @@ macro_rules! write_batch {
         }
     };
 }
+
 impl Store {
     /// Writes changes in one transaction, in order, and waits until it is durable.
     ///

@@ -1,0 +1,111 @@
+//! A server on a real engine with a store of its own, and a client that talks to it.
+
+use engine::{ApiKey, Engine, EngineConfig, Store, key_hash, new_key};
+use model::{AccountId, KeyId, Timestamp};
+use reqwest::Method;
+use serde_json::Value;
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    database_url: String,
+    api: api::Running,
+    engine: Engine,
+    http: reqwest::Client,
+    _folder: tempfile::TempDir,
+}
+
+/// An account with a key.
+#[derive(Clone)]
+pub(crate) struct Tenant {
+    pub(crate) account: AccountId,
+    pub(crate) key: String,
+}
+
+/// An answer: its status, headers and body (`Null` where there is none).
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The names of the fields that were refused.
+    #[track_caller]
+    pub(crate) fn refused(&self) -> Vec<&str> {
+        assert_eq!(self.status, 400, "{self:?}");
+        let details = self.body["error"]["details"].as_array().unwrap();
+        details.iter().map(|fault| fault["param"].as_str().unwrap()).collect()
+    }
+}
+
+impl Server {
+    /// On a venue at this address.
+    pub(crate) async fn start(venue: &str) -> Self {
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
+        let engine = Engine::start(EngineConfig {
+            database_url: database_url.clone(),
+            rest_url: format!("http://{venue}"),
+            stream_url: format!("ws://{venue}"),
+            taker_fee: "0.001".parse().unwrap(),
+            slippage: "0".parse().unwrap(),
+            allow_loopback: true,
+        })
+        .await
+        .unwrap();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let api = api::serve(api::ApiConfig { engine: engine.handle(), listen, metrics: None }).unwrap();
+        let url = format!("http://{}", api.address());
+        Self { url, database_url, api, engine, http: reqwest::Client::new(), _folder: folder }
+    }
+
+    /// Ends it; the store goes with it.
+    pub(crate) async fn stop(self) {
+        self.api.stop().await;
+        self.engine.stop().await;
+    }
+
+    /// Another account, with a key of these scopes.
+    pub(crate) async fn tenant(&self, scopes: &[&str]) -> Tenant {
+        let store = Store::open(&self.database_url).await.unwrap();
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let account = store.create_account("tenant", now).await.unwrap().id;
+        let key = new_key();
+        let stored = ApiKey {
+            id: KeyId::new(),
+            account_id: account,
+            name: "test".to_owned(),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            created_at: now,
+            expires_at: None,
+            revoked_at: None,
+        };
+        assert!(store.create_key(&stored, key_hash(&key).unwrap()).await.unwrap());
+        store.close().await;
+        Tenant { account, key }
+    }
+
+    /// Asks with a body of JSON text, or without.
+    pub(crate) async fn ask(&self, who: &Tenant, method: Method, path: &str, body: Option<&str>) -> Answer {
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&who.key);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_owned());
+        }
+        let answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let text = answer.text().await.unwrap();
+        Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null) }
+    }
+
+    pub(crate) async fn get(&self, who: &Tenant, path: &str) -> Answer {
+        self.ask(who, Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&self, who: &Tenant, path: &str, body: &str) -> Answer {
+        self.ask(who, Method::POST, path, Some(body).filter(|body| !body.is_empty())).await
+    }
+}

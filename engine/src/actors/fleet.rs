@@ -1,0 +1,310 @@
+//! The fleet: which bots live, and those that wait until their venue tells what their pair is like. Starting and
+//! recovering are one path.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message};
+use model::{BotId, Market, Pair};
+use strategies::{PaperBot, Plan};
+use tokio::runtime::Handle;
+
+use super::bot::{Bot, Parts};
+use super::deliver;
+use super::feed::MarketFeed;
+use crate::change::{BotStatus, BotTrouble, Change, Positions};
+use crate::clock;
+use crate::error::EngineError;
+use crate::ledger::{Durable, Ledger};
+use crate::markets::Markets;
+use crate::record::Recorder;
+use crate::store::StoredBot;
+
+/// How long a bot waits in silence for its venue before its owner is told.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the venue is asked again.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// The code of a bot whose venue does not tell what its pair is like; it goes on by itself once it does.
+pub(crate) const UNREACHABLE: &str = "venue_unreachable";
+
+/// A bot is to live. Answered once it is decided; it holds once that is durable.
+#[derive(Message)]
+#[rtype(result = "Result<Durable, EngineError>")]
+pub(crate) struct Launch {
+    pub(crate) bot: StoredBot,
+    /// How its coins are to be disposed of where it is to live only for that.
+    pub(crate) stopping: Option<Positions>,
+}
+
+/// Bots that lived when the process ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Recover(pub(crate) Vec<StoredBot>);
+
+/// Where a bot is.
+#[derive(Message)]
+#[rtype(result = "Option<Addr<Bot>>")]
+pub(crate) struct Find(pub(crate) BotId);
+
+/// A bot that may be waiting for its venue waits no more; whether it did.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(crate) struct Forget(pub(crate) BotId);
+
+/// A bot has ended; with its recorder when it did not say so itself.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Gone {
+    pub(crate) id: BotId,
+    pub(crate) crashed: Option<Recorder>,
+}
+
+/// What a venue said of a pair; `Err` when it said nothing.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Listed {
+    pair: Pair,
+    market: Result<Option<Market>, String>,
+}
+
+/// A bot whose pair is not known yet.
+struct Waiting {
+    bot: StoredBot,
+    since: Instant,
+    is_told: bool,
+}
+
+/// The actor.
+pub(crate) struct Fleet {
+    feed: Addr<MarketFeed>,
+    ledger: Ledger,
+    markets: Arc<Markets>,
+    /// Where the venue is asked.
+    io: Handle,
+    live: HashMap<BotId, Addr<Bot>>,
+    waiting: HashMap<BotId, Waiting>,
+    asked: HashSet<Pair>,
+}
+
+impl Fleet {
+    /// A fleet without bots.
+    pub(crate) fn new(feed: Addr<MarketFeed>, ledger: Ledger, markets: Arc<Markets>, io: Handle) -> Self {
+        Self {
+            feed,
+            ledger,
+            markets,
+            io,
+            live: HashMap::new(),
+            waiting: HashMap::new(),
+            asked: HashSet::new(),
+        }
+    }
+
+    /// Brings a bot to life on its market.
+    fn begin(
+        &mut self,
+        bot: &StoredBot,
+        market: &Market,
+        stopping: Option<Positions>,
+        me: &Addr<Self>,
+    ) -> Result<Durable, EngineError> {
+        let plan = Arc::new(Plan::new(&bot.definition, market)?);
+        let mut recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
+        let paper = match &bot.state {
+            None => PaperBot::with_plan(plan),
+            Some(state) => {
+                let state = recorder.resume(state).map_err(corrupt)?;
+                PaperBot::restore(plan, &state).map_err(corrupt)?
+            }
+        };
+        if let Some(positions) = stopping {
+            recorder.set_stopping(Some(positions));
+        } else if bot.status != BotStatus::Stopping {
+            recorder.set_stopping(None);
+        }
+        let status = if recorder.stopping().is_some() { BotStatus::Stopping } else { BotStatus::Running };
+        let durable = if status == bot.status {
+            Durable::ALREADY
+        } else {
+            let reason = if bot.status == BotStatus::Error { "recovered" } else { "user" };
+            self.ledger.enqueue(recorder.turned(&paper, status, reason, clock::now()).map_err(corrupt)?)?
+        };
+        let parts = Parts { id: bot.id, paper, recorder, pair: bot.definition.pair.clone() };
+        self.live.insert(bot.id, Bot::launch(parts, &self.feed, &self.ledger, me));
+        Ok(durable)
+    }
+
+    /// Brings a bot to life that nobody waits for an answer about.
+    fn begin_or_fail(&mut self, bot: &StoredBot, market: &Market, me: &Addr<Self>) {
+        if let Err(error) = self.begin(bot, market, None, me) {
+            let code = match error {
+                EngineError::Invalid(_) => "definition_invalid",
+                _ => "state_invalid",
+            };
+            self.fail(bot, code, error.to_string());
+        }
+    }
+
+    fn fail(&self, bot: &StoredBot, code: &str, message: String) {
+        tracing::warn!(bot = %bot.id, code, message, "a bot cannot go on");
+        let recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
+        let trouble = BotTrouble { code: code.to_owned(), message };
+        if self.ledger.record(recorder.failed(trouble, clock::now())).is_err() {
+            tracing::error!(bot = %bot.id, "its error could not be recorded");
+        }
+    }
+
+    fn wait(&mut self, bot: StoredBot, me: Addr<Self>) {
+        let pair = bot.definition.pair.clone();
+        let is_told = bot.status == BotStatus::Error;
+        self.waiting.insert(bot.id, Waiting { bot, since: Instant::now(), is_told });
+        self.ask(pair, me);
+    }
+
+    fn ask(&mut self, pair: Pair, me: Addr<Self>) {
+        if !self.asked.insert(pair.clone()) {
+            return;
+        }
+        let markets = self.markets.clone();
+        self.io.spawn(async move {
+            let market = markets.market(&pair).await.map_err(|error| error.to_string());
+            deliver(&me, Listed { pair, market });
+        });
+    }
+}
+
+fn corrupt(error: impl std::fmt::Display) -> EngineError {
+    EngineError::Conflict { code: "state_invalid", message: error.to_string() }
+}
+
+impl Actor for Fleet {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1_024);
+        ctx.run_interval(ASK_EVERY, |fleet, ctx| {
+            let pairs: Vec<Pair> =
+                fleet.waiting.values().map(|waiting| waiting.bot.definition.pair.clone()).collect();
+            for pair in pairs {
+                fleet.ask(pair, ctx.address());
+            }
+        });
+    }
+}
+
+impl Handler<Launch> for Fleet {
+    type Result = Result<Durable, EngineError>;
+
+    fn handle(&mut self, launch: Launch, ctx: &mut Self::Context) -> Self::Result {
+        let bot = launch.bot;
+        if self.live.contains_key(&bot.id) || self.waiting.contains_key(&bot.id) {
+            return Ok(Durable::ALREADY);
+        }
+        if let Some(market) = self.markets.known(&bot.definition.pair) {
+            return self.begin(&bot, &market, launch.stopping, &ctx.address());
+        }
+        let recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
+        let row = Some(recorder.row(BotStatus::Starting, None, None));
+        let durable = self.ledger.enqueue(Change { bot: row, ..Change::default() })?;
+        self.wait(StoredBot { status: BotStatus::Starting, ..bot }, ctx.address());
+        Ok(durable)
+    }
+}
+
+impl Handler<Recover> for Fleet {
+    type Result = ();
+
+    fn handle(&mut self, Recover(bots): Recover, ctx: &mut Self::Context) {
+        for bot in bots {
+            match self.markets.known(&bot.definition.pair) {
+                Some(market) => self.begin_or_fail(&bot, &market, &ctx.address()),
+                None => self.wait(bot, ctx.address()),
+            }
+        }
+    }
+}
+
+impl Handler<Listed> for Fleet {
+    type Result = ();
+
+    fn handle(&mut self, listed: Listed, ctx: &mut Self::Context) {
+        self.asked.remove(&listed.pair);
+        let of_pair =
+            |(id, waiting): (&BotId, &Waiting)| (waiting.bot.definition.pair == listed.pair).then_some(*id);
+        let ids: Vec<BotId> = self.waiting.iter().filter_map(of_pair).collect();
+        match listed.market {
+            Err(error) => {
+                for id in ids {
+                    self.lose_patience(id, &error);
+                }
+            }
+            Ok(market) => {
+                for id in ids {
+                    let Some(Waiting { bot, .. }) = self.waiting.remove(&id) else { continue };
+                    match &market {
+                        Some(market) => self.begin_or_fail(&bot, market, &ctx.address()),
+                        None => {
+                            let message =
+                                format!("{} does not trade {}", bot.definition.exchange, listed.pair);
+                            self.fail(&bot, "pair_unknown", message);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Fleet {
+    /// Tells a waiting bot's owner, once, when it has waited long enough.
+    fn lose_patience(&mut self, id: BotId, error: &str) {
+        let Some(waiting) = self.waiting.get_mut(&id) else { return };
+        if waiting.is_told || waiting.since.elapsed() < PATIENCE {
+            return;
+        }
+        waiting.is_told = true;
+        waiting.bot.status = BotStatus::Error;
+        let bot = waiting.bot.clone();
+        let exchange = bot.definition.exchange;
+        self.fail(
+            &bot,
+            UNREACHABLE,
+            format!("{exchange} does not answer; the bot goes on once it does: {error}"),
+        );
+    }
+}
+
+impl Handler<Find> for Fleet {
+    type Result = Option<Addr<Bot>>;
+
+    fn handle(&mut self, Find(id): Find, _: &mut Self::Context) -> Self::Result {
+        self.live.get(&id).cloned()
+    }
+}
+
+impl Handler<Forget> for Fleet {
+    type Result = bool;
+
+    fn handle(&mut self, Forget(id): Forget, _: &mut Self::Context) -> Self::Result {
+        self.waiting.remove(&id).is_some()
+    }
+}
+
+impl Handler<Gone> for Fleet {
+    type Result = ();
+
+    fn handle(&mut self, gone: Gone, _: &mut Self::Context) {
+        self.live.remove(&gone.id);
+        if let Some(recorder) = gone.crashed {
+            tracing::error!(bot = %gone.id, "a bot's actor died");
+            let message = "the bot stopped unexpectedly; its trade is kept as it was".to_owned();
+            let trouble = BotTrouble { code: "internal".to_owned(), message };
+            if self.ledger.record(recorder.failed(trouble, clock::now())).is_err() {
+                tracing::error!(bot = %gone.id, "its error could not be recorded");
+            }
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! The one way into the engine: what a user can ask of bots, trades, keys and endpoints. Commands are durable when
+//! they are answered; reads come from the store and from what the feed publishes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix::Addr;
+use model::{
+    AccountId, BotDefinition, BotId, EventId, Market, Pair, Price, Trade, TradeId, TradeStatus, Warning,
+    WebhookId,
+};
+use strategies::Plan;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::actors::bot::{Bot, Redefine, Resume, Stop};
+use crate::actors::fleet::{Find, Fleet, Forget, Launch};
+use crate::change::{BotStatus, Change, NewBot, Positions};
+use crate::clock;
+use crate::error::EngineError;
+use crate::ledger::Ledger;
+use crate::markets::Markets;
+use crate::record::Recorder;
+use crate::store::{
+    BotFilter, KeyGrant, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook,
+};
+use crate::view::{BotView, mark};
+use crate::webhook::{Hub, NewWebhook};
+
+/// How long an actor may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a request waits for the venue to tell what a pair is like.
+const VENUE: Duration = Duration::from_secs(4);
+
+/// More changes than this waiting for the disk, and new commands are refused.
+const MOST_WAITING: usize = 200_000;
+
+/// One command at a time for each bot: bots share this many locks.
+const LOCKS: usize = 256;
+
+/// The way into a running engine; clones share it.
+#[derive(Clone)]
+pub struct EngineHandle {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) io: Handle,
+    pub(crate) ledger: Ledger,
+    pub(crate) markets: Arc<Markets>,
+    pub(crate) fleet: Addr<Fleet>,
+    pub(crate) hub: Hub,
+    pub(crate) ready: AtomicBool,
+    pub(crate) locks: Vec<Mutex<()>>,
+}
+
+impl Inner {
+    pub(crate) fn locks() -> Vec<Mutex<()>> {
+        (0..LOCKS).map(|_| Mutex::new(())).collect()
+    }
+}
+
+impl std::fmt::Debug for EngineHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineHandle").finish_non_exhaustive()
+    }
+}
+
+/// Which fields a bot may only change while it is stopped.
+const FIXED_WHILE_LIVE: &str =
+    "exchange, pair, strategy and dry_run can only be changed while the bot is stopped";
+
+impl EngineHandle {
+    /// Whether all bots that lived before have been taken up again.
+    pub fn is_ready(&self) -> bool {
+        self.inner.ready.load(Ordering::Acquire)
+    }
+
+    /// Runs something on the runtime that the store's connections live on.
+    async fn on_store<T, F>(&self, ask: impl FnOnce(Store) -> F) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let asked = self.inner.io.spawn(ask(self.inner.store.clone()));
+        let answer = asked.await.map_err(|_| EngineError::Unavailable("the store is closing".to_owned()))?;
+        Ok(answer?)
+    }
+
+    // Bots
+
+    /// Makes a bot, stopped; with what its owner should know.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] for a pair that the venue lacks, a ladder that makes no sense there, or a stake
+    /// below the venue's minimum.
+    pub async fn create_bot(
+        &self,
+        account_id: AccountId,
+        definition: BotDefinition,
+    ) -> Result<(BotView, Vec<Warning>), EngineError> {
+        self.take_work()?;
+        let warnings = self.check(&definition).await?;
+        let bot = NewBot { id: BotId::new(), account_id, definition, created_at: clock::now() };
+        let stored = StoredBot {
+            id: bot.id,
+            account_id,
+            definition: bot.definition.clone(),
+            status: BotStatus::Stopped,
+            trouble: None,
+            state: None,
+            created_at: bot.created_at,
+        };
+        self.inner.ledger.commit(Change { created: Some(bot), ..Change::default() }).await?;
+        Ok((BotView { bot: stored, open_trade: None, stats: crate::store::BotStats::default() }, warnings))
+    }
+
+    /// A bot with what it holds and has made.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`].
+    pub async fn bot(&self, account: AccountId, id: BotId) -> Result<BotView, EngineError> {
+        let (bot, trades, stats) = self
+            .on_store(move |store| async move {
+                let filter = TradeFilter {
+                    bot_id: Some(id),
+                    status: Some(TradeStatus::Open),
+                    ..TradeFilter::default()
+                };
+                let bot = store.bot(account, id).await?;
+                Ok((bot, store.trades(account, &filter, 1, None).await?, store.bot_stats(id).await?))
+            })
+            .await?;
+        let bot = bot.ok_or(EngineError::NotFound("bot"))?;
+        let open_trade = self.marked(trades.rows).pop();
+        Ok(BotView { bot, open_trade, stats })
+    }
+
+    /// An account's bots, newest first, `after` being the last of the page before.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn bots(
+        &self,
+        account: AccountId,
+        filter: BotFilter,
+        limit: u32,
+        after: Option<BotId>,
+    ) -> Result<Page<StoredBot>, EngineError> {
+        self.on_store(move |store| async move { store.bots(account, &filter, limit, after).await }).await
+    }
+
+    /// Gives a bot the definition that `redefine` makes of its present one. A running bot goes on under it at once.
+    ///
+    /// # Errors
+    /// [`EngineError::Conflict`] when it lives and its pair or the like would change; what `redefine` refuses; and
+    /// as [`EngineHandle::create_bot`].
+    pub async fn redefine_bot<E: From<EngineError>>(
+        &self,
+        account: AccountId,
+        id: BotId,
+        redefine: impl FnOnce(&BotDefinition) -> Result<BotDefinition, E>,
+    ) -> Result<(BotView, Vec<Warning>), E> {
+        let _alone = self.alone(id).await;
+        self.take_work()?;
+        let bot = self.stored(account, id).await?;
+        let new = redefine(&bot.definition)?;
+        let old = &bot.definition;
+        let is_moved = (new.exchange, &new.pair, new.strategy.as_str(), new.dry_run)
+            != (old.exchange, &old.pair, old.strategy.as_str(), old.dry_run);
+        if is_moved && bot.status != BotStatus::Stopped && bot.status != BotStatus::Error {
+            let message = FIXED_WHILE_LIVE.to_owned();
+            return Err(EngineError::Conflict { code: "bot_running", message }.into());
+        }
+        if is_moved && self.holds(account, id).await? {
+            let message =
+                "the bot has an open trade: close it first (stop with positions `close`)".to_owned();
+            return Err(EngineError::Conflict { code: "trade_open", message }.into());
+        }
+        let warnings = self.check(&new).await?;
+        match (self.find(id).await?, self.inner.markets.known(&new.pair)) {
+            (Some(live), Some(market)) => {
+                let plan = Arc::new(Plan::new(&new, &market).map_err(EngineError::from)?);
+                let asked = live.send(Redefine { plan, definition: new }).timeout(ANSWER).await;
+                let durable = asked.map_err(EngineError::from)??;
+                durable.wait().await.map_err(EngineError::from)?;
+            }
+            _ => {
+                let change = Change { redefined: Some((id, new)), ..Change::default() };
+                self.inner.ledger.commit(change).await.map_err(EngineError::from)?;
+            }
+        }
+        Ok((self.bot(account, id).await?, warnings))
+    }
+
+    /// Deletes a bot; its trades stay readable.
+    ///
+    /// # Errors
+    /// [`EngineError::Conflict`] while it lives, unless `force` stops it first.
+    pub async fn delete_bot(&self, account: AccountId, id: BotId, force: bool) -> Result<(), EngineError> {
+        let _alone = self.alone(id).await;
+        self.take_work()?;
+        let bot = self.stored(account, id).await?;
+        let is_live = !matches!(bot.status, BotStatus::Stopped | BotStatus::Error);
+        if is_live && !force {
+            let message = "the bot is running: stop it first, or delete it with ?force=true".to_owned();
+            return Err(EngineError::Conflict { code: "bot_running", message });
+        }
+        self.halt(&bot, Positions::Hold).await?;
+        let deleted = Some((id, clock::now()));
+        Ok(self.inner.ledger.commit(Change { deleted, ..Change::default() }).await?)
+    }
+
+    /// Starts a bot, or lets one that is being stopped go on; a running one is left alone.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] for a live bot without a usable connection.
+    pub async fn start_bot(&self, account: AccountId, id: BotId) -> Result<BotView, EngineError> {
+        let _alone = self.alone(id).await;
+        self.take_work()?;
+        let bot = self.stored(account, id).await?;
+        if !bot.definition.dry_run {
+            let message =
+                "a live bot needs a usable exchange connection, and there is none: store one, or set dry_run";
+            return Err(EngineError::field("exchange_id", message));
+        }
+        let durable = match self.find(id).await? {
+            Some(live) => live.send(Resume).timeout(ANSWER).await??,
+            None => {
+                if self.market(&bot.definition.pair).await == Some(None) {
+                    return Err(unknown_pair(&bot.definition));
+                }
+                let launch = Launch { bot, stopping: None };
+                self.inner.fleet.send(launch).timeout(ANSWER).await??
+            }
+        };
+        durable.wait().await?;
+        self.bot(account, id).await
+    }
+
+    /// Stops a bot; one that is stopped is left alone, but what it kept may still be closed.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`].
+    pub async fn stop_bot(
+        &self,
+        account: AccountId,
+        id: BotId,
+        positions: Positions,
+    ) -> Result<BotView, EngineError> {
+        let _alone = self.alone(id).await;
+        let bot = self.stored(account, id).await?;
+        self.halt(&bot, positions).await?;
+        self.bot(account, id).await
+    }
+
+    async fn halt(&self, bot: &StoredBot, positions: Positions) -> Result<(), EngineError> {
+        if let Some(live) = self.find(bot.id).await? {
+            return Ok(live.send(Stop(positions)).timeout(ANSWER).await??.wait().await?);
+        }
+        let was_waiting = self.inner.fleet.send(Forget(bot.id)).timeout(ANSWER).await?;
+        let holds = positions != Positions::Hold && self.holds(bot.account_id, bot.id).await?;
+        if holds {
+            // It lives once more, only until it is flat.
+            let launch = Launch { bot: bot.clone(), stopping: Some(positions) };
+            return Ok(self.inner.fleet.send(launch).timeout(ANSWER).await??.wait().await?);
+        }
+        if was_waiting || bot.status != BotStatus::Stopped {
+            let recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
+            let change = recorder
+                .let_go("user", clock::now())
+                .map_err(|error| EngineError::Unavailable(error.to_string()))?;
+            self.inner.ledger.commit(change).await?;
+        }
+        Ok(())
+    }
+
+    // Trades and events
+
+    /// An account's trades, newest first, open ones at the last price.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn trades(
+        &self,
+        account: AccountId,
+        filter: TradeFilter,
+        limit: u32,
+        after: Option<TradeId>,
+    ) -> Result<Page<Trade>, EngineError> {
+        let ask = move |store: Store| async move { store.trades(account, &filter, limit, after).await };
+        let page = self.on_store(ask).await?;
+        Ok(Page { rows: self.marked(page.rows), has_more: page.has_more })
+    }
+
+    /// A trade, at the last price while it is open.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`].
+    pub async fn trade(&self, account: AccountId, id: TradeId) -> Result<Trade, EngineError> {
+        let trade = self.on_store(move |store| async move { store.trade(account, id).await }).await?;
+        let trade = Vec::from_iter(trade);
+        self.marked(trade).pop().ok_or(EngineError::NotFound("trade"))
+    }
+
+    /// An account's events, newest first.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn events(
+        &self,
+        account: AccountId,
+        limit: u32,
+        after: Option<EventId>,
+    ) -> Result<Page<StoredEvent>, EngineError> {
+        self.on_store(move |store| async move { store.events(account, limit, after).await }).await
+    }
+
+    /// Whether the account has, or once had, such a bot: its trades stay readable.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn has_had_bot(&self, account: AccountId, id: BotId) -> Result<bool, EngineError> {
+        self.on_store(move |store| async move { store.has_had_bot(account, id).await }).await
+    }
+
+    /// The last price of a pair that some bot watches.
+    pub fn last_price(&self, pair: &Pair) -> Option<Price> {
+        self.inner.markets.last(pair).get()
+    }
+
+    /// How many ticks the feeds have heard since the start.
+    pub fn ticks_heard(&self) -> u64 {
+        self.inner.markets.heard()
+    }
+
+    /// How many changes wait for the disk.
+    pub fn ledger_depth(&self) -> usize {
+        self.inner.ledger.depth()
+    }
+
+    // Keys and endpoints
+
+    /// What the key with this hash grants, revoked and expired ones included.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn key_by_hash(&self, sha256: [u8; 32]) -> Result<Option<KeyGrant>, EngineError> {
+        self.on_store(move |store| async move { store.key_by_hash(sha256).await }).await
+    }
+
+    /// Makes an endpoint; it hears of what happens from now on.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] for an address that nothing is delivered to.
+    pub async fn create_webhook(&self, account: AccountId, new: NewWebhook) -> Result<Webhook, EngineError> {
+        let webhook = self.inner.hub.checked(account, new).map_err(|why| EngineError::field("url", why))?;
+        let stored = self.on_store(move |store| async move { store.create_webhook(&webhook).await }).await?;
+        self.inner.hub.open(stored.clone());
+        Ok(stored)
+    }
+
+    /// An account's endpoints, newest first.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn webhooks(&self, account: AccountId) -> Result<Vec<Webhook>, EngineError> {
+        self.on_store(move |store| async move { store.webhooks(Some(account)).await }).await
+    }
+
+    /// Deletes an endpoint; nothing more is delivered to it.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`].
+    pub async fn delete_webhook(&self, account: AccountId, id: WebhookId) -> Result<(), EngineError> {
+        let now = clock::now();
+        let ask = move |store: Store| async move { store.delete_webhook(account, id, now).await };
+        if !self.on_store(ask).await? {
+            return Err(EngineError::NotFound("webhook"));
+        }
+        self.inner.hub.close(account, id);
+        Ok(())
+    }
+
+    // Inside
+
+    /// Refuses work while the disk cannot keep up.
+    fn take_work(&self) -> Result<(), EngineError> {
+        if self.inner.ledger.depth() > MOST_WAITING {
+            return Err(EngineError::Unavailable("too many changes wait for the disk".to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn alone(&self, id: BotId) -> Option<MutexGuard<'_, ()>> {
+        let lock = usize::try_from(id.as_u128() % LOCKS as u128).unwrap_or_default();
+        match self.inner.locks.get(lock) {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        }
+    }
+
+    async fn stored(&self, account: AccountId, id: BotId) -> Result<StoredBot, EngineError> {
+        let bot = self.on_store(move |store| async move { store.bot(account, id).await }).await?;
+        bot.ok_or(EngineError::NotFound("bot"))
+    }
+
+    async fn find(&self, id: BotId) -> Result<Option<Addr<Bot>>, EngineError> {
+        Ok(self.inner.fleet.send(Find(id)).timeout(ANSWER).await?)
+    }
+
+    async fn holds(&self, account: AccountId, id: BotId) -> Result<bool, EngineError> {
+        let filter =
+            TradeFilter { bot_id: Some(id), status: Some(TradeStatus::Open), ..TradeFilter::default() };
+        let ask = move |store: Store| async move { store.trades(account, &filter, 1, None).await };
+        Ok(!self.on_store(ask).await?.rows.is_empty())
+    }
+
+    fn marked(&self, mut trades: Vec<Trade>) -> Vec<Trade> {
+        for trade in &mut trades {
+            mark(trade, self.inner.markets.last(&trade.pair).get(), self.inner.markets.fee());
+        }
+        trades
+    }
+
+    /// What the venue says of a pair: `None` when it does not answer in time, `Some(None)` when it lacks it.
+    async fn market(&self, pair: &Pair) -> Option<Option<Market>> {
+        let (markets, pair) = (self.inner.markets.clone(), pair.clone());
+        let asked = self.inner.io.spawn(async move { markets.market(&pair).await });
+        tokio::time::timeout(VENUE, asked).await.ok()?.ok()?.ok()
+    }
+
+    /// Whether a definition makes sense on its market, as far as that is known now; `start` checks again.
+    async fn check(&self, definition: &BotDefinition) -> Result<Vec<Warning>, EngineError> {
+        let market = match self.market(&definition.pair).await {
+            None => return Ok(Vec::new()),
+            Some(None) => return Err(unknown_pair(definition)),
+            Some(Some(market)) => market,
+        };
+        let plan = Plan::new(definition, &market)?;
+        let (markets, pair) = (self.inner.markets.clone(), definition.pair.clone());
+        let asked = self.inner.io.spawn(async move { markets.price(&pair).await });
+        let price = tokio::time::timeout(VENUE, asked).await.ok().and_then(Result::ok).flatten();
+        if let Some(price) = price {
+            plan.check_minimum(price)?;
+        }
+        Ok(plan.warnings().to_vec())
+    }
+}
+
+fn unknown_pair(definition: &BotDefinition) -> EngineError {
+    let BotDefinition { pair, exchange, .. } = definition;
+    EngineError::field("pair", format!("{exchange} does not trade {pair}: choose a pair that it lists"))
+}

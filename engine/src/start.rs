@@ -1,0 +1,233 @@
+//! Starting and stopping: the threads, what runs on each, and the one path from the store to living bots.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix::{Actor as _, Addr};
+use actix_rt::{Arbiter, ArbiterHandle, System};
+use connectors::binance::rest::Rest;
+use connectors::binance::stream::StreamConfig;
+use model::Rate;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::actors::feed::MarketFeed;
+use crate::actors::fleet::{Fleet, Recover};
+use crate::handle::{EngineHandle, Inner};
+use crate::ledger::Ledger;
+use crate::markets::Markets;
+use crate::store::{Store, StoreError};
+use crate::webhook::Hub;
+
+/// How many bots are taken up at once after a start.
+const RECOVER: u32 = 1_000;
+
+/// What an engine is told.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Where everything is stored: `sqlite://FILE` or `postgres://…`.
+    pub database_url: String,
+    /// Binance's REST address, without path.
+    pub rest_url: String,
+    /// Binance's stream address, without path.
+    pub stream_url: String,
+    /// What a taker pays, as a fraction.
+    pub taker_fee: Rate,
+    /// How much worse than the decided price paper orders fill, as a fraction.
+    pub slippage: Rate,
+    /// Whether webhooks may go to this machine: for development.
+    pub allow_loopback: bool,
+}
+
+/// Why an engine could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A thread or runtime could not be made.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The HTTP client could not be made.
+    #[error("the HTTP client could not be made: {0}")]
+    Client(String),
+    /// The venue's address makes no sense.
+    #[error("the venue cannot be used: {0}")]
+    Venue(String),
+    /// A thread ended before it was up.
+    #[error("a thread ended before it was up")]
+    Ended,
+}
+
+/// A running engine.
+#[derive(Debug)]
+pub struct Engine {
+    handle: EngineHandle,
+    io: Runtime,
+    threads: Vec<Thread>,
+    ended: watch::Receiver<Option<Result<(), String>>>,
+}
+
+/// An arbiter's thread.
+#[derive(Debug)]
+struct Thread {
+    system: System,
+    joined: JoinHandle<()>,
+    arbiter: ArbiterHandle,
+}
+
+impl Thread {
+    /// Starts a thread whose arbiter actors can be started on.
+    fn start(name: &str) -> Result<Self, StartError> {
+        let (up, is_up) = mpsc::channel();
+        let joined = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let system = System::new();
+            // Nobody listens once the start was given up.
+            let _ = up.send((System::current(), Arbiter::current()));
+            if let Err(error) = system.run() {
+                tracing::error!(%error, "an arbiter ended with an error");
+            }
+        })?;
+        let (system, arbiter) = is_up.recv().map_err(|_| StartError::Ended)?;
+        Ok(Self { system, joined, arbiter })
+    }
+}
+
+impl Engine {
+    /// Opens the store, starts all actors, and takes up every bot that lived before. Returns once they are handed
+    /// to their feed; a venue that does not answer holds nothing up.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: EngineConfig) -> Result<Self, StartError> {
+        let io = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("io")
+            .enable_all()
+            .build()?;
+        match Self::start_on(&io, config).await {
+            Ok((handle, threads, ended)) => Ok(Self { handle, io, threads, ended }),
+            Err(error) => {
+                // A runtime may not be dropped where async code runs.
+                io.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_on(
+        io: &Runtime,
+        config: EngineConfig,
+    ) -> Result<(EngineHandle, Vec<Thread>, watch::Receiver<Option<Result<(), String>>>), StartError> {
+        let url = config.database_url.clone();
+        let opened = io.spawn(async move { Store::open(&url).await });
+        let store = opened.await.map_err(|_| StartError::Ended)??;
+        let rest = Rest::new(&config.rest_url).map_err(|error| StartError::Venue(error.to_string()))?;
+        let markets = Arc::new(Markets::new(rest, config.taker_fee, config.slippage));
+
+        let trading = Thread::start("trading")?;
+        let webhooks = Thread::start("webhooks")?;
+        let hub =
+            Hub::new(store.clone(), io.handle().clone(), webhooks.arbiter.clone(), config.allow_loopback)
+                .map_err(|error| StartError::Client(error.to_string()))?;
+        let rung = hub.clone();
+        let (ledger, writer) = Ledger::new(store.clone(), move |changes| rung.committed(changes));
+        let (end, ended) = watch::channel(None);
+        io.spawn(async move {
+            let result = writer.await.map_err(|error| error.to_string());
+            end.send_replace(Some(result));
+        });
+
+        let feed = MarketFeed::start_in_arbiter(&trading.arbiter, {
+            let (config, markets) = (StreamConfig::new(config.stream_url), markets.clone());
+            move |_| MarketFeed::new(config, markets)
+        });
+        let fleet = Fleet::start_in_arbiter(&trading.arbiter, {
+            let (ledger, markets, io) = (ledger.clone(), markets.clone(), io.handle().clone());
+            move |_| Fleet::new(feed, ledger, markets, io)
+        });
+        let inner = Inner {
+            store: store.clone(),
+            io: io.handle().clone(),
+            ledger,
+            markets,
+            fleet: fleet.clone(),
+            hub: hub.clone(),
+            ready: AtomicBool::new(false),
+            locks: Inner::locks(),
+        };
+        let recovered = io.spawn(recover(store, fleet, hub, inner.markets.clone()));
+        recovered.await.map_err(|_| StartError::Ended)??;
+        inner.ready.store(true, Ordering::Release);
+        Ok((EngineHandle { inner: Arc::new(inner) }, vec![trading, webhooks], ended))
+    }
+
+    /// The way in.
+    pub fn handle(&self) -> EngineHandle {
+        self.handle.clone()
+    }
+
+    /// Resolves when the ledger could not go on: nothing more will be durable, and the process must start again.
+    pub async fn failed(&self) -> String {
+        let mut ended = self.ended.clone();
+        let is_failure = |end: &Option<Result<(), String>>| matches!(end, Some(Err(_)));
+        match ended.wait_for(is_failure).await.as_deref() {
+            Ok(Some(Err(error))) => error.clone(),
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Stops all actors, writes what waits, and closes the store. Bots stay as they are: the next start takes
+    /// them up.
+    pub async fn stop(self) {
+        let Self { handle, io, threads, mut ended } = self;
+        let store = handle.inner.store.clone();
+        handle.inner.ready.store(false, Ordering::Release);
+        for thread in threads {
+            thread.system.stop();
+            if thread.joined.join().is_err() {
+                tracing::error!("an arbiter's thread had panicked");
+            }
+        }
+        drop(handle);
+        // The last ledger is gone with the actors and the handles; a handle that somebody keeps delays no more
+        // than this.
+        let written = ended.wait_for(Option::is_some);
+        if tokio::time::timeout(Duration::from_secs(5), written).await.is_err() {
+            tracing::warn!("the ledger was still in use when the engine stopped");
+        }
+        store.close().await;
+        io.shutdown_background();
+    }
+}
+
+/// Hands every bot that lived to the fleet, and every endpoint to the hub.
+async fn recover(
+    store: Store,
+    fleet: Addr<Fleet>,
+    hub: Hub,
+    markets: Arc<Markets>,
+) -> Result<(), StartError> {
+    for webhook in store.webhooks(None).await? {
+        hub.open(webhook);
+    }
+    let mut after = None;
+    loop {
+        let page = store.living_bots(RECOVER, after).await?;
+        after = page.rows.last().map(|bot| bot.id);
+        // Asked for once, so that a thousand bots of a pair do not wait for it each.
+        if let Some(first) = page.rows.first() {
+            let pair = first.definition.pair.clone();
+            let asked = tokio::time::timeout(Duration::from_secs(2), markets.market(&pair)).await;
+            if !matches!(asked, Ok(Ok(_))) {
+                tracing::warn!(%pair, "the venue does not tell what the pair is like: its bots wait");
+            }
+        }
+        fleet.send(Recover(page.rows)).await.map_err(|_| StartError::Ended)?;
+        if !page.has_more {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Who owns what, and with which keys they come.
+
+use model::{AccountId, KeyId, Timestamp};
+use sqlx::Row as _;
+
+use super::{Store, StoreError, parsed, reading, writing};
+
+/// Who owns bots, keys and endpoints.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// What it is called.
+    pub name: String,
+    /// Its plan: `standard`, `pro` or `enterprise`.
+    pub plan: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// An API key, without what it is spelled like.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ApiKey {
+    /// Its public name.
+    pub id: KeyId,
+    /// Whose it is.
+    pub account_id: AccountId,
+    /// What it is called.
+    pub name: String,
+    /// What it may do, such as `bots:read`; empty means everything.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Until when it is good.
+    pub expires_at: Option<Timestamp>,
+    /// Since when it is not good any more.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// What a key lets its bearer do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyGrant {
+    /// The key.
+    pub key: ApiKey,
+    /// The plan of its account.
+    pub plan: String,
+}
+
+/// One row of either database as an [`ApiKey`].
+macro_rules! stored_key {
+    ($row:expr) => {{
+        let row = $row;
+        let scopes: &str = row.try_get("scopes")?;
+        ApiKey {
+            id: parsed("id", row.try_get("id")?)?,
+            account_id: parsed("account_id", row.try_get("account_id")?)?,
+            name: row.try_get("name")?,
+            scopes: scopes.split(',').filter(|scope| !scope.is_empty()).map(str::to_owned).collect(),
+            created_at: Timestamp::from_nanos(row.try_get("created_at")?),
+            expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp::from_nanos),
+            revoked_at: row.try_get::<Option<i64>, _>("revoked_at")?.map(Timestamp::from_nanos),
+        }
+    }};
+}
+
+impl Store {
+    /// Makes an account on the standard plan.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn create_account(&self, name: &str, now: Timestamp) -> Result<Account, StoreError> {
+        let account = Account {
+            id: AccountId::new(),
+            name: name.to_owned(),
+            plan: "standard".to_owned(),
+            created_at: now,
+        };
+        let sql = "INSERT INTO accounts (id, name, plan, created_at) VALUES ($1, $2, $3, $4)";
+        writing!(self, pool => {
+            let insert = sqlx::query(sql).bind(account.id.to_string()).bind(&account.name).bind(&account.plan);
+            insert.bind(now.nanos()).execute(pool).await?;
+        });
+        Ok(account)
+    }
+
+    /// Every account, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        let sql = "SELECT id, name, plan, created_at FROM accounts ORDER BY id";
+        reading!(self, pool => {
+            let rows = sqlx::query(sql).fetch_all(pool).await?.into_iter();
+            rows.map(|row| {
+                Ok(Account {
+                    id: parsed("id", row.try_get("id")?)?,
+                    name: row.try_get("name")?,
+                    plan: row.try_get("plan")?,
+                    created_at: Timestamp::from_nanos(row.try_get("created_at")?),
+                })
+            })
+            .collect()
+        })
+    }
+
+    /// Stores a key by the hash of its spelling; false where there is no such account.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn create_key(&self, key: &ApiKey, sha256: [u8; 32]) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO api_keys (id, account_id, name, sha256, scopes, created_at, expires_at)
+            SELECT $1, id, $3, $4, $5, $6, $7 FROM accounts WHERE id = $2";
+        writing!(self, pool => {
+            let insert = sqlx::query(sql)
+                .bind(key.id.to_string())
+                .bind(key.account_id.to_string())
+                .bind(&key.name)
+                .bind(sha256.to_vec())
+                .bind(key.scopes.join(","))
+                .bind(key.created_at.nanos())
+                .bind(key.expires_at.map(Timestamp::nanos));
+            Ok(insert.execute(pool).await?.rows_affected() == 1)
+        })
+    }
+
+    /// Keys of everybody, or of one account, oldest first; revoked ones too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keys(&self, account: Option<AccountId>) -> Result<Vec<ApiKey>, StoreError> {
+        let sql = "SELECT id, account_id, name, scopes, created_at, expires_at, revoked_at FROM api_keys
+            WHERE ($1 IS NULL OR account_id = $1) ORDER BY id";
+        reading!(self, pool => {
+            let query = sqlx::query(sql).bind(account.map(|id| id.to_string()));
+            query.fetch_all(pool).await?.into_iter().map(|row| Ok(stored_key!(row))).collect()
+        })
+    }
+
+    /// Makes a key useless from `now` on; false where there is no such key. One revoked already stays so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<bool, StoreError> {
+        let sql = "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
+        writing!(self, pool => {
+            let update = sqlx::query(sql).bind(id.to_string()).bind(now.nanos());
+            Ok(update.execute(pool).await?.rows_affected() == 1)
+        })
+    }
+
+    /// What the key with this hash grants, revoked and expired ones included.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn key_by_hash(&self, sha256: [u8; 32]) -> Result<Option<KeyGrant>, StoreError> {
+        let sql = "SELECT api_keys.id, account_id, api_keys.name, scopes, api_keys.created_at, expires_at, revoked_at,
+                accounts.plan AS plan
+            FROM api_keys JOIN accounts ON accounts.id = api_keys.account_id WHERE sha256 = $1";
+        reading!(self, pool => {
+            let row = sqlx::query(sql).bind(sha256.to_vec()).fetch_optional(pool).await?;
+            row.map(|row| Ok(KeyGrant { plan: row.try_get("plan")?, key: stored_key!(row) })).transpose()
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! Bots as they are stored.
+
+use std::collections::BTreeMap;
+
+use model::{AccountId, BotDefinition, BotId, Exchange, Pair, Timestamp};
+use serde_json::value::RawValue;
+use sqlx::Row as _;
+
+use super::{Page, Store, StoreError, parsed, reading};
+use crate::change::{BotStatus, BotTrouble};
+
+/// A bot's row.
+#[derive(Clone, Debug)]
+pub struct StoredBot {
+    /// Its id.
+    pub id: BotId,
+    /// Whose it is.
+    pub account_id: AccountId,
+    /// What it does.
+    pub definition: BotDefinition,
+    /// Where it is in its life.
+    pub status: BotStatus,
+    /// Why it cannot go on, when `status` is [`BotStatus::Error`].
+    pub trouble: Option<BotTrouble>,
+    /// What it goes on from: [`crate::Recorder::resume`] reads it.
+    pub state: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Which bots of an account; what is `None` does not matter.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BotFilter {
+    /// In this status.
+    pub status: Option<BotStatus>,
+    /// On this venue.
+    pub exchange: Option<Exchange>,
+    /// Of this pair.
+    pub pair: Option<Pair>,
+    /// Of this strategy.
+    pub strategy: Option<String>,
+    /// On paper, or not.
+    pub dry_run: Option<bool>,
+}
+
+/// A definition as it was stored.
+fn definition(text: &str) -> Result<BotDefinition, StoreError> {
+    let corrupt = || StoreError::Corrupt { column: "definition", value: text.chars().take(60).collect() };
+    let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).map_err(|_| corrupt())?;
+    BotDefinition::parse(&fields).map_err(|_| corrupt())
+}
+
+/// One row of either database as a [`StoredBot`].
+macro_rules! stored_bot {
+    ($row:expr) => {{
+        let row = $row;
+        let code: Option<String> = row.try_get("trouble_code")?;
+        let message: Option<String> = row.try_get("trouble_message")?;
+        StoredBot {
+            id: parsed("id", row.try_get("id")?)?,
+            account_id: parsed("account_id", row.try_get("account_id")?)?,
+            definition: definition(row.try_get("definition")?)?,
+            status: parsed("status", row.try_get("status")?)?,
+            trouble: code.map(|code| BotTrouble { code, message: message.unwrap_or_default() }),
+            state: row.try_get("state")?,
+            created_at: Timestamp::from_nanos(row.try_get("created_at")?),
+        }
+    }};
+}
+
+impl Store {
+    /// A bot of an account, unless it was deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn bot(&self, account: AccountId, id: BotId) -> Result<Option<StoredBot>, StoreError> {
+        let sql =
+            "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
+            FROM bots WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL";
+        reading!(self, pool => {
+            let query = sqlx::query(sql).bind(account.to_string()).bind(id.to_string());
+            query.fetch_optional(pool).await?.map(|row| Ok(stored_bot!(row))).transpose()
+        })
+    }
+
+    /// Whether an account has, or once had, such a bot.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn has_had_bot(&self, account: AccountId, id: BotId) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM bots WHERE account_id = $1 AND id = $2";
+        reading!(self, pool => {
+            let query = sqlx::query(sql).bind(account.to_string()).bind(id.to_string());
+            Ok(query.fetch_optional(pool).await?.is_some())
+        })
+    }
+
+    /// Bots of an account, newest first, `after` being the last of the page before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn bots(
+        &self,
+        account: AccountId,
+        filter: &BotFilter,
+        limit: u32,
+        after: Option<BotId>,
+    ) -> Result<Page<StoredBot>, StoreError> {
+        let sql = "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
+            FROM bots WHERE account_id = $1 AND deleted_at IS NULL AND ($2 IS NULL OR id < $2)
+                AND ($3 IS NULL OR status = $3) AND ($4 IS NULL OR exchange = $4) AND ($5 IS NULL OR pair = $5)
+                AND ($6 IS NULL OR strategy = $6) AND ($7 IS NULL OR dry_run = $7)
+            ORDER BY id DESC LIMIT $8";
+        let rows: Result<Vec<StoredBot>, StoreError> = reading!(self, pool => {
+            let query = sqlx::query(sql)
+                .bind(account.to_string())
+                .bind(after.map(|id| id.to_string()))
+                .bind(filter.status.map(BotStatus::as_str))
+                .bind(filter.exchange.map(Exchange::as_str))
+                .bind(filter.pair.as_ref().map(ToString::to_string))
+                .bind(filter.strategy.clone())
+                .bind(filter.dry_run)
+                .bind(i64::from(limit) + 1);
+            query.fetch_all(pool).await?.into_iter().map(|row| Ok(stored_bot!(row))).collect()
+        });
+        Ok(Page::of(rows?, limit))
+    }
+
+    /// Bots of everybody, or of one account, for operators; deleted ones left out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn all_bots(&self, account: Option<AccountId>) -> Result<Vec<StoredBot>, StoreError> {
+        let sql =
+            "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
+            FROM bots WHERE deleted_at IS NULL AND ($1 IS NULL OR account_id = $1) ORDER BY id";
+        reading!(self, pool => {
+            let query = sqlx::query(sql).bind(account.map(|id| id.to_string()));
+            query.fetch_all(pool).await?.into_iter().map(|row| Ok(stored_bot!(row))).collect()
+        })
+    }
+
+    /// Bots that are to live after a restart: all that were neither stopped nor told to stay in error; in pages,
+    /// oldest first, `after` being the last of the page before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn living_bots(&self, limit: u32, after: Option<BotId>) -> Result<Page<StoredBot>, StoreError> {
+        let sql =
+            "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
+            FROM bots WHERE deleted_at IS NULL AND ($1 IS NULL OR id > $1)
+                AND (status IN ('starting', 'running', 'stopping')
+                    OR (status = 'error' AND trouble_code = 'venue_unreachable'))
+            ORDER BY id LIMIT $2";
+        let rows: Result<Vec<StoredBot>, StoreError> = reading!(self, pool => {
+            let query = sqlx::query(sql).bind(after.map(|id| id.to_string())).bind(i64::from(limit) + 1);
+            query.fetch_all(pool).await?.into_iter().map(|row| Ok(stored_bot!(row))).collect()
+        });
+        Ok(Page::of(rows?, limit))
+    }
+}

@@ -1,0 +1,29 @@
+//! What is shown of bots and trades: what is stored, at the last price.
+
+use model::{Pct, Price, Rate, Trade, TradeStatus};
+use rust_decimal::Decimal;
+
+use crate::record::DOLLARS;
+use crate::store::{BotStats, StoredBot};
+
+/// A bot with what it holds and what it has made.
+#[derive(Clone, Debug)]
+pub struct BotView {
+    /// The bot.
+    pub bot: StoredBot,
+    /// What it holds, at the last price.
+    pub open_trade: Option<Trade>,
+    /// What its closed trades add up to.
+    pub stats: BotStats,
+}
+
+/// An open trade's profit if all of it were sold at `price` for `fee`; a closed one stays as it is.
+pub(crate) fn mark(trade: &mut Trade, price: Option<Price>, fee: Rate) {
+    let Some(price) = price.filter(|_| trade.status == TradeStatus::Open) else { return };
+    let worth = price * trade.amount;
+    let profit = worth - worth * fee - trade.stake;
+    let share = profit.decimal().checked_div(trade.stake.decimal()).unwrap_or_default();
+    trade.profit = Some(profit);
+    trade.profit_pct = Pct::new((share * Decimal::ONE_HUNDRED).round_dp(8).normalize()).ok();
+    trade.profit_usd = trade.profit.filter(|_| DOLLARS.contains(&trade.pair.quote()));
+}

@@ -1,0 +1,193 @@
+//! Where deliveries may go: public addresses, asked for in the resolver that the connection dials from, so that
+//! the address that was checked is the address that is used.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use reqwest::Url;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+/// The longest address of an endpoint, in bytes.
+const LONGEST: usize = 2_048;
+
+/// Which targets are allowed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Targets {
+    /// Loopback over plain HTTP too, for development.
+    pub(crate) allow_loopback: bool,
+}
+
+impl Targets {
+    /// Whether something may be sent to this address at all; what its name resolves to is checked when it is dialled.
+    ///
+    /// # Errors
+    /// Why not, with the remedy.
+    pub(crate) fn check(self, text: &str) -> Result<Url, String> {
+        if text.len() > LONGEST {
+            return Err(format!("is longer than {LONGEST} bytes"));
+        }
+        let shown: String = text.chars().take(60).collect();
+        let url = Url::parse(text).map_err(|_| format!("`{shown}` is no URL: use https://host/path"))?;
+        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+            return Err("may hold neither a user, a password nor a fragment".to_owned());
+        }
+        let host = url.host_str().unwrap_or_default();
+        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        let is_local = name == "localhost" || name.ends_with(".localhost");
+        if is_local || literal.is_some_and(|address| address.to_canonical().is_loopback()) {
+            let is_web = matches!(url.scheme(), "http" | "https");
+            return if self.allow_loopback && is_web { Ok(url) } else { Err(refused()) };
+        }
+        if literal.is_some_and(|address| !is_public(address)) {
+            return Err(refused());
+        }
+        if url.scheme() != "https" || !matches!(url.port_or_known_default(), Some(443 | 8_443)) {
+            return Err(format!("`{shown}` must use https on port 443 or 8443"));
+        }
+        Ok(url)
+    }
+
+    fn allows(self, address: IpAddr) -> bool {
+        is_public(address) || (self.allow_loopback && address.to_canonical().is_loopback())
+    }
+}
+
+/// One text for every refused address, so that nothing is learnt from it.
+fn refused() -> String {
+    "must be a public address: private, loopback and link-local ones are refused".to_owned()
+}
+
+/// Resolves names to allowed addresses only.
+impl Resolve for Targets {
+    fn resolve(&self, name: Name) -> Resolving {
+        let targets = *self;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|address| targets.allows(address.ip())).collect();
+            if allowed.is_empty() {
+                return Err(refused().into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether an address is reachable from everywhere and nobody's private one.
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let is_special = matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224..=255, ..)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (192, 168, _)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    );
+    !is_special
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [a, b, c, ..] = address.segments();
+    let is_special = address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || matches!(a & 0xffc0, 0xfe80 | 0xfec0)
+        || a & 0xfe00 == 0xfc00
+        || (a == 0x2001 && (b == 0x0db8 || b < 0x0200))
+        || (a == 0x3fff && b < 0x1000)
+        || a == 0x2002
+        || (a == 0x0100 && b == 0)
+        || (a == 0x0064 && b == 0xff9b && (c == 0 || c == 1))
+        || a == 0x5f00
+        || (a == 0 && b == 0);
+    !is_special
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRICT: Targets = Targets { allow_loopback: false };
+    const LAX: Targets = Targets { allow_loopback: true };
+
+    #[test]
+    fn only_public_addresses_are_delivered_to() {
+        for url in ["https://example.com/hook", "https://8.8.8.8/", "https://example.com:8443/x?y=1"] {
+            assert!(STRICT.check(url).is_ok(), "{url}");
+        }
+        for url in [
+            "",
+            "nonsense",
+            "ftp://example.com/",
+            "http://example.com/",
+            "https://example.com:22/",
+            "https://user:secret@example.com/",
+            "https://example.com/#part",
+            "https://localhost/",
+            "https://localhost./",
+            "https://api.localhost/",
+            "https://127.0.0.1/",
+            "https://127.1/",
+            "https://0/",
+            "https://2130706433/",
+            "https://0x7f000001/",
+            "https://017700000001/",
+            "https://10.0.0.1/",
+            "https://100.64.0.1/",
+            "https://169.254.169.254/latest/meta-data",
+            "https://172.16.0.1/",
+            "https://192.168.1.1/",
+            "https://192.0.2.1/",
+            "https://198.18.0.1/",
+            "https://224.0.0.1/",
+            "https://255.255.255.255/",
+            "https://[::]/",
+            "https://[::1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://[::ffff:7f00:1]/",
+            "https://[64:ff9b::7f00:1]/",
+            "https://[2002:7f00:1::]/",
+            "https://[fe80::1]/",
+            "https://[fd00:ec2::254]/",
+            "https://[2001:db8::1]/",
+            "https://①②⑦.⓪.⓪.①/",
+            "https://１２７.0.0.1/",
+        ] {
+            assert!(STRICT.check(url).is_err(), "{url}");
+        }
+        assert!(STRICT.check(&format!("https://example.com/{}", "x".repeat(LONGEST))).is_err());
+    }
+
+    #[test]
+    fn loopback_is_for_development_only() {
+        for url in ["http://127.0.0.1:9000/hook", "http://localhost:9000/", "http://[::1]:80/"] {
+            assert!(LAX.check(url).is_ok(), "{url}");
+            assert!(STRICT.check(url).is_err(), "{url}");
+        }
+        for url in ["http://10.0.0.1/", "http://example.com/", "https://169.254.169.254/"] {
+            assert!(LAX.check(url).is_err(), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_resolves_to_this_machine_is_not_dialled() {
+        let found = |targets: Targets| async move {
+            let addresses = targets.resolve("localhost".parse().unwrap()).await;
+            addresses.map(Iterator::count).ok()
+        };
+        assert_eq!(found(STRICT).await, None);
+        assert!(found(LAX).await > Some(0));
+    }
+}
