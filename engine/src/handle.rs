@@ -21,6 +21,7 @@ use crate::clock;
 use crate::error::EngineError;
 use crate::ledger::Ledger;
 use crate::markets::Markets;
+use crate::meters::Meters;
 use crate::record::Recorder;
 use crate::store::{
     BotFilter, KeyGrant, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook,
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) io: Handle,
     pub(crate) ledger: Ledger,
     pub(crate) markets: Arc<Markets>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) fleet: Addr<Fleet>,
     pub(crate) hub: Hub,
     pub(crate) ready: AtomicBool,
@@ -332,9 +334,9 @@ impl EngineHandle {
         self.inner.markets.last(pair).get()
     }
 
-    /// How many ticks the feeds have heard since the start.
-    pub fn ticks_heard(&self) -> u64 {
-        self.inner.markets.heard()
+    /// What the actors have counted.
+    pub fn meters(&self) -> &Meters {
+        &self.inner.meters
     }
 
     /// How many changes wait for the disk.

@@ -11,6 +11,8 @@ mod handle;
 mod key;
 mod ledger;
 mod markets;
+mod meters;
+pub mod probe;
 mod record;
 mod start;
 mod store;
@@ -23,6 +25,7 @@ pub use error::EngineError;
 pub use handle::EngineHandle;
 pub use key::{key_hash, new_key};
 pub use ledger::{Durable, Ledger, LedgerError};
+pub use meters::Meters;
 pub use record::{Recorder, StateError};
 pub use start::{Engine, EngineConfig, StartError};
 pub use store::{

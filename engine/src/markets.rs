@@ -2,7 +2,7 @@
 //! reads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use connectors::binance::rest::{Rest, VenueError};
@@ -20,7 +20,6 @@ pub(crate) struct Markets {
     slippage: Rate,
     grids: DashMap<Pair, (Market, Instant)>,
     prices: DashMap<Pair, Arc<LastPrice>>,
-    heard: AtomicU64,
 }
 
 /// A pair's last price; written by its feed, read by anybody.
@@ -44,7 +43,7 @@ impl LastPrice {
 impl Markets {
     /// Asks this venue; paper fills cost `fee` and are worse by `slippage`, both fractions.
     pub(crate) fn new(rest: Rest, fee: Rate, slippage: Rate) -> Self {
-        Self { rest, fee, slippage, grids: DashMap::new(), prices: DashMap::new(), heard: AtomicU64::new(0) }
+        Self { rest, fee, slippage, grids: DashMap::new(), prices: DashMap::new() }
     }
 
     /// What a taker pays, as a fraction.
@@ -70,8 +69,13 @@ impl Markets {
             fee: self.fee,
             slippage: self.slippage,
         };
-        self.grids.insert(pair.clone(), (market, Instant::now()));
+        self.learn(pair, market);
         Ok(Some(market))
+    }
+
+    /// Remembers what a pair is like.
+    pub(crate) fn learn(&self, pair: &Pair, market: Market) {
+        self.grids.insert(pair.clone(), (market, Instant::now()));
     }
 
     /// A pair's grid if it was asked for lately.
@@ -85,16 +89,6 @@ impl Markets {
             Some(last) => last.clone(),
             None => self.prices.entry(pair.clone()).or_default().clone(),
         }
-    }
-
-    /// Counts ticks that a feed has handed to its bots.
-    pub(crate) fn count(&self, ticks: u64) {
-        self.heard.fetch_add(ticks, Ordering::Release);
-    }
-
-    /// How many ticks were heard since the start.
-    pub(crate) fn heard(&self) -> u64 {
-        self.heard.load(Ordering::Acquire)
     }
 
     /// A pair's last price, from the feed or else from the venue; `None` where neither tells.

@@ -18,6 +18,7 @@ use crate::actors::fleet::{Fleet, Recover};
 use crate::handle::{EngineHandle, Inner};
 use crate::ledger::Ledger;
 use crate::markets::Markets;
+use crate::meters::Meters;
 use crate::store::{Store, StoreError};
 use crate::webhook::Hub;
 
@@ -127,6 +128,8 @@ impl Engine {
         let rest = Rest::new(&config.rest_url).map_err(|error| StartError::Venue(error.to_string()))?;
         let markets = Arc::new(Markets::new(rest, config.taker_fee, config.slippage));
 
+        let meters = Arc::new(Meters::default());
+
         let trading = Thread::start("trading")?;
         let webhooks = Thread::start("webhooks")?;
         let hub =
@@ -142,17 +145,20 @@ impl Engine {
 
         let feed = MarketFeed::start_in_arbiter(&trading.arbiter, {
             let (config, markets) = (StreamConfig::new(config.stream_url), markets.clone());
-            move |_| MarketFeed::new(config, markets)
+            let meters = meters.clone();
+            move |_| MarketFeed::new(config, markets, meters)
         });
         let fleet = Fleet::start_in_arbiter(&trading.arbiter, {
             let (ledger, markets, io) = (ledger.clone(), markets.clone(), io.handle().clone());
-            move |_| Fleet::new(feed, ledger, markets, io)
+            let meters = meters.clone();
+            move |_| Fleet::new(feed, ledger, markets, meters, io)
         });
         let inner = Inner {
             store: store.clone(),
             io: io.handle().clone(),
             ledger,
             markets,
+            meters,
             fleet: fleet.clone(),
             hub: hub.clone(),
             ready: AtomicBool::new(false),

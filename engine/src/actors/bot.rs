@@ -14,6 +14,7 @@ use super::fleet::{Fleet, Gone};
 use crate::change::{BotStatus, BotTrouble, Change, Positions};
 use crate::error::EngineError;
 use crate::ledger::{Durable, Ledger};
+use crate::meters::Meters;
 use crate::record::Recorder;
 
 /// The owner wants it to stop. Answered once it is decided; it holds once that is durable.
@@ -43,6 +44,7 @@ pub(crate) struct Bot {
     place: Option<Place>,
     ledger: Ledger,
     fleet: Addr<Fleet>,
+    meters: Arc<Meters>,
     /// Whether its end was told: a bot that goes without has panicked.
     ended: bool,
     /// What it waits for when it was woken before it knew its place.
@@ -65,6 +67,7 @@ impl Bot {
         parts: Parts,
         feed: &Addr<MarketFeed>,
         ledger: &Ledger,
+        meters: &Arc<Meters>,
         fleet: &Addr<Fleet>,
     ) -> Addr<Self> {
         let watch = watch(&parts.paper, &parts.recorder);
@@ -76,6 +79,7 @@ impl Bot {
             place: None,
             ledger: ledger.clone(),
             fleet: fleet.clone(),
+            meters: meters.clone(),
             ended: false,
             unanswered: None,
             #[cfg(test)]
@@ -99,6 +103,7 @@ impl Bot {
             None | Some(Positions::Drain) => self.paper.on_move(moved, &mut steps),
             Some(Positions::Close | Positions::Hold) => self.paper.close(moved.price, moved.at, &mut steps),
         };
+        self.meters.count_decision();
         self.book(&steps);
         watch
     }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::bot::Bot;
 use super::deliver;
 use crate::markets::{LastPrice, Markets};
+use crate::meters::Meters;
 use crate::watch_index::{Slot, Wake, WatchIndex};
 
 /// A bot begins to watch a pair; it is told its [`Place`].
@@ -89,6 +90,8 @@ enum Request {
 pub(crate) struct MarketFeed {
     config: StreamConfig,
     markets: Arc<Markets>,
+    meters: Arc<Meters>,
+    is_connected: bool,
     ids: HashMap<Pair, SymbolId>,
     symbols: Vec<Symbol>,
     requests: Option<UnboundedSender<Request>>,
@@ -97,8 +100,26 @@ pub(crate) struct MarketFeed {
 
 impl MarketFeed {
     /// A feed that connects once somebody joins.
-    pub(crate) fn new(config: StreamConfig, markets: Arc<Markets>) -> Self {
-        Self { config, markets, ids: HashMap::new(), symbols: Vec::new(), requests: None, woken: Vec::new() }
+    pub(crate) fn new(config: StreamConfig, markets: Arc<Markets>, meters: Arc<Meters>) -> Self {
+        Self {
+            config,
+            markets,
+            meters,
+            is_connected: true,
+            ids: HashMap::new(),
+            symbols: Vec::new(),
+            requests: None,
+            woken: Vec::new(),
+        }
+    }
+
+    /// Without a connection: what is heard comes as messages, these pairs being its first symbols.
+    pub(crate) fn unconnected(mut self, pairs: &[Pair]) -> Self {
+        self.is_connected = false;
+        for pair in pairs {
+            self.symbol(pair);
+        }
+        self
     }
 
     /// The symbol of a pair, dense from 0 in the order of first asking, as the connection counts them.
@@ -151,6 +172,9 @@ impl Actor for MarketFeed {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1_024);
+        if !self.is_connected {
+            return;
+        }
         let (requests, asked) = unbounded_channel();
         self.requests = Some(requests);
         actix_rt::spawn(listen(MarketStream::new(self.config.clone()), ctx.address(), asked));
@@ -214,7 +238,7 @@ impl Handler<Heard> for MarketFeed {
                 StreamEvent::Refused(code) => tracing::error!(code, "the venue refused a subscription"),
             }
         }
-        self.markets.count(ticks);
+        self.meters.count_ticks(ticks);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::error::EngineError;
 use crate::ledger::{Durable, Ledger};
 use crate::markets::Markets;
+use crate::meters::Meters;
 use crate::record::Recorder;
 use crate::store::StoredBot;
 
@@ -82,6 +83,7 @@ pub(crate) struct Fleet {
     feed: Addr<MarketFeed>,
     ledger: Ledger,
     markets: Arc<Markets>,
+    meters: Arc<Meters>,
     /// Where the venue is asked.
     io: Handle,
     live: HashMap<BotId, Addr<Bot>>,
@@ -91,11 +93,18 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     /// A fleet without bots.
-    pub(crate) fn new(feed: Addr<MarketFeed>, ledger: Ledger, markets: Arc<Markets>, io: Handle) -> Self {
+    pub(crate) fn new(
+        feed: Addr<MarketFeed>,
+        ledger: Ledger,
+        markets: Arc<Markets>,
+        meters: Arc<Meters>,
+        io: Handle,
+    ) -> Self {
         Self {
             feed,
             ledger,
             markets,
+            meters,
             io,
             live: HashMap::new(),
             waiting: HashMap::new(),
@@ -133,7 +142,7 @@ impl Fleet {
             self.ledger.enqueue(recorder.turned(&paper, status, reason, clock::now()).map_err(corrupt)?)?
         };
         let parts = Parts { id: bot.id, paper, recorder, pair: bot.definition.pair.clone() };
-        self.live.insert(bot.id, Bot::launch(parts, &self.feed, &self.ledger, me));
+        self.live.insert(bot.id, Bot::launch(parts, &self.feed, &self.ledger, &self.meters, me));
         Ok(durable)
     }
 

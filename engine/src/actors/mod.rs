@@ -3,6 +3,8 @@
 pub(crate) mod bot;
 pub(crate) mod feed;
 pub(crate) mod fleet;
+#[cfg(test)]
+mod tests;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};

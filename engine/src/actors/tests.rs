@@ -1,0 +1,233 @@
+//! The actors together, driven by hand, on a store of their own.
+
+use connectors::binance::SymbolId;
+use connectors::binance::stream::StreamEvent;
+use model::{AccountId, BotDefinition, BotId, Market, Pair, Price, Tick, Timestamp, Trade};
+
+use super::bot::{Bot, Panic, Stop};
+use super::fleet::{Find, Launch};
+use crate::change::{BotStatus, Change, NewBot, Positions};
+use crate::ledger::Ledger;
+use crate::probe::Probe;
+use crate::store::{BotFilter, Store, StoredBot, TradeFilter};
+
+const BODY: &str = r#"{"name":"test","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+    "max_open_trades":3,"stop_loss":-3,"take_profit":1,"dry_run":true,"dca":{"price_deviation":0.7}}"#;
+
+fn market() -> Market {
+    Market {
+        tick_size: "0.01".parse().unwrap(),
+        lot_step: "0.001".parse().unwrap(),
+        min_notional: "5".parse().unwrap(),
+        fee: "0.001".parse().unwrap(),
+        slippage: "0".parse().unwrap(),
+    }
+}
+
+fn pair() -> Pair {
+    "BTC/USDT".parse().unwrap()
+}
+
+fn definition(body: &str) -> BotDefinition {
+    BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap()
+}
+
+/// A process: actors over a store that outlives it.
+struct Process {
+    probe: Probe,
+    ledger: Ledger,
+    store: Store,
+    account: AccountId,
+}
+
+impl Process {
+    async fn begin(store: &Store, account: AccountId) -> Self {
+        let (ledger, writer) = Ledger::new(store.clone(), |_| {});
+        actix_rt::spawn(writer);
+        let probe = Probe::start(&[pair()], &market(), &ledger).unwrap();
+        let process = Self { probe, ledger, store: store.clone(), account };
+        process.probe.recover(store.living_bots(1_000, None).await.unwrap().rows).await.unwrap();
+        process
+    }
+
+    async fn launch(&self, body: &str) -> BotId {
+        let (id, definition) = (BotId::new(), definition(body));
+        let created = NewBot { id, account_id: self.account, definition, created_at: Timestamp::MIN };
+        self.ledger.commit(Change { created: Some(created), ..Change::default() }).await.unwrap();
+        let bot = self.stored(id).await;
+        self.probe.launch(bot).await.unwrap();
+        self.settle().await;
+        id
+    }
+
+    async fn stored(&self, id: BotId) -> StoredBot {
+        self.store.bot(self.account, id).await.unwrap().unwrap()
+    }
+
+    async fn tick(&self, cents: i64, second: i64) {
+        let tick = Tick {
+            price: Price::from_e8(cents * 1_000_000).unwrap(),
+            qty: "1".parse().unwrap(),
+            at: Timestamp::from_millis(second * 1_000),
+        };
+        self.probe.hear(vec![StreamEvent::Tick(SymbolId(0), tick)]).await.unwrap();
+        self.settle().await;
+    }
+
+    /// Lets every actor have its turns, then waits until the disk has everything.
+    async fn settle(&self) {
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        self.ledger.commit(Change::default()).await.unwrap();
+    }
+
+    async fn live(&self, id: BotId) -> Option<actix::Addr<Bot>> {
+        self.probe.fleet.send(Find(id)).await.unwrap()
+    }
+
+    async fn trades(&self) -> Vec<Trade> {
+        self.store.trades(self.account, &TradeFilter::default(), 100, None).await.unwrap().rows
+    }
+
+    async fn kinds(&self) -> Vec<&'static str> {
+        let events = self.store.events_after(self.account, 0, 1_000).await.unwrap();
+        events.iter().map(|event| event.kind.as_str()).collect()
+    }
+}
+
+async fn store() -> (Store, AccountId, tempfile::TempDir) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&format!("sqlite://{}", folder.path().join("b.db").display())).await.unwrap();
+    let account = store.create_account("one", Timestamp::MIN).await.unwrap().id;
+    (store, account, folder)
+}
+
+/// A walk with a drift that crosses the levels of [`BODY`] often.
+fn walk(ticks: i64) -> impl Iterator<Item = (i64, i64)> {
+    let mut cents = 10_000;
+    (1..=ticks).map(move |second| {
+        cents += (second * 7_919 % 41 - 20) * 5 + if second % 60 < 30 { 9 } else { -9 };
+        (cents, second)
+    })
+}
+
+#[actix_rt::test]
+async fn a_bot_that_panics_is_told_of_and_its_neighbour_notices_nothing() {
+    let (store, account, _folder) = store().await;
+    let process = Process::begin(&store, account).await;
+    let (bad, good) = (process.launch(BODY).await, process.launch(BODY).await);
+    process.live(bad).await.unwrap().send(Panic).await.unwrap();
+    process.tick(10_000, 1).await;
+    process.tick(10_200, 2).await;
+    let bot = process.stored(bad).await;
+    assert_eq!((bot.status, bot.trouble.unwrap().code.as_str()), (BotStatus::Error, "internal"));
+    assert!(process.live(bad).await.is_none());
+    assert_eq!(process.stored(good).await.status, BotStatus::Running);
+    let trades = process.trades().await;
+    assert_eq!((trades.len(), trades[0].bot_id), (1, good));
+    let kinds = process.kinds().await;
+    assert_eq!(kinds, ["bot.started", "bot.started", "bot.error", "trade.opened", "trade.closed"]);
+}
+
+#[actix_rt::test]
+async fn a_process_that_dies_anywhere_goes_on_as_if_it_had_not() {
+    let told = |trades: &[Trade]| -> Vec<String> {
+        let fills = |trade: &Trade| {
+            let fills = trade.orders.iter().flat_map(|order| &order.fills);
+            fills.map(|fill| format!("{} {}", fill.price, fill.qty)).collect::<Vec<_>>().join(", ")
+        };
+        trades.iter().map(|trade| format!("{:?} {}", trade.exit_reason, fills(trade))).collect()
+    };
+    let (quiet, account, _folder) = store().await;
+    let process = Process::begin(&quiet, account).await;
+    process.launch(BODY).await;
+    for (cents, second) in walk(240) {
+        process.tick(cents, second).await;
+    }
+    let expected = told(&process.trades().await);
+    let events = process.kinds().await;
+    assert!(expected.len() > 5 && events.contains(&"trade.stoploss"), "{expected:?}");
+
+    let (crashing, account, _folder) = store().await;
+    let mut process = Process::begin(&crashing, account).await;
+    let id = process.launch(BODY).await;
+    for (cents, second) in walk(240) {
+        if second % 7 == 0 {
+            // Everything in memory is gone; the disk has what was committed.
+            process = Process::begin(&crashing, account).await;
+        }
+        process.tick(cents, second).await;
+    }
+    assert_eq!(told(&process.trades().await), expected);
+    assert_eq!(process.kinds().await, events, "nothing is told twice or lost");
+    assert_eq!(process.stored(id).await.status, BotStatus::Running);
+}
+
+#[actix_rt::test]
+async fn what_a_stopping_bot_holds_is_kept_closed_or_traded_to_its_end() {
+    for (positions, left, told) in [
+        (Positions::Hold, "open", vec!["bot.started", "trade.opened", "bot.stopped"]),
+        (Positions::Close, "manual", vec!["bot.started", "trade.opened", "trade.closed", "bot.stopped"]),
+        (Positions::Drain, "take_profit", vec!["bot.started", "trade.opened", "trade.closed", "bot.stopped"]),
+    ] {
+        let (store, account, _folder) = store().await;
+        let process = Process::begin(&store, account).await;
+        let id = process.launch(BODY).await;
+        process.tick(10_000, 1).await;
+        process.live(id).await.unwrap().send(Stop(positions)).await.unwrap().unwrap().wait().await.unwrap();
+        let status = process.stored(id).await.status;
+        assert_eq!(status == BotStatus::Stopped, positions == Positions::Hold);
+        // What it was told survives a crash as well.
+        let process = Process::begin(&store, account).await;
+        process.tick(10_050, 2).await;
+        process.tick(10_200, 3).await;
+        process.tick(10_300, 4).await;
+        assert_eq!(process.stored(id).await.status, BotStatus::Stopped);
+        assert!(process.live(id).await.is_none());
+        let trades = process.trades().await;
+        let end = trades[0].exit_reason.map_or("open", model::ExitReason::as_str);
+        assert_eq!((trades.len(), end), (1, left));
+        assert_eq!(process.kinds().await, told);
+        // Started again it takes up what was kept.
+        process.probe.launch(process.stored(id).await).await.unwrap();
+        process.tick(10_300, 5).await;
+        process.tick(10_301, 6).await;
+        let trades = process.trades().await;
+        assert_eq!(trades.len(), 2, "{positions:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_stake_below_the_venues_minimum_is_told_of() {
+    let (store, account, _folder) = store().await;
+    let process = Process::begin(&store, account).await;
+    let id = process.launch(&BODY.replace("\"stake_amount\":50", "\"stake_amount\":1")).await;
+    process.tick(10_000, 1).await;
+    let bot = process.stored(id).await;
+    assert_eq!((bot.status, bot.trouble.unwrap().code.as_str()), (BotStatus::Error, "stake_below_minimum"));
+    assert_eq!(process.kinds().await, ["bot.started", "bot.error"]);
+}
+
+#[actix_rt::test]
+async fn a_bot_on_a_silent_venue_waits_and_says_so() {
+    let (store, account, _folder) = store().await;
+    let process = Process::begin(&store, account).await;
+    let body = BODY.replace("BTC/USDT", "ETH/USDT");
+    let created = NewBot {
+        id: BotId::new(),
+        account_id: account,
+        definition: definition(&body),
+        created_at: Timestamp::MIN,
+    };
+    let id = created.id;
+    process.ledger.commit(Change { created: Some(created), ..Change::default() }).await.unwrap();
+    let launch = Launch { bot: process.stored(id).await, stopping: None };
+    process.probe.fleet.send(launch).await.unwrap().unwrap().wait().await.unwrap();
+    let waiting = BotFilter { status: Some(BotStatus::Starting), ..BotFilter::default() };
+    assert_eq!(store.bots(account, &waiting, 10, None).await.unwrap().rows.len(), 1);
+    // Nothing of it is lost with the process, and it waits again.
+    let process = Process::begin(&store, account).await;
+    assert_eq!(process.stored(id).await.status, BotStatus::Starting);
+}
