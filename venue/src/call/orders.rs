@@ -1,0 +1,272 @@
+//! What an account may ask: its orders, fills and balances.
+
+use model::Timestamp;
+use serde_json::{Value, json};
+
+use super::symbol;
+use crate::account::Account;
+use crate::fault::Fault;
+use crate::matching::OrderRequest;
+use crate::order::{Fill, Form, Kind, Order, Side, TimeInForce};
+use crate::params::{Params, eight};
+use crate::world::World;
+
+/// The longest client order id.
+const LONGEST_ID: usize = 36;
+
+/// One of a few words.
+fn word<T: Copy>(
+    params: &Params,
+    name: &str,
+    words: &[T],
+    spell: fn(T) -> &'static str,
+) -> Result<Option<T>, Fault> {
+    let Some(text) = params.get(name) else { return Ok(None) };
+    let found = words.iter().copied().find(|word| spell(*word) == text);
+    let (code, message) = match name {
+        "side" => (-1117, "Invalid side."),
+        "type" => (-1116, "Invalid orderType."),
+        "timeInForce" => (-1115, "Invalid timeInForce."),
+        _ => (-1130, "Data sent for a parameter is not valid."),
+    };
+    found.map(Some).ok_or_else(|| Fault::new(code, message))
+}
+
+fn request(world: &World, params: &Params) -> Result<OrderRequest, Fault> {
+    let symbol = symbol(world, params)?;
+    let side = word(params, "side", &[Side::Buy, Side::Sell], Side::as_str)?;
+    let side = side.ok_or_else(|| Fault::mandatory("side"))?;
+    let kind = word(params, "type", &Kind::ALL, Kind::as_str)?.ok_or_else(|| Fault::mandatory("type"))?;
+    let time_in_force = word(params, "timeInForce", &TimeInForce::ALL, TimeInForce::as_str)?;
+    let (price, quote_qty) = (params.amount("price")?, params.amount("quoteOrderQty")?);
+    let surplus = |name: &str| Fault::new(-1106, format!("Parameter '{name}' sent when not required."));
+    if price.is_some() && !kind.has_price() {
+        return Err(surplus("price"));
+    }
+    if time_in_force.is_some() && !kind.has_time_in_force() {
+        return Err(surplus("timeInForce"));
+    }
+    if params.get("stopPrice").is_some() && !kind.is_stop() {
+        return Err(surplus("stopPrice"));
+    }
+    let qty = match quote_qty {
+        Some(_) if kind != Kind::Market => return Err(surplus("quoteOrderQty")),
+        Some(_) if params.get("quantity").is_some() => return Err(surplus("quantity")),
+        Some(_) => None,
+        None => Some(params.required_amount("quantity")?),
+    };
+    let price = if kind.has_price() { Some(params.required_amount("price")?) } else { None };
+    let stop_price = if kind.is_stop() { Some(params.required_amount("stopPrice")?) } else { None };
+    if kind.has_time_in_force() && time_in_force.is_none() {
+        return Err(Fault::mandatory("timeInForce"));
+    }
+    let client_id = match params.get("newClientOrderId") {
+        None => made_up_id(),
+        Some(id) if is_client_id(id) => id.to_owned(),
+        Some(_) => {
+            let range = format!("^[a-zA-Z0-9-_]{{1,{LONGEST_ID}}}$");
+            let message = format!(
+                "Illegal characters found in parameter 'newClientOrderId'; legal range is '{range}'."
+            );
+            return Err(Fault::new(-1100, message));
+        }
+    };
+    let time_in_force = time_in_force.unwrap_or(TimeInForce::Gtc);
+    Ok(OrderRequest { symbol, side, kind, time_in_force, price, qty, quote_qty, stop_price, client_id })
+}
+
+fn is_client_id(id: &str) -> bool {
+    let is_legal = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
+    id.len() <= LONGEST_ID && id.bytes().all(is_legal)
+}
+
+/// An id for an order, or a cancel, that came without one.
+fn made_up_id() -> String {
+    format!("{:022x}", rand::random::<u128>() >> 40)
+}
+
+fn of(world: &World, account: usize) -> Result<&Account, Fault> {
+    world
+        .accounts
+        .get(account)
+        .ok_or_else(|| Fault::with_status(401, -2015, "Invalid API-key, IP, or permissions for action."))
+}
+
+fn name(world: &World, order: &Order) -> String {
+    world.symbols.get(order.symbol).map(|symbol| symbol.name.clone()).unwrap_or_default()
+}
+
+/// The order that `orderId` or `origClientOrderId` names: of several with one client id the newest.
+fn find(world: &World, account: usize, params: &Params, absent: Fault) -> Result<usize, Fault> {
+    let symbol = symbol(world, params)?;
+    let id = params.whole("orderId")?;
+    let client_id = params.get("origClientOrderId");
+    if id.is_none() && client_id.is_none() {
+        let message = "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!";
+        return Err(Fault::new(-1102, message));
+    }
+    let is_named = |order: &Order| {
+        order.symbol == symbol
+            && id.is_none_or(|id| order.id == id)
+            && client_id.is_none_or(|client_id| order.client_id == client_id)
+    };
+    of(world, account)?.orders.iter().rposition(is_named).ok_or(absent)
+}
+
+pub(super) fn place(
+    world: &mut World,
+    account: usize,
+    params: &Params,
+    now: Timestamp,
+) -> Result<Value, Fault> {
+    let request = request(world, params)?;
+    let form = match params.get("newOrderRespType") {
+        Some("ACK") => Form::Ack,
+        Some("RESULT") => Form::Result,
+        Some("FULL") => Form::Full,
+        _ if matches!(request.kind, Kind::Market | Kind::Limit) => Form::Full,
+        _ => Form::Ack,
+    };
+    let id = world.place(account, request, now)?;
+    let owner = of(world, account)?;
+    let Some(order) = owner.orders.iter().rfind(|order| order.id == id) else { return Ok(json!({})) };
+    let fills: Vec<Fill> = owner.fills.iter().filter(|fill| fill.order_id == id).cloned().collect();
+    Ok(order.placed_json(&name(world, order), form, &fills))
+}
+
+pub(super) fn test(world: &World, account: usize, params: &Params) -> Result<Value, Fault> {
+    world.check_order(account, &request(world, params)?)?;
+    Ok(json!({}))
+}
+
+pub(super) fn cancel(
+    world: &mut World,
+    account: usize,
+    params: &Params,
+    now: Timestamp,
+) -> Result<Value, Fault> {
+    let index = find(world, account, params, Fault::new(-2011, "Unknown order sent."))?;
+    let cancel_id = params.get("newClientOrderId").map_or_else(made_up_id, str::to_owned);
+    world.cancel(account, index, &cancel_id, now)?;
+    let Some(order) = of(world, account)?.orders.get(index) else { return Ok(json!({})) };
+    Ok(order.canceled_json(&name(world, order), &cancel_id))
+}
+
+pub(super) fn cancel_open(
+    world: &mut World,
+    account: usize,
+    params: &Params,
+    now: Timestamp,
+) -> Result<Value, Fault> {
+    let symbol = symbol(world, params)?;
+    let orders = of(world, account)?.orders.iter().enumerate();
+    let open = orders.filter(|(_, order)| order.symbol == symbol && order.status.is_open());
+    let open: Vec<usize> = open.map(|(index, _)| index).collect();
+    if open.is_empty() {
+        return Err(Fault::new(-2011, "Unknown order sent."));
+    }
+    let mut answers = Vec::new();
+    for index in open {
+        let cancel_id = made_up_id();
+        world.cancel(account, index, &cancel_id, now)?;
+        if let Some(order) = of(world, account)?.orders.get(index) {
+            answers.push(order.canceled_json(&name(world, order), &cancel_id));
+        }
+    }
+    Ok(Value::Array(answers))
+}
+
+pub(super) fn query(world: &World, account: usize, params: &Params) -> Result<Value, Fault> {
+    let index = find(world, account, params, Fault::new(-2013, "Order does not exist."))?;
+    let order = of(world, account)?.orders.get(index);
+    Ok(order.map(|order| order.json(&name(world, order))).unwrap_or_default())
+}
+
+pub(super) fn open(world: &World, account: usize, params: &Params) -> Result<Value, Fault> {
+    let of_symbol = if params.get("symbol").is_some() { Some(symbol(world, params)?) } else { None };
+    let orders = of(world, account)?.orders.iter();
+    let open = orders.filter(|order| order.status.is_open() && of_symbol.is_none_or(|of| order.symbol == of));
+    Ok(open.map(|order| order.json(&name(world, order))).collect())
+}
+
+pub(super) fn all(world: &World, account: usize, params: &Params) -> Result<Value, Fault> {
+    let symbol = symbol(world, params)?;
+    let (limit, from_id) = (params.limit(500, 1_000)?, params.whole("orderId")?);
+    let (from, to) = (params.whole("startTime")?, params.whole("endTime")?);
+    let is_wanted = |order: &&Order| {
+        let ms = order.created_at.millis();
+        order.symbol == symbol
+            && from_id.is_none_or(|id| order.id >= id)
+            && from.is_none_or(|from| ms >= from)
+            && to.is_none_or(|to| ms <= to)
+    };
+    let found: Vec<&Order> = of(world, account)?.orders.iter().filter(is_wanted).collect();
+    let skip = if from_id.is_some() || from.is_some() { 0 } else { found.len().saturating_sub(limit) };
+    Ok(found.into_iter().skip(skip).take(limit).map(|order| order.json(&name(world, order))).collect())
+}
+
+pub(super) fn fills(world: &World, account: usize, params: &Params) -> Result<Value, Fault> {
+    let index = symbol(world, params)?;
+    let (limit, from_id) = (params.limit(500, 1_000)?, params.whole("fromId")?);
+    let (order_id, from, to) =
+        (params.whole("orderId")?, params.whole("startTime")?, params.whole("endTime")?);
+    let is_wanted = |fill: &&Fill| {
+        let ms = fill.at.millis();
+        fill.symbol == index
+            && from_id.is_none_or(|id| fill.trade_id >= id)
+            && order_id.is_none_or(|id| fill.order_id == id)
+            && from.is_none_or(|from| ms >= from)
+            && to.is_none_or(|to| ms <= to)
+    };
+    let symbol = world.symbols.get(index).map(|symbol| symbol.name.clone()).unwrap_or_default();
+    let found: Vec<&Fill> = of(world, account)?.fills.iter().filter(is_wanted).collect();
+    let skip = if from_id.is_some() || from.is_some() { 0 } else { found.len().saturating_sub(limit) };
+    Ok(found.into_iter().skip(skip).take(limit).map(|fill| fill.json(&symbol)).collect())
+}
+
+pub(super) fn account(
+    world: &World,
+    account: usize,
+    params: &Params,
+    now: Timestamp,
+) -> Result<Value, Fault> {
+    let omits_zero = params.get("omitZeroBalances") == Some("true");
+    let balances = of(world, account)?.balances.iter();
+    let held = balances.filter(|(_, held)| !(omits_zero && held.free.is_zero() && held.locked.is_zero()));
+    let shown = held
+        .map(|(asset, held)| json!({"asset": asset, "free": eight(held.free), "locked": eight(held.locked)}));
+    let balances: Vec<Value> = shown.collect();
+    let fee = eight(world.fee);
+    // Fees as whole ten-thousandths, as the old fields have them.
+    let old_fee = (world.fee * rust_decimal::Decimal::from(10_000)).round().mantissa();
+    let old_fee = i64::try_from(old_fee).unwrap_or_default();
+    Ok(
+        json!({"makerCommission": old_fee, "takerCommission": old_fee, "buyerCommission": 0, "sellerCommission": 0,
+        "commissionRates": {"maker": fee, "taker": fee, "buyer": "0.00000000", "seller": "0.00000000"},
+        "canTrade": true, "canWithdraw": false, "canDeposit": true, "brokered": false,
+        "requireSelfTradePrevention": false, "preventSor": false, "updateTime": now.millis(),
+        "accountType": "SPOT", "balances": balances, "permissions": ["SPOT"], "uid": 354_937_868 + account}),
+    )
+}
+
+pub(super) fn commission(world: &World, params: &Params) -> Result<Value, Fault> {
+    symbol(world, params)?;
+    let (fee, zero) = (eight(world.fee), "0.00000000");
+    let none = json!({"maker": zero, "taker": zero, "buyer": zero, "seller": zero});
+    Ok(json!({"symbol": params.get("symbol"), "taxCommission": none, "specialCommission": none,
+        "standardCommission": {"maker": fee, "taker": fee, "buyer": zero, "seller": zero},
+        "discount": {"enabledForAccount": false, "enabledForSymbol": false, "discountAsset": "BNB",
+            "discount": zero}}))
+}
+
+pub(super) fn api_restrictions(now: Timestamp) -> Value {
+    json!({"ipRestrict": false, "createTime": now.millis(), "enableReading": true, "enableWithdrawals": false,
+        "enableInternalTransfer": false, "enableMargin": false, "enableFutures": false,
+        "permitsUniversalTransfer": false, "enableVanillaOptions": false, "enableFixApiTrade": false,
+        "enableFixReadOnly": false, "enableSpotAndMarginTrading": true, "enablePortfolioMarginTrading": false})
+}
+
+pub(super) fn order_limits() -> Value {
+    json!([{"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 100, "count": 0},
+        {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 200_000, "count": 0}])
+}

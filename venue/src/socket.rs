@@ -1,0 +1,337 @@
+//! Sockets: market streams, raw and combined, and the API over a socket with the user's own stream.
+
+use std::time::Duration;
+
+use actix_web::web::{self, Bytes};
+use actix_web::{Error, HttpRequest, HttpResponse};
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, Session};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::call::{Call, rate_limits};
+use crate::fault::Fault;
+use crate::hub::{ListenerId, MOST_STREAMS, WAITING};
+use crate::params::Params;
+use crate::{Shared, clock, http};
+
+/// How often a peer is pinged.
+const PING: Duration = Duration::from_secs(20);
+
+/// The largest frame that is read.
+const LARGEST: usize = 64 * 1024;
+
+/// When a connection is dropped, where that is among the faults.
+fn end_of_life(shared: &Shared) -> Option<Instant> {
+    let about = shared.config.faults.drop_connection_every?;
+    Some(Instant::now() + shared.faults.life(about))
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn open(
+    request: &HttpRequest,
+    body: web::Payload,
+) -> Result<(HttpResponse, Session, AggregatedMessageStream), Error> {
+    let (answer, session, messages) = actix_ws::handle(request, body)?;
+    Ok((answer, session, messages.max_frame_size(LARGEST).aggregate_continuations()))
+}
+
+/// `/ws` and `/ws/<streams>`: bare frames.
+pub(crate) async fn raw(
+    shared: web::Data<Shared>,
+    request: HttpRequest,
+    body: web::Payload,
+) -> Result<HttpResponse, Error> {
+    let path = request.match_info().get("streams").unwrap_or_default();
+    // Some clients number their sockets in the path: what names no stream is no stream.
+    let streams = path.split('/').filter(|stream| stream.contains('@')).map(str::to_owned).collect();
+    streaming(shared, &request, body, streams, false)
+}
+
+/// `/stream?streams=<a>/<b>`: frames wrapped with their stream's name.
+pub(crate) async fn combined(
+    shared: web::Data<Shared>,
+    request: HttpRequest,
+    body: web::Payload,
+) -> Result<HttpResponse, Error> {
+    let params = Params::from_form(request.query_string());
+    let streams = params.get("streams").unwrap_or_default();
+    let streams = streams.split('/').filter(|stream| !stream.is_empty()).map(str::to_owned).collect();
+    streaming(shared, &request, body, streams, true)
+}
+
+fn streaming(
+    shared: web::Data<Shared>,
+    request: &HttpRequest,
+    body: web::Payload,
+    streams: Vec<String>,
+    is_combined: bool,
+) -> Result<HttpResponse, Error> {
+    let (answer, session, messages) = open(request, body)?;
+    let (frames, waiting) = mpsc::channel(WAITING);
+    let id = shared.hub().open(frames, is_combined);
+    actix_web::rt::spawn(async move {
+        if !streams.is_empty() && shared.hub().subscribe(id, &streams) {
+            shared.subscribed.notify_one();
+        }
+        stream(&shared, id, session, messages, waiting).await;
+        shared.hub().close(id);
+    });
+    Ok(answer)
+}
+
+/// Serves one market connection until it ends.
+async fn stream(
+    shared: &Shared,
+    id: ListenerId,
+    mut session: Session,
+    mut messages: AggregatedMessageStream,
+    mut waiting: mpsc::Receiver<Bytes>,
+) {
+    let end = end_of_life(shared);
+    let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
+    loop {
+        let is_alive = tokio::select! {
+            frame = waiting.recv() => match frame.map(|frame| String::from_utf8(frame.into())) {
+                Some(Ok(text)) => session.text(text).await.is_ok(),
+                _ => false,
+            },
+            message = messages.next() => match message {
+                Some(Ok(AggregatedMessage::Text(text))) => {
+                    tokio::time::sleep(shared.config.faults.latency).await;
+                    session.text(command(shared, id, &text).to_string()).await.is_ok()
+                }
+                Some(Ok(AggregatedMessage::Ping(bytes))) => session.pong(&bytes).await.is_ok(),
+                Some(Ok(AggregatedMessage::Pong(_) | AggregatedMessage::Binary(_))) => true,
+                Some(Ok(AggregatedMessage::Close(_)) | Err(_)) | None => false,
+            },
+            _ = ping.tick() => session.ping(b"").await.is_ok(),
+            // Dropped without a word, as networks do.
+            () = until(end) => return,
+        };
+        if !is_alive {
+            drop(session.close(None).await);
+            return;
+        }
+    }
+}
+
+/// Answers a command on a market connection.
+fn command(shared: &Shared, id: ListenerId, text: &str) -> Value {
+    let Ok(command) = serde_json::from_str::<Value>(text) else {
+        return json!({"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"});
+    };
+    let request_id = command.get("id").cloned().unwrap_or_default();
+    let invalid = |msg: &str| json!({"code": 2, "msg": format!("Invalid request: {msg}"), "id": request_id});
+    let params = command.get("params").and_then(Value::as_array);
+    let names =
+        || -> Option<Vec<String>> { params?.iter().map(|name| name.as_str().map(str::to_owned)).collect() };
+    let result = match command.get("method").and_then(Value::as_str) {
+        Some("SUBSCRIBE") => {
+            let Some(names) = names() else { return invalid("params must be a list of stream names") };
+            if !shared.hub().subscribe(id, &names) {
+                return invalid(&format!("more than {MOST_STREAMS} streams"));
+            }
+            if !names.is_empty() {
+                shared.subscribed.notify_one();
+            }
+            Value::Null
+        }
+        Some("UNSUBSCRIBE") => {
+            let Some(names) = names() else { return invalid("params must be a list of stream names") };
+            shared.hub().unsubscribe(id, &names);
+            Value::Null
+        }
+        Some("LIST_SUBSCRIPTIONS") => json!(shared.hub().streams(id)),
+        Some("SET_PROPERTY") => match params.map(Vec::as_slice) {
+            Some([Value::String(name), Value::Bool(is_combined)]) if name == "combined" => {
+                shared.hub().set_combined(id, *is_combined);
+                Value::Null
+            }
+            _ => return invalid("property name must be `combined`"),
+        },
+        Some("GET_PROPERTY") => json!(shared.hub().is_combined(id)),
+        _ => return invalid("unknown method"),
+    };
+    json!({"result": result, "id": request_id})
+}
+
+/// `/ws-api/v3`: requests and the user's own stream over one socket.
+pub(crate) async fn api(
+    shared: web::Data<Shared>,
+    request: HttpRequest,
+    body: web::Payload,
+) -> Result<HttpResponse, Error> {
+    let (answer, session, messages) = open(&request, body)?;
+    let peer = http::peer(&request);
+    actix_web::rt::spawn(async move { converse(&shared, peer, session, messages).await });
+    Ok(answer)
+}
+
+/// One API connection's subscriptions to user streams.
+struct Subscriptions {
+    events: mpsc::UnboundedSender<(u64, Value)>,
+    /// A forwarder for each that is open.
+    open: Vec<(u64, actix_web::rt::task::JoinHandle<()>)>,
+    next: u64,
+}
+
+impl Subscriptions {
+    /// Begins to forward an account's events under a new number.
+    fn add(&mut self, shared: &Shared, account: usize) -> u64 {
+        let (listener, mut heard) = mpsc::unbounded_channel();
+        if let Some(account) = shared.world().accounts.get_mut(account) {
+            account.listen(listener);
+        }
+        let (number, events) = (self.next, self.events.clone());
+        self.next += 1;
+        let forwarder = actix_web::rt::spawn(async move {
+            while let Some(event) = heard.recv().await {
+                if events.send((number, event)).is_err() {
+                    return;
+                }
+            }
+        });
+        self.open.push((number, forwarder));
+        number
+    }
+
+    /// Ends one, or all without a number.
+    fn remove(&mut self, number: Option<u64>) {
+        for (open, forwarder) in &self.open {
+            if number.is_none_or(|number| number == *open) {
+                forwarder.abort();
+            }
+        }
+        self.open.retain(|(open, _)| number.is_some_and(|number| number != *open));
+    }
+}
+
+async fn converse(
+    shared: &Shared,
+    peer: std::net::IpAddr,
+    mut session: Session,
+    mut messages: AggregatedMessageStream,
+) {
+    let (events, mut told) = mpsc::unbounded_channel();
+    let mut subscriptions = Subscriptions { events, open: Vec::new(), next: 0 };
+    let end = end_of_life(shared);
+    let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
+    loop {
+        let is_alive = tokio::select! {
+            // An answer comes before the events that the request caused.
+            biased;
+            message = messages.next() => match message {
+                Some(Ok(AggregatedMessage::Text(text))) => {
+                    tokio::time::sleep(shared.config.faults.latency).await;
+                    match respond(shared, peer, &text, &mut subscriptions) {
+                        Some(answer) => session.text(answer.to_string()).await.is_ok(),
+                        None => true,
+                    }
+                }
+                Some(Ok(AggregatedMessage::Ping(bytes))) => session.pong(&bytes).await.is_ok(),
+                Some(Ok(AggregatedMessage::Pong(_) | AggregatedMessage::Binary(_))) => true,
+                Some(Ok(AggregatedMessage::Close(_)) | Err(_)) | None => false,
+            },
+            event = told.recv() => match event {
+                Some((number, event)) => {
+                    let event = json!({"subscriptionId": number, "event": event});
+                    session.text(event.to_string()).await.is_ok()
+                }
+                None => true,
+            },
+            _ = ping.tick() => session.ping(b"").await.is_ok(),
+            () = until(end) => break,
+        };
+        if !is_alive {
+            drop(session.close(None).await);
+            break;
+        }
+    }
+    subscriptions.remove(None);
+}
+
+/// Answers a request; `None` where the dice lose the answer.
+fn respond(
+    shared: &Shared,
+    peer: std::net::IpAddr,
+    text: &str,
+    subscriptions: &mut Subscriptions,
+) -> Option<Value> {
+    let request: Value = serde_json::from_str(text).unwrap_or_default();
+    let id = request.get("id").cloned().unwrap_or_default();
+    let method = request.get("method").and_then(Value::as_str).unwrap_or_default();
+    let params = params(request.get("params"));
+    let result = match method {
+        "userDataStream.subscribe.signature" => authorise(shared, &params)
+            .map(|account| json!({"subscriptionId": subscriptions.add(shared, account)})),
+        "userDataStream.unsubscribe" => {
+            let number =
+                params.whole("subscriptionId").ok().flatten().and_then(|number| u64::try_from(number).ok());
+            subscriptions.remove(number);
+            Ok(json!({}))
+        }
+        "session.subscriptions" => {
+            Ok(subscriptions.open.iter().map(|(number, _)| json!({"subscriptionId": number})).collect())
+        }
+        "session.logon" => {
+            Err(Fault::new(-1022, "Signature for this request is not valid: only Ed25519 keys can log on."))
+        }
+        _ => called(shared, peer, method, &params),
+    };
+    let is_lost = method == "order.place"
+        && result.is_ok()
+        && shared.faults.happens(shared.config.faults.lose_ack_rate);
+    if is_lost {
+        return None;
+    }
+    Some(match result {
+        Ok(result) => json!({"id": id, "status": 200, "result": result, "rateLimits": used_limits()}),
+        Err(fault) => {
+            json!({"id": id, "status": fault.status, "error": fault.json(), "rateLimits": used_limits()})
+        }
+    })
+}
+
+fn called(shared: &Shared, peer: std::net::IpAddr, method: &str, params: &Params) -> Result<Value, Fault> {
+    let (call, weight) = Call::of_method(method)
+        .ok_or_else(|| Fault::new(-1099, format!("Not found, authenticated, or authorized: {method}")))?;
+    shared.limits().take(peer, weight, clock::now()).map_err(|(fault, _)| fault)?;
+    let account = if call.is_signed() { authorise(shared, params)? } else { 0 };
+    http::ask(shared, call, account, params)
+}
+
+/// Whose request it is: over a socket all parameters but the signature are signed, sorted by name.
+fn authorise(shared: &Shared, params: &Params) -> Result<usize, Fault> {
+    let signed = params.0.iter().filter(|(name, _)| *name != "signature");
+    let payload = signed.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+    http::verify(shared, params.get("apiKey").unwrap_or_default(), &payload, params, clock::now())
+}
+
+/// The parameters of a request as texts, each as it was written.
+fn params(given: Option<&Value>) -> Params {
+    let fields = given.and_then(Value::as_object).into_iter().flatten();
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Params(fields.map(|(name, value)| (name.clone(), text(value))).collect())
+}
+
+/// The limits with what of them is used, as answers over a socket carry them.
+fn used_limits() -> Value {
+    let mut limits = rate_limits();
+    for limit in limits.as_array_mut().into_iter().flatten() {
+        if let Some(limit) = limit.as_object_mut() {
+            limit.insert("count".to_owned(), json!(1));
+        }
+    }
+    limits
+}
