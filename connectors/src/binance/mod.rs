@@ -1,10 +1,12 @@
-//! Binance spot: market frames, subscriptions, and how a request is signed.
+//! Binance spot: market frames, subscriptions, metadata, and how a request is signed.
 //!
 //! Sources: the venue's published `web-socket-streams.md`, `rest-api.md` and `web-socket-api.md`, read
 //! 2026-07-21.
 
 mod decode;
+mod error;
 mod fields;
+mod listing;
 pub mod rest;
 pub mod sign;
 pub mod stream;

@@ -1,85 +1,84 @@
-//! REST metadata: what the venue lists, and its last prices.
+//! REST metadata: what the venue lists, what time it has, and its last prices.
+//!
+//! Every call has a deadline (5 s to connect, 10 s in all) and a bound on the answer's size, follows no
+//! redirect and is never repeated: [`VenueError`] says what its caller may do.
 
 use std::time::Duration;
 
-use model::{Pair, Price, Qty, Quote};
-use serde_json::Value;
+use model::{Pair, Price, Timestamp};
+use reqwest::header::RETRY_AFTER;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-/// Why the venue did not tell.
-#[derive(Debug, thiserror::Error)]
-pub enum VenueError {
-    /// Try again.
-    #[error("try again: {message}")]
-    Retry {
-        /// After this long, where the venue says so.
-        after: Option<Duration>,
-        /// Why.
-        message: String,
-    },
-    /// Asked wrongly.
-    #[error("refused with {code}: {message}")]
-    Rejected {
-        /// The venue's code.
-        code: i64,
-        /// The venue's words.
-        message: String,
-    },
-}
+use super::error::shown;
+use super::fields;
+use super::listing::ExchangeInfo;
+use super::subscriptions::symbol;
 
-/// A pair as the venue lists it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ListedMarket {
-    /// The pair.
-    pub pair: Pair,
-    /// Whether it can be traded now.
-    pub trading: bool,
-    /// Prices are multiples of this.
-    pub tick_size: Price,
-    /// Quantities are multiples of this.
-    pub lot_step: Qty,
-    /// The smallest order, in quote.
-    pub min_notional: Quote,
-}
+pub use super::error::{Effect, VenueError};
+pub use super::listing::ListedMarket;
 
-/// The venue's REST interface.
+/// How long a connection may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a call may take from its start to the last byte of the answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// The longest answer about one symbol: 1 MiB.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// The longest answer about every symbol: 64 MiB, where today's is about 20.
+const MAX_LISTING_BYTES: usize = 64 << 20;
+
+/// The most pairs that are asked for by name, which keeps the address short; beyond, all are asked for.
+const MAX_NAMED_PAIRS: usize = 100;
+
+/// The venue's REST interface. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Rest {
     base: String,
     client: reqwest::Client,
 }
 
-fn retry(error: impl std::fmt::Display) -> VenueError {
-    VenueError::Retry { after: None, message: error.to_string() }
-}
-
 impl Rest {
-    /// On this base address.
+    /// On this base address, such as `https://api.binance.com`; plain `http` works too. The process must have
+    /// installed a `rustls` crypto provider.
     ///
     /// # Errors
-    /// Where no client can be made.
+    /// [`VenueError::Retry`] where no client can be made, as when the system has no certificates.
     pub fn new(base: &str) -> Result<Self, VenueError> {
+        Self::with_deadlines(base, CONNECT_WITHIN, ANSWER_WITHIN)
+    }
+
+    fn with_deadlines(base: &str, connect: Duration, answer: Duration) -> Result<Self, VenueError> {
         let client = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(10))
+            .connect_timeout(connect)
+            .timeout(answer)
+            // A redirect could carry a key to another host.
+            .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(retry)?;
+            .map_err(|error| VenueError::of_transport(Effect::Read, error))?;
         Ok(Self { base: base.trim_end_matches('/').to_owned(), client })
     }
 
-    async fn get(&self, path: &str) -> Result<Value, VenueError> {
-        let answer = self
-            .client
-            .get(format!("{}{path}", self.base))
-            .send()
-            .await
-            .map_err(|e| retry(e.without_url()))?;
-        let status = answer.status();
-        let body: Value = answer.json().await.map_err(|e| retry(e.without_url()))?;
-        if status.is_success() {
-            return Ok(body);
+    /// What the venue lists: these pairs, or all where none is named. A pair that is listed under another split
+    /// of the same letters, and one that cannot be held exactly, is left out.
+    ///
+    /// # Errors
+    /// [`VenueError`]; -1121 where one of the named pairs has no symbol.
+    pub async fn markets(&self, pairs: &[Pair]) -> Result<Vec<ListedMarket>, VenueError> {
+        let by_name = !pairs.is_empty() && pairs.len() <= MAX_NAMED_PAIRS;
+        let quoted: Vec<String> = pairs.iter().map(|pair| format!("%22{}%22", symbol(pair))).collect();
+        let query = if by_name { format!("?symbols=%5B{}%5D", quoted.join("%2C")) } else { String::new() };
+        let body = self.get(&format!("/api/v3/exchangeInfo{query}"), MAX_LISTING_BYTES).await?;
+        // Off the caller's thread: reading 20 MB takes long enough to keep others waiting.
+        let reading =
+            tokio::task::spawn_blocking(move || read::<ExchangeInfo>(&body).map(ExchangeInfo::markets));
+        let mut listed = reading.await.map_err(|error| unreadable(&error))??;
+        if !pairs.is_empty() {
+            listed.retain(|market| pairs.contains(&market.pair));
         }
-        let code = body.get("code").and_then(Value::as_i64).unwrap_or(0);
-        Err(VenueError::Rejected { code, message: format!("{status}") })
+        Ok(listed)
     }
 
     /// A pair as the venue lists it; `None` where it does not.
@@ -87,39 +86,91 @@ impl Rest {
     /// # Errors
     /// [`VenueError`].
     pub async fn market(&self, pair: &Pair) -> Result<Option<ListedMarket>, VenueError> {
-        let symbol = format!("{}{}", pair.base(), pair.quote());
-        let body = match self.get(&format!("/api/v3/exchangeInfo?symbol={symbol}")).await {
+        let path = format!("/api/v3/exchangeInfo?symbol={}", symbol(pair));
+        let body = match self.get(&path, MAX_ANSWER_BYTES).await {
             Err(VenueError::Rejected { code: -1121, .. }) => return Ok(None),
-            other => other?,
+            answer => answer?,
         };
-        let listed = body.pointer("/symbols/0").ok_or_else(|| retry("no symbol"))?;
-        let filter = |kind: &str, field: &str| -> Option<String> {
-            let filters = listed.get("filters")?.as_array()?;
-            let found = filters.iter().find(|f| f.get("filterType").and_then(Value::as_str) == Some(kind))?;
-            Some(found.get(field)?.as_str()?.to_owned())
-        };
-        let read = || {
-            Some(ListedMarket {
-                pair: pair.clone(),
-                trading: listed.get("status").and_then(Value::as_str) == Some("TRADING"),
-                tick_size: filter("PRICE_FILTER", "tickSize")?.parse().ok()?,
-                lot_step: filter("LOT_SIZE", "stepSize")?.parse().ok()?,
-                min_notional: filter("NOTIONAL", "minNotional")
-                    .or_else(|| filter("MIN_NOTIONAL", "minNotional"))
-                    .and_then(|text| text.parse().ok())
-                    .unwrap_or_default(),
-            })
-        };
-        read().map(Some).ok_or_else(|| retry("a filter is missing"))
+        let listed = read::<ExchangeInfo>(&body)?.markets();
+        Ok(listed.into_iter().find(|market| market.pair == *pair))
+    }
+
+    /// The venue's clock, somewhere between the request and the answer.
+    ///
+    /// # Errors
+    /// [`VenueError`].
+    pub async fn server_time(&self) -> Result<Timestamp, VenueError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Clock {
+            server_time: i64,
+        }
+        let body = self.get("/api/v3/time", MAX_ANSWER_BYTES).await?;
+        Ok(fields::time(read::<Clock>(&body)?.server_time))
     }
 
     /// A pair's last price.
     ///
     /// # Errors
-    /// [`VenueError`].
+    /// [`VenueError`]; -1121 where the venue does not list the pair.
     pub async fn price(&self, pair: &Pair) -> Result<Price, VenueError> {
-        let body = self.get(&format!("/api/v3/ticker/price?symbol={}{}", pair.base(), pair.quote())).await?;
-        let text = body.get("price").and_then(Value::as_str).ok_or_else(|| retry("no price"))?;
-        text.parse().map_err(retry)
+        #[derive(Deserialize)]
+        struct Ticker {
+            price: String,
+        }
+        let path = format!("/api/v3/ticker/price?symbol={}", symbol(pair));
+        let ticker: Ticker = read(&self.get(&path, MAX_ANSWER_BYTES).await?)?;
+        fields::price(&ticker.price).ok_or_else(|| unreadable(&"the price is no possible amount"))
+    }
+
+    /// The body of a read that succeeded, at most this long.
+    async fn get(&self, path: &str, most: usize) -> Result<Vec<u8>, VenueError> {
+        let lost = |error| VenueError::of_transport(Effect::Read, error);
+        let mut answer = self.client.get(format!("{}{path}", self.base)).send().await.map_err(lost)?;
+        let (status, retry_after) = (answer.status(), retry_after(&answer));
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(lost)? {
+            if body.len() + chunk.len() > most {
+                return Err(unreadable(&format_args!("the answer is longer than {most} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(VenueError::of_answer(Effect::Read, status.as_u16(), retry_after, &body))
+    }
+}
+
+/// The seconds that the venue asks to be left alone.
+fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, VenueError> {
+    serde_json::from_slice(body).map_err(|error| unreadable(&error))
+}
+
+/// An answer to a read that is not what the venue documents: nothing happened, and the next may be better.
+fn unreadable(why: &dyn std::fmt::Display) -> VenueError {
+    VenueError::unanswered(Effect::Read, shown(&format!("the answer cannot be used: {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_venue_that_never_answers_is_given_up() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", silent.local_addr().unwrap());
+        let within = Duration::from_millis(100);
+        let rest = Rest::with_deadlines(&base, within, within).unwrap();
+        let error = rest.price(&"BTC/USDT".parse().unwrap()).await.unwrap_err();
+        let VenueError::Retry { after: None, message } = error else { panic!("{error}") };
+        assert!(message.contains("timed out"), "{message}");
+        assert!(!message.contains("BTCUSDT") && !message.contains("127.0.0.1"), "{message}");
     }
 }

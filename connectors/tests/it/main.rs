@@ -9,6 +9,7 @@
 
 mod captures;
 mod garbage;
+mod rest;
 mod stream;
 
 use std::path::PathBuf;
