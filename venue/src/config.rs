@@ -1,47 +1,45 @@
-//! What a venue is told before it starts.
+//! What a venue is told.
 
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use model::{Pair, Price, Qty, Quote, Rate};
-use rand::Rng as _;
-use rand::distr::Alphanumeric;
 use rust_decimal::Decimal;
 
-/// Everything that a venue is told before it starts.
+/// Everything a venue is told.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// Which market it plays.
+    /// What it plays.
     pub market: MarketSource,
-    /// How fast market time goes.
+    /// How fast.
     pub speed: Speed,
-    /// What every made-up number follows from: the walk's prices and the faults.
+    /// What a made-up market and the faults grow from.
     pub seed: u64,
-    /// What each account owns at the start, by coin.
+    /// What every account begins with: asset and amount.
     pub balances: Vec<(String, Decimal)>,
-    /// The fee of every fill, as a fraction of what is received (0.001 is 0.1 %).
+    /// What a trade costs, as a fraction of what is received.
     pub fee: Rate,
-    /// The keys that may trade, each with an account of its own; where there are none, one is made up.
+    /// Who may trade; each has an account of its own.
     pub credentials: Vec<Credential>,
-    /// The grid that orders must keep to.
+    /// The grid of every pair.
     pub steps: Steps,
-    /// What goes wrong on purpose.
+    /// What goes wrong.
     pub faults: Faults,
 }
 
 impl Default for Config {
+    /// A made-up market in its own time on a free port of this machine, where nobody may trade yet.
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            market: MarketSource::default(),
-            speed: Speed::default(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            market: MarketSource::RandomWalk { pairs: Vec::new() },
+            speed: Speed::Times(1.0),
             seed: 1,
-            balances: vec![("USDT".to_owned(), Decimal::from(10_000_u32))],
-            fee: Rate::new(Decimal::new(1, 3)).unwrap_or(Rate::ZERO),
+            balances: vec![("USDT".to_owned(), 10_000.into()), ("BTC".to_owned(), Decimal::ONE)],
+            fee: "0.001".parse().expect("a constant"),
             credentials: Vec::new(),
             steps: Steps::default(),
             faults: Faults::default(),
@@ -49,94 +47,60 @@ impl Default for Config {
     }
 }
 
-/// Where prices come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is played.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MarketSource {
-    /// Made-up markets that move at once, with trends, calm and crashes.
+    /// A made-up market.
     RandomWalk {
-        /// The pairs; empty for BTC/USDT and ETH/USDT.
+        /// Of these pairs; none means BTC/USDT and ETH/USDT.
         pairs: Vec<Pair>,
     },
-    /// Recorded markets.
+    /// Recorded files, one after the other.
     Replay {
-        /// The files, played one after the other; the format is seen from the content, gzip included.
+        /// The files.
         files: Vec<PathBuf>,
-        /// The pair of files that do not name one; without it the file's name tells, or else it is BTC/USDT.
+        /// The pair of files that do not name theirs; else it is looked for in the file's name.
         pair: Option<Pair>,
-        /// When the replay begins.
+        /// When it begins.
         start: Start,
     },
 }
 
-impl Default for MarketSource {
-    fn default() -> Self {
-        Self::RandomWalk { pairs: Vec::new() }
-    }
-}
-
 /// When a replay begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
-    /// With the first stream that anybody subscribes to.
-    #[default]
+    /// With the first subscription to a stream.
     Subscribe,
-    /// With the venue.
+    /// At once.
     Now,
 }
 
-/// How fast market time goes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// How fast a market is played.
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Speed {
-    /// So many market seconds per second. A subscriber that falls hopelessly behind is disconnected.
+    /// Market seconds per second.
     Times(f64),
-    /// As fast as the subscribers read; no frame is ever lost.
+    /// As fast as every subscriber reads; none of them misses a frame.
     Max,
 }
 
-impl Default for Speed {
-    fn default() -> Self {
-        Self::Times(1.0)
-    }
-}
-
-/// An API key with its secret.
+/// A key and what signs its requests.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
-    key: String,
-    secret: String,
+    /// The public half.
+    pub key: String,
+    /// The secret half.
+    pub secret: String,
 }
 
-impl Credential {
-    /// A credential of a key and its secret.
-    pub fn new(key: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self { key: key.into(), secret: secret.into() }
-    }
-
-    /// A credential that nobody else has: 64 random characters each, as the venue's own are.
-    pub fn random() -> Self {
-        let text = || rand::rng().sample_iter(Alphanumeric).take(64).map(char::from).collect::<String>();
-        Self::new(text(), text())
-    }
-
-    /// The API key.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// The secret that requests are signed with.
-    pub fn secret(&self) -> &str {
-        &self.secret
-    }
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credential").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
-/// The grid that orders must keep to. A replay whose prices or quantities are finer makes it finer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The grid that orders must lie on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Steps {
     /// Prices are multiples of this.
     pub tick_size: Price,
@@ -148,23 +112,24 @@ pub struct Steps {
 
 impl Default for Steps {
     fn default() -> Self {
+        let invariant = "a constant";
         Self {
-            tick_size: Price::from_e8(1_000_000).unwrap_or(Price::MIN),
-            lot_step: Qty::new(Decimal::new(1, 5)).unwrap_or(Qty::ZERO),
-            min_notional: Quote::new(Decimal::from(5_u32)).unwrap_or(Quote::ZERO),
+            tick_size: "0.01".parse().expect(invariant),
+            lot_step: "0.00001".parse().expect(invariant),
+            min_notional: "5".parse().expect(invariant),
         }
     }
 }
 
-/// What goes wrong on purpose; all of it follows from the seed.
-#[derive(Clone, Copy, Debug, PartialEq, Default)]
+/// What goes wrong, by dice that the seed loads.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Faults {
-    /// Every stream connection is dropped after about this long (between half and one and a half of it).
+    /// Sockets are dropped about this often, from half to one and a half times this.
     pub drop_connection_every: Option<Duration>,
-    /// How long every answer waits.
+    /// Every answer is late by this.
     pub latency: Duration,
-    /// The share of orders that are refused for no reason, from 0 to 1.
+    /// This share of orders is refused, 0 to 1.
     pub reject_rate: f64,
-    /// The share of orders that are accepted but never answered (the connection is closed), from 0 to 1.
+    /// This share of orders is taken and never answered, 0 to 1.
     pub lose_ack_rate: f64,
 }

@@ -1,117 +1,176 @@
-//! A simulated exchange that speaks Binance's spot protocol and keeps books of its own.
+//! A simulated exchange that speaks Binance's spot protocol, with its own ledger.
 //!
-//! It serves REST, market streams and the WebSocket API from threads of its own, so it can live in a test beside
-//! what it tests. It plays a made-up market or a recorded one, and matches orders against what it plays.
+//! It plays a market, made up or recorded, to whoever subscribes, and matches signed orders against it. Real
+//! third-party clients drive it unchanged. It shares no code with what it is there to prove.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), venue::VenueError> {
 //! let venue = venue::start(venue::Config::default()).await?;
-//! let url = format!("http://{}", venue.addr());
-//! let key = venue.credentials()[0].key();
-//! # let _ = (url, key);
+//! let url = format!("http://{}", venue.address());
+//! # let _ = url;
 //! venue.stop().await;
 //! # Ok(())
 //! # }
 //! ```
 
+mod account;
+mod call;
+mod candles;
 mod clock;
 mod config;
-mod server;
+mod fault;
+mod http;
+mod hub;
+mod limits;
+mod market;
+mod matching;
+mod order;
+mod params;
+mod player;
+mod socket;
+mod world;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
-use model::{Pair, Price, Timestamp};
-use tokio::sync::{oneshot, watch};
+use actix_web::dev::{Server, ServerHandle};
+use tokio::sync::{Notify, oneshot, watch};
 
 pub use config::{Config, Credential, Faults, MarketSource, Speed, Start, Steps};
+pub use market::MarketError;
+pub use player::Progress;
 
-/// Starts a venue and waits until it can be used.
-///
-/// # Errors
-/// [`VenueError`] where the address cannot be bound, a file cannot be read, or a setting makes no sense.
-pub async fn start(config: Config) -> Result<Venue, VenueError> {
-    server::start(config).await
+use hub::Hub;
+use limits::Limits;
+use market::Market;
+use world::World;
+
+/// Why a venue could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum VenueError {
+    /// What it should play cannot be read.
+    #[error(transparent)]
+    Market(#[from] MarketError),
+    /// The address cannot be bound, or no thread can be made.
+    #[error("cannot listen: {0}")]
+    Listen(#[from] std::io::Error),
 }
 
-/// A running venue. Dropping it stops it without waiting.
+/// What all connections of a venue share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    world: Mutex<World>,
+    hub: Mutex<Hub>,
+    limits: Mutex<Limits>,
+    faults: fault::Dice,
+    /// Somebody has subscribed to a stream.
+    pub(crate) subscribed: Notify,
+}
+
+impl Shared {
+    fn new(config: Config, market: &Market) -> Self {
+        Self {
+            world: Mutex::new(World::new(&config, market)),
+            hub: Mutex::default(),
+            limits: Mutex::default(),
+            faults: fault::Dice::new(config.seed),
+            subscribed: Notify::new(),
+            config,
+        }
+    }
+
+    /// The market, the accounts and their orders. What a panicking request left behind is still consistent enough
+    /// to read.
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who listens to what. Taken after the world where both are.
+    pub(crate) fn hub(&self) -> MutexGuard<'_, Hub> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What every address has used of its limits.
+    pub(crate) fn limits(&self) -> MutexGuard<'_, Limits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A venue that answers until it is stopped.
 #[derive(Debug)]
 pub struct Venue {
-    addr: SocketAddr,
+    address: SocketAddr,
     credentials: Vec<Credential>,
     progress: watch::Receiver<Progress>,
-    stop: oneshot::Sender<()>,
-    stopped: oneshot::Receiver<()>,
+    server: ServerHandle,
+    thread: JoinHandle<()>,
+}
+
+/// Binds, and serves from a thread of its own.
+///
+/// # Errors
+/// [`VenueError`].
+pub async fn start(config: Config) -> Result<Venue, VenueError> {
+    let credentials = config.credentials.clone();
+    let (told, up) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("venue".to_owned()).spawn(move || {
+        actix_web::rt::System::new().block_on(serve(config, told));
+    })?;
+    let ended = || std::io::Error::other("the venue's thread ended before it was up");
+    let (address, server, progress) = up.await.map_err(|_| ended())??;
+    Ok(Venue { address, credentials, progress, server, thread })
+}
+
+/// What is known once it is up.
+type Up = (SocketAddr, ServerHandle, watch::Receiver<Progress>);
+
+async fn serve(config: Config, told: oneshot::Sender<Result<Up, VenueError>>) {
+    let (shared, market, server, address) = match open(config) {
+        Ok(opened) => opened,
+        Err(error) => return drop(told.send(Err(error))),
+    };
+    let (progress, seen) = watch::channel(Progress::default());
+    if told.send(Ok((address, server.handle(), seen))).is_err() {
+        return;
+    }
+    let player = actix_web::rt::spawn(player::play(shared, market, progress));
+    if let Err(error) = server.await {
+        tracing::error!(%error, "the venue's server ended");
+    }
+    player.abort();
+}
+
+fn open(config: Config) -> Result<(Arc<Shared>, Market, Server, SocketAddr), VenueError> {
+    let market = market::open(&config)?;
+    let shared = Arc::new(Shared::new(config, &market));
+    let (server, address) = http::bind(&shared)?;
+    Ok((shared, market, server, address))
 }
 
 impl Venue {
     /// Where it listens.
-    pub const fn addr(&self) -> SocketAddr {
-        self.addr
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
-    /// The keys that may trade, made up or not.
+    /// Who may trade.
     pub fn credentials(&self) -> &[Credential] {
         &self.credentials
     }
 
-    /// How far the market has been played.
+    /// How far its market has been played.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
     }
 
-    /// Stops serving, closes every connection and waits for the end.
+    /// Closes every connection and ends its thread.
     pub async fn stop(self) {
-        let Self { stop, stopped, .. } = self;
-        let _ = stop.send(());
-        let _ = stopped.await;
+        self.server.stop(false).await;
+        let joined = tokio::task::spawn_blocking(move || self.thread.join().is_ok()).await;
+        if !joined.unwrap_or(false) {
+            tracing::error!("the venue's thread had panicked");
+        }
     }
-}
-
-/// How far the market has been played.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Progress {
-    /// Public trades played.
-    pub prints: u64,
-    /// The last one.
-    pub last: Option<(Pair, Price, Timestamp)>,
-    /// The replay is at its end, and every subscriber has been handed every frame.
-    pub finished: bool,
-}
-
-/// Why a venue does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum VenueError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {addr}")]
-    Bind {
-        /// The address asked for.
-        addr: SocketAddr,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// A file cannot be opened or read.
-    #[error("cannot read {}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// A file's row is not of any known format, or breaks the one that it began with.
-    #[error("{}, line {line}: {reason}", .path.display())]
-    Row {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A setting that makes no sense.
-    #[error("{0}")]
-    Setting(String),
-    /// The system refuses a thread.
-    #[error("cannot start a thread")]
-    Thread(#[source] std::io::Error),
 }
