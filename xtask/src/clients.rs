@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::server::{Server, Talks};
 use crate::{cargo, debian, root, run, target};
 
-const CLIENTS: [&str; 1] = ["ccxt"];
+const CLIENTS: [&str; 3] = ["ccxt", "python_binance", "binance_sdk"];
 const KEY: &str = "botprimex-client-proof-key-botprimex-client-proof-key-0123456789";
 const SECRET: &str = "botprimex-client-proof-secret-botprimex-client-proof-secret-0123";
 /// Longer than a proof takes by far; what hangs is ended.
