@@ -24,8 +24,12 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// Shows the whole product in one process, offline: a venue, the server, a bot, a webhook listener.
+    Demo(DemoArgs),
     /// Serves the API and runs the bots.
     Serve(ServeArgs),
+    /// Plays an exchange that speaks Binance's spot protocol.
+    Venue(VenueArgs),
     /// Makes and lists accounts, keys and bots.
     Admin(AdminArgs),
     /// Prints a shell's completion script.
@@ -134,7 +138,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) bot: Option<PathBuf>,
     /// What a trade costs, in percent.
-    #[arg(long, value_name = "PCT", default_value = "0.1")]
+    #[arg(long, value_name = "PCT", default_value = "0.01")]
     pub(crate) fee: Pct,
     /// Prices are multiples of this [default: 0.01]
     #[arg(long, value_name = "PRICE")]

@@ -1,10 +1,10 @@
 //! The `botprimex` binary: reads the command line and the configuration, and composes the parts.
 
-#![expect(dead_code, reason = "venue and demo are wired when their room is open")]
-
 mod admin;
 mod args;
 mod config;
+mod demo;
+mod exchange;
 mod output;
 mod serve;
 mod shutdown;
@@ -37,7 +37,9 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
+        Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Venue(args) => exchange::run(args),
         Command::Admin(args) => admin::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -55,7 +57,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 
 /// The log goes to stderr, so that stdout carries data alone.
 fn start_log(directives: Option<&str>) -> anyhow::Result<()> {
-    let directives = directives.unwrap_or("info");
+    let directives = directives.unwrap_or("info,actix_server=warn,sqlx=warn");
     let filter = EnvFilter::try_new(directives).map_err(|error| {
         config::UsageError::new(format!("`--log {directives}` is no log filter: {error}"))
     })?;

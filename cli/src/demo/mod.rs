@@ -1,0 +1,274 @@
+//! `botprimex demo`: the whole product in one process, offline. What a newcomer sees is what a user would do: an
+//! endpoint and a bot are made over HTTP, and every line that is printed came through the signed webhook.
+
+mod listener;
+mod screen;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use api::{ApiConfig, Running};
+use engine::{Engine, EngineConfig, Store, TradeFilter};
+use model::{AccountId, BotId, Rate, Trade};
+use serde_json::{Value, json};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use venue::{Config, MarketSource, Start, Steps, Venue};
+
+use crate::admin;
+use crate::args::DemoArgs;
+use crate::exchange;
+use crate::output;
+use crate::shutdown::Shutdown;
+use listener::Listener;
+use screen::{Screen, Standing};
+
+/// How long is waited for what must come: an answer, the last event.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the status line is drawn.
+const DRAW: Duration = Duration::from_millis(250);
+
+/// Runs until it is told to stop, its time is over, or its replay is.
+///
+/// # Errors
+/// When a part cannot start, or answers what it should not.
+pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut shutdown = Shutdown::listen()?;
+        let folder = tempfile::tempdir().context("no temporary folder can be made")?;
+        let mut demo = Demo::start(args, &folder.path().join("demo.db").display().to_string()).await?;
+        let shown = demo.show(args, &mut shutdown).await;
+        demo.stop().await;
+        shown
+    })
+}
+
+/// Everything that runs.
+struct Demo {
+    venue: Venue,
+    engine: Engine,
+    api: Running,
+    listener: Listener,
+    client: Client,
+    account: AccountId,
+    bot: BotId,
+    screen: Screen,
+}
+
+/// A user of the API.
+struct Client {
+    http: reqwest::Client,
+    url: String,
+    key: String,
+}
+
+impl Client {
+    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.key).json(body);
+        let answer = request.send().await?;
+        let status = answer.status();
+        let body: Value = answer.json().await?;
+        if !status.is_success() {
+            bail!(
+                "{path} was refused: {}",
+                body.pointer("/error/message").and_then(Value::as_str).unwrap_or("?")
+            );
+        }
+        Ok(body)
+    }
+}
+
+impl Demo {
+    async fn start(args: &DemoArgs, file: &str) -> anyhow::Result<Self> {
+        let venue = venue::start(venue_config(args)?).await?;
+        let database_url = format!("sqlite://{file}");
+        let (account, key) = make_account(&database_url).await?;
+        let engine = Engine::start(EngineConfig {
+            database_url,
+            rest_url: format!("http://{}", venue.address()),
+            stream_url: format!("ws://{}", venue.address()),
+            taker_fee: Rate::from_pct(args.fee)?,
+            slippage: Rate::ZERO,
+            allow_loopback: true,
+        })
+        .await?;
+        let served = ApiConfig { engine: engine.handle(), listen: args.listen, metrics: None };
+        let api = api::serve(served).with_context(|| format!("cannot listen on {}", args.listen))?;
+        let url = format!("http://{}", api.address());
+        let listener = Listener::start()?;
+        let client = Client { http: reqwest::Client::new(), url, key };
+        let webhook = client.post("/v1/webhooks", &json!({"url": listener.url()})).await?;
+        listener.trust(webhook.get("secret").and_then(Value::as_str).unwrap_or_default());
+
+        let definition = match &args.bot {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?
+            }
+            None => ladder(&first_pair(&venue).await?, !args.replay.is_empty()),
+        };
+        let made = client.post("/v1/bots", &definition).await?;
+        let bot: BotId = made.get("id").and_then(Value::as_str).unwrap_or_default().parse()?;
+        let screen = Screen::new(args.format, definition);
+        screen.welcome(&client.url, &client.key, &bot.to_string());
+        output::ready(&client.url);
+        client.post(&format!("/v1/bots/{bot}/start"), &json!({})).await?;
+        Ok(Self { venue, engine, api, listener, client, account, bot, screen })
+    }
+
+    /// Prints what happens until the end, then the summary.
+    async fn show(&mut self, args: &DemoArgs, shutdown: &mut Shutdown) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let mut draw = interval(DRAW);
+        draw.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut rate = TickRate::default();
+        loop {
+            let over = args.for_seconds.map(|seconds| began + Duration::from_secs(seconds));
+            tokio::select! {
+                event = self.listener.next() => self.screen.event(&event),
+                _ = draw.tick() => {
+                    if self.is_played() {
+                        break;
+                    }
+                    let standing = self.standing(&mut rate).await?;
+                    self.screen.status(&standing);
+                }
+                () = shutdown.asked() => break,
+                () = sleep_until(over.unwrap_or_else(Instant::now)), if over.is_some() => break,
+                failure = self.engine.failed() => bail!("the store failed: {failure}"),
+            }
+        }
+        self.client.post(&format!("/v1/bots/{}/stop", self.bot), &json!({"positions": "hold"})).await?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let Ok(event) = tokio::time::timeout_at(until, self.listener.next()).await else {
+                bail!("the last webhook did not come in {} s", PATIENCE.as_secs());
+            };
+            self.screen.event(&event);
+            if event.get("event").and_then(Value::as_str) == Some("bot.stopped") {
+                break;
+            }
+        }
+        let trades = self.trades().await?;
+        let standing = self.standing(&mut rate).await?;
+        self.screen.summary(&standing, &trades, began.elapsed(), self.listener.refused());
+        Ok(())
+    }
+
+    /// Whether a replay is at its end and everything it caused is on disk.
+    fn is_played(&self) -> bool {
+        let (engine, progress) = (self.engine.handle(), self.venue.progress());
+        let progress = progress.borrow();
+        tracing::debug!(?progress, ticks = engine.meters().ticks(), depth = engine.ledger_depth());
+        progress.finished && engine.meters().ticks() >= progress.prints && engine.ledger_depth() == 0
+    }
+
+    async fn standing(&self, rate: &mut TickRate) -> anyhow::Result<Standing> {
+        let engine = self.engine.handle();
+        let view = engine.bot(self.account, self.bot).await?;
+        let price = engine.last_price(&view.bot.definition.pair);
+        let ticks = engine.meters().ticks();
+        let (open_trade, stats) = (view.open_trade, view.stats);
+        Ok(Standing { price, open_trade, stats, ticks, ticks_per_second: rate.over(ticks) })
+    }
+
+    /// All trades, oldest first.
+    async fn trades(&self) -> anyhow::Result<Vec<Trade>> {
+        let engine = self.engine.handle();
+        let mut trades = VecDeque::new();
+        let mut after = None;
+        loop {
+            let page = engine.trades(self.account, TradeFilter::default(), 100, after).await?;
+            after = page.rows.last().map(|trade| trade.id);
+            for trade in page.rows {
+                trades.push_front(trade);
+            }
+            if !page.has_more {
+                return Ok(trades.into());
+            }
+        }
+    }
+
+    async fn stop(self) {
+        self.api.stop().await;
+        self.engine.stop().await;
+        self.listener.stop().await;
+        self.venue.stop().await;
+    }
+}
+
+/// How many ticks came in the last second or so.
+#[derive(Default)]
+struct TickRate {
+    seen: VecDeque<(Instant, u64)>,
+}
+
+impl TickRate {
+    fn over(&mut self, ticks: u64) -> u64 {
+        let now = Instant::now();
+        self.seen.push_back((now, ticks));
+        while self.seen.len() > 2
+            && self.seen.get(1).is_some_and(|(at, _)| now - *at >= Duration::from_secs(1))
+        {
+            self.seen.pop_front();
+        }
+        let Some((at, before)) = self.seen.front() else { return 0 };
+        let millis = u64::try_from((now - *at).as_millis()).unwrap_or(u64::MAX).max(1);
+        (ticks - before).saturating_mul(1_000) / millis
+    }
+}
+
+fn venue_config(args: &DemoArgs) -> anyhow::Result<Config> {
+    let market = if args.replay.is_empty() {
+        MarketSource::RandomWalk { pairs: Vec::new() }
+    } else {
+        MarketSource::Replay { files: args.replay.clone(), pair: None, start: Start::Subscribe }
+    };
+    let default = Steps::default();
+    Ok(Config {
+        market,
+        speed: exchange::speed(args.speed),
+        seed: args.seed,
+        fee: Rate::from_pct(args.fee)?,
+        steps: Steps {
+            tick_size: args.tick_size.unwrap_or(default.tick_size),
+            lot_step: args.lot_step.unwrap_or(default.lot_step),
+            ..default
+        },
+        ..Config::default()
+    })
+}
+
+async fn make_account(database_url: &str) -> anyhow::Result<(AccountId, String)> {
+    let store = Store::open(database_url).await?;
+    let account = store.create_account("demo", admin::now()).await?.id;
+    let (_, key) = admin::create_key(&store, account, "demo", &[], None).await?;
+    store.close().await;
+    Ok((account, key))
+}
+
+/// The first pair that the venue lists.
+async fn first_pair(venue: &Venue) -> anyhow::Result<String> {
+    let url = format!("http://{}/api/v3/exchangeInfo", venue.address());
+    let listed: Value = reqwest::get(url).await?.json().await?;
+    let coin = |key: &str| listed.pointer(&format!("/symbols/0/{key}")).and_then(Value::as_str);
+    match (coin("baseAsset"), coin("quoteAsset")) {
+        (Some(base), Some(quote)) => Ok(format!("{base}/{quote}")),
+        _ => bail!("the venue lists no pair"),
+    }
+}
+
+/// A ladder tight enough to trade while somebody watches: tighter still on a recorded market, which moves less.
+fn ladder(pair: &str, is_recorded: bool) -> Value {
+    if is_recorded {
+        return json!({"name": "Tight ladder", "exchange": "binance", "pair": pair, "strategy": "dca",
+            "stake_amount": 50, "max_open_trades": 4, "stop_loss": -0.15, "take_profit": 0.03, "dry_run": true,
+            "dca": {"price_deviation": 0.03, "step_scale": 1.2, "volume_scale": 1.5}});
+    }
+    json!({"name": "BTC DCA Bot", "exchange": "binance", "pair": pair, "strategy": "dca", "stake_amount": 50,
+        "max_open_trades": 5, "stop_loss": -1.5, "take_profit": 0.3, "dry_run": true,
+        "dca": {"price_deviation": 0.2, "step_scale": 1.3, "volume_scale": 1.5}})
+}

@@ -1,0 +1,205 @@
+//! What the demo shows: a welcome, a line per event, a status line that stays at the bottom, and a summary.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use engine::BotStats;
+use model::{Pct, Price, Quote, Trade};
+use owo_colors::OwoColorize as _;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use crate::output::{self, Format};
+
+/// How things stand.
+pub(super) struct Standing {
+    pub(super) price: Option<Price>,
+    pub(super) open_trade: Option<Trade>,
+    pub(super) stats: BotStats,
+    pub(super) ticks: u64,
+    pub(super) ticks_per_second: u64,
+}
+
+/// Where it is shown. For people on stdout; for programs stdout keeps the summary alone.
+pub(super) struct Screen {
+    format: Format,
+    definition: Value,
+    is_coloured: bool,
+    has_status: bool,
+    events: u64,
+}
+
+impl Screen {
+    pub(super) fn new(format: Format, definition: Value) -> Self {
+        let is_coloured = match format {
+            Format::Table => output::colours(std::io::stdout().is_terminal()),
+            Format::Json => output::colours(std::io::stderr().is_terminal()),
+        };
+        Self { format, definition, is_coloured, has_status: std::io::stderr().is_terminal(), events: 0 }
+    }
+
+    fn line(&self, text: &str) {
+        // A status line that stands there gives way.
+        if self.has_status {
+            let _ = write!(std::io::stderr(), "\r\x1b[2K");
+        }
+        let written = match self.format {
+            Format::Table => writeln!(std::io::stdout(), "{text}"),
+            Format::Json => writeln!(std::io::stderr(), "{text}"),
+        };
+        // A reader that went away is no reason to stop.
+        let _ = written;
+    }
+
+    fn strong(&self, text: &str) -> String {
+        if self.is_coloured { text.bold().to_string() } else { text.to_owned() }
+    }
+
+    fn faint(&self, text: &str) -> String {
+        if self.is_coloured { text.dimmed().to_string() } else { text.to_owned() }
+    }
+
+    /// Green for a gain, red for a loss.
+    fn gain(&self, text: &str, amount: Decimal) -> String {
+        match (self.is_coloured, amount.is_sign_negative()) {
+            (false, _) => text.to_owned(),
+            (true, false) => text.green().to_string(),
+            (true, true) => text.red().to_string(),
+        }
+    }
+
+    /// What runs, and what to try.
+    pub(super) fn welcome(&self, url: &str, key: &str, bot: &str) {
+        let get = |path: &str| text(&self.definition, path);
+        self.line("");
+        self.line(&format!("  {}  one process, nothing leaves this machine", self.strong("BotPrimeX demo")));
+        self.line("");
+        self.line(&format!("  API      {url}"));
+        self.line(&format!("  API key  {}", self.strong(key)));
+        self.line(&format!(
+            "  bot      {} on {}: {} {} a base order, up to {} entries, stop {} %",
+            get("name"),
+            get("pair"),
+            get("stake_amount"),
+            get("pair").split('/').nth(1).unwrap_or_default(),
+            get("max_open_trades"),
+            get("stop_loss"),
+        ));
+        self.line("");
+        self.line(&format!("  {}", self.faint("try, in another terminal:")));
+        for (what, path) in [("", "bots"), ("", &*format!("bots/{bot}")), ("", "trades?status=closed")] {
+            self.line(&format!("  {what}curl -H 'Authorization: Bearer {key}' '{url}/v1/{path}'"));
+        }
+        self.line("");
+    }
+
+    /// One line for what a webhook told.
+    pub(super) fn event(&mut self, event: &Value) {
+        self.events += 1;
+        let name = text(event, "event");
+        let time = text(event, "timestamp");
+        let clock = time.split_once('T').map_or("", |(_, clock)| clock.get(..8).unwrap_or(clock));
+        let data = event.get("data").cloned().unwrap_or_default();
+        let get = |key: &str| text(&data, key);
+        let pair = get("pair");
+        let (base, quote) = pair.split_once('/').unwrap_or_default();
+        let said = match name.as_str() {
+            "trade.opened" => format!("bought {} {base} at {}", get("amount"), get("price")),
+            "trade.stoploss" => format!("stop {} reached at {}", get("stop_price"), get("price")),
+            "trade.closed" => {
+                let profit = amount(&data, "profit");
+                let made = format!("{profit:+.4} {quote} ({:+.2} %)", amount(&data, "profit_pct"));
+                let made = self.gain(&made, profit);
+                let reason = get("exit_reason").replace('_', " ");
+                format!(
+                    "sold {} {base} at {}   {made}   {}",
+                    get("amount"),
+                    get("exit_price"),
+                    self.faint(&reason)
+                )
+            }
+            "bot.error" => format!("{}: {}", get("code"), get("message")),
+            _ => format!("{} {}", get("name"), self.faint(&get("reason"))),
+        };
+        let mark = match name.as_str() {
+            "trade.opened" => "▲",
+            "trade.closed" => "▼",
+            "trade.stoploss" | "bot.error" => "!",
+            _ => "●",
+        };
+        self.line(&format!("  {} {mark} {} {said}", self.faint(clock), self.strong(&format!("{name:<15}"))));
+    }
+
+    /// The line at the bottom; only where somebody watches.
+    pub(super) fn status(&self, standing: &Standing) {
+        if !self.has_status {
+            return;
+        }
+        let price = standing.price.map_or_else(|| "-".to_owned(), |price| format!("{:.2}", price.decimal()));
+        let position = match &standing.open_trade {
+            None => "flat".to_owned(),
+            Some(trade) => {
+                let pct = trade.profit_pct.map(Pct::decimal).unwrap_or_default();
+                let entries = trade.orders.len();
+                let open = format!("{pct:+.2} %");
+                format!("holds {} in {entries} ({})", trade.amount, self.gain(&open, pct))
+            }
+        };
+        let profit = standing.stats.profit;
+        let made = self.gain(&format!("{profit:+.4}"), profit);
+        let _ = write!(
+            std::io::stderr(),
+            "\r\x1b[2K  {} {price}  {position}  {} closed {made}  {} events  {} ticks/s",
+            text(&self.definition, "pair"),
+            standing.stats.trades,
+            self.events,
+            standing.ticks_per_second,
+        );
+        let _ = std::io::stderr().flush();
+    }
+
+    /// What came of it.
+    pub(super) fn summary(&self, standing: &Standing, trades: &[Trade], took: Duration, refused: u64) {
+        let stats = &standing.stats;
+        let stops =
+            trades.iter().filter(|trade| trade.exit_reason == Some(model::ExitReason::StopLoss)).count();
+        if self.format == Format::Json {
+            let summary = json!({"trades_closed": stats.trades, "wins": stats.wins, "stopped": stops,
+                "profit": model::number::to_raw(stats.profit), "fees": model::number::to_raw(stats.fees),
+                "events": self.events, "webhooks_refused": refused, "ticks": standing.ticks,
+                "seconds": took.as_secs(), "trades": trades});
+            output::object(Format::Json, &summary);
+            return;
+        }
+        let open = standing.open_trade.as_ref().and_then(|trade| trade.profit).map(Quote::decimal);
+        let profit = format!("{:+.8}", stats.profit);
+        self.line("");
+        self.line(&format!("  {}", self.strong("what came of it")));
+        self.line(&format!("  trades closed    {} ({} won, {stops} at the stop)", stats.trades, stats.wins));
+        self.line(&format!(
+            "  profit           {} after {} in fees",
+            self.gain(&profit, stats.profit),
+            stats.fees
+        ));
+        if let Some(open) = open {
+            self.line(&format!("  still open       {}", self.gain(&format!("{open:+.4}"), open)));
+        }
+        self.line(&format!("  ticks heard      {}", standing.ticks));
+        self.line(&format!("  webhooks         {} verified, {refused} refused", self.events));
+        self.line(&format!("  took             {:.1} s", took.as_secs_f32()));
+        self.line("");
+    }
+}
+
+/// A field as people read it: a text without its quotes, a number with all its digits.
+fn text(object: &Value, key: &str) -> String {
+    match object.get(key) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => "-".to_owned(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn amount(object: &Value, key: &str) -> Decimal {
+    object.get(key).and_then(|value| value.to_string().parse().ok()).unwrap_or_default()
+}

@@ -1,0 +1,91 @@
+//! `botprimex venue`: the simulated exchange as a process of its own.
+
+use std::time::Duration;
+
+use model::Rate;
+use rand::RngCore as _;
+use venue::{Config, Credential, Faults, MarketSource, Speed, Start, Steps};
+
+use crate::args::{self, ReplayStart, VenueArgs};
+use crate::output;
+use crate::shutdown::Shutdown;
+
+/// Plays until it is told to stop.
+///
+/// # Errors
+/// When what it should play cannot be read, or the address is taken.
+pub(crate) fn run(args: &VenueArgs) -> anyhow::Result<()> {
+    let config = config(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut shutdown = Shutdown::listen()?;
+        if args.credential.is_empty() {
+            for Credential { key, secret } in &config.credentials {
+                eprintln!("made up for this run: --credential {key}:{secret}");
+            }
+        }
+        let venue = venue::start(config).await?;
+        output::ready(&format!("http://{}", venue.address()));
+        shutdown.asked().await;
+        venue.stop().await;
+        Ok(())
+    })
+}
+
+fn config(args: &VenueArgs) -> anyhow::Result<Config> {
+    let given = |credential: &args::Credential| Credential {
+        key: credential.key.clone(),
+        secret: credential.secret.clone(),
+    };
+    let balances: Vec<_> = args.balance.iter().map(|held| (held.asset.clone(), held.amount)).collect();
+    let default = Steps::default();
+    let market = if args.replay.is_empty() {
+        MarketSource::RandomWalk { pairs: args.pairs.clone() }
+    } else {
+        let start = match args.start {
+            ReplayStart::Subscribe => Start::Subscribe,
+            ReplayStart::Now => Start::Now,
+        };
+        MarketSource::Replay { files: args.replay.clone(), pair: args.pairs.first().cloned(), start }
+    };
+    Ok(Config {
+        listen: args.listen,
+        market,
+        speed: speed(args.speed),
+        seed: args.seed,
+        balances: if balances.is_empty() { Config::default().balances } else { balances },
+        fee: Rate::from_pct(args.fee)?,
+        credentials: if args.credential.is_empty() {
+            vec![made_up()]
+        } else {
+            args.credential.iter().map(given).collect()
+        },
+        steps: Steps {
+            tick_size: args.tick_size.unwrap_or(default.tick_size),
+            lot_step: args.lot_step.unwrap_or(default.lot_step),
+            min_notional: args.min_notional.unwrap_or(default.min_notional),
+        },
+        faults: Faults {
+            drop_connection_every: args.drop_connection_every.map(Duration::from_secs),
+            latency: Duration::from_millis(args.latency_ms),
+            reject_rate: args.reject_rate,
+            lose_ack_rate: args.lose_ack_rate,
+        },
+    })
+}
+
+/// A speed as the venue takes it.
+pub(crate) const fn speed(speed: args::Speed) -> Speed {
+    match speed {
+        args::Speed::Times(times) => Speed::Times(times),
+        args::Speed::Max => Speed::Max,
+    }
+}
+
+/// A key and a secret that nobody has.
+pub(crate) fn made_up() -> Credential {
+    let mut bytes = [0; 64];
+    rand::rng().fill_bytes(&mut bytes);
+    let (key, secret) = bytes.split_at(32);
+    Credential { key: hex::encode(key), secret: hex::encode(secret) }
+}
