@@ -110,13 +110,13 @@ impl World {
             side: request.side,
             kind: request.kind,
             time_in_force: request.time_in_force,
-            // A market order shows no price; what was reserved for it is known from its quantity.
             price: request.price.unwrap_or_default(),
             qty,
             quote_qty: request.quote_qty.unwrap_or_default(),
             stop_price: request.stop_price,
             executed: Decimal::ZERO,
             quote_executed: Decimal::ZERO,
+            reserved: reserve,
             status: Status::New,
             is_working: !request.kind.is_stop(),
             created_at: at,
@@ -236,16 +236,17 @@ impl World {
             is_maker,
             at,
         };
-        let reserved = match order.side {
-            // What was reserved at placing: the limit, or for a market order the price it fills at now.
-            Side::Buy if order.kind.has_price() => order.price * qty,
-            Side::Buy => price * qty,
-            Side::Sell => qty,
-        };
         order.executed += qty;
         order.quote_executed += price * qty;
         order.updated_at = at;
         order.status = if order.left().is_zero() { Status::Filled } else { Status::PartiallyFilled };
+        // The last fill gives back whatever is left of what was reserved.
+        let part = match order.side {
+            Side::Buy => (order.price * qty).min(order.reserved),
+            Side::Sell => qty,
+        };
+        let reserved = if order.status == Status::Filled { order.reserved } else { part };
+        order.reserved -= reserved;
         let order = order.clone();
         owner.settle(&fill, base, quote, reserved);
         owner.fills.push(fill.clone());
@@ -259,8 +260,9 @@ impl World {
         let Some(order) = owner.orders.get_mut(index) else { return };
         order.status = status;
         order.updated_at = at;
-        let (symbol, side, left, price) = (order.symbol, order.side, order.left(), order.price);
-        let (asset, reserved) = self.reserve(symbol, side, left, price);
+        let (symbol, side) = (order.symbol, order.side);
+        let reserved = std::mem::take(&mut order.reserved);
+        let asset = self.reserve(symbol, side, Decimal::ZERO, Decimal::ZERO).0;
         if let Some(owner) = self.accounts.get_mut(account) {
             owner.unlock(&asset, reserved);
         }

@@ -166,6 +166,8 @@ pub(crate) struct Order {
     pub(crate) stop_price: Option<Decimal>,
     pub(crate) executed: Decimal,
     pub(crate) quote_executed: Decimal,
+    /// What is still reserved for it: quote of a buy, base of a sell.
+    pub(crate) reserved: Decimal,
     pub(crate) status: Status,
     /// Whether it is on the book: a stop is once it has triggered.
     pub(crate) is_working: bool,

@@ -75,8 +75,16 @@ pub(crate) struct Symbol {
     pub(crate) update_id: i64,
     next_print: i64,
     /// The book as it was told last: for the next difference.
-    told_book: (BTreeMap<Decimal, Decimal>, BTreeMap<Decimal, Decimal>),
+    told_books: [ToldBook; 2],
     told_second: i64,
+}
+
+/// The book as a stream told it last, and up to which update.
+#[derive(Debug, Default)]
+struct ToldBook {
+    bids: BTreeMap<Decimal, Decimal>,
+    asks: BTreeMap<Decimal, Decimal>,
+    update_id: i64,
 }
 
 /// What a pair has done since the market began.
@@ -110,7 +118,7 @@ impl World {
                 day: Day::default(),
                 update_id: 1,
                 next_print: 1,
-                told_book: Default::default(),
+                told_books: Default::default(),
                 told_second: i64::MIN,
             };
             symbol.top = first.and_then(|price| symbol.top_around(price, false, config.steps));
@@ -231,9 +239,9 @@ impl Symbol {
         }
         let second = event.at.millis().div_euclid(1_000);
         let is_new_second = second > self.told_second;
-        for (kind, is_due) in [("depth@100ms", is_print), ("depth", is_new_second)] {
+        for (told, kind, is_due) in [(0, "depth@100ms", is_print), (1, "depth", is_new_second)] {
             if let Some(stream) = heard(kind).filter(|_| is_due) {
-                let data = self.difference(event.at, steps);
+                let data = self.difference(told, event.at, steps);
                 frames.push((stream, data.to_string()));
             }
         }
@@ -276,19 +284,22 @@ impl Symbol {
         json!({"lastUpdateId": self.update_id, "bids": shown(&bids), "asks": shown(&asks)})
     }
 
-    /// What has changed in the book since it was told last.
-    fn difference(&mut self, at: Timestamp, steps: Steps) -> Value {
+    /// What has changed in the book since a stream told it last.
+    fn difference(&mut self, told: usize, at: Timestamp, steps: Steps) -> Value {
         let (bids, asks) = self.book(steps);
-        let now = (BTreeMap::from_iter(bids), BTreeMap::from_iter(asks));
+        let (bids, asks) = (BTreeMap::from_iter(bids), BTreeMap::from_iter(asks));
         let changes = |old: &BTreeMap<Decimal, Decimal>, new: &BTreeMap<Decimal, Decimal>| -> Value {
             let gone =
                 old.keys().filter(|price| !new.contains_key(price)).map(|price| (*price, Decimal::ZERO));
             let changed = new.iter().filter(|(price, qty)| old.get(price) != Some(qty));
             gone.chain(changed.map(|(price, qty)| (*price, *qty))).map(|level| shown_level(&level)).collect()
         };
-        let data = json!({"e": "depthUpdate", "E": at.millis(), "s": self.name, "U": self.update_id,
-            "u": self.update_id, "b": changes(&self.told_book.0, &now.0), "a": changes(&self.told_book.1, &now.1)});
-        self.told_book = now;
+        let Some(told) = self.told_books.get_mut(told) else { return Value::Null };
+        // The first difference begins here; each later one where the one before it ended.
+        let first = if told.update_id == 0 { self.update_id } else { told.update_id + 1 };
+        let data = json!({"e": "depthUpdate", "E": at.millis(), "s": self.name, "U": first, "u": self.update_id,
+            "b": changes(&told.bids, &bids), "a": changes(&told.asks, &asks)});
+        *told = ToldBook { bids, asks, update_id: self.update_id };
         data
     }
 

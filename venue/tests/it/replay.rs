@@ -1,0 +1,78 @@
+//! A recorded market is played as it was recorded.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use venue::{Config, MarketSource, Speed, Start};
+
+use crate::Socket;
+
+/// Recorded data beside the project, or a word that it is not there.
+fn recorded(path: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("BOTPRIMEX_SHARED")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")), PathBuf::from);
+    let file = root.join(path);
+    if !file.exists() {
+        println!("skipped: {} is not there", file.display());
+        return None;
+    }
+    Some(file)
+}
+
+fn replay(files: Vec<PathBuf>) -> Config {
+    let market = MarketSource::Replay { files, pair: None, start: Start::Subscribe };
+    Config { market, speed: Speed::Max, ..Config::default() }
+}
+
+#[tokio::test]
+async fn a_capture_is_played_frame_for_frame() {
+    let Some(file) = recorded("data/hftbacktest/spot/btcusdt_20240808.gz") else { return };
+    let venue = venue::start(replay(vec![file])).await.unwrap();
+    let mut socket = Socket::open(&venue, "/stream").await;
+    let streams = r#"["btcusdt@trade","btcusdt@bookTicker","btcusdt@depth@100ms"]"#;
+    socket.say(format!(r#"{{"method":"SUBSCRIBE","params":{streams},"id":"a"}}"#)).await;
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    let mut last_id = 0;
+    while let Some(frame) = socket.hear().await {
+        let Some(stream) = frame["stream"].as_str() else { continue };
+        *counts.entry(stream.to_owned()).or_default() += 1;
+        if stream == "btcusdt@trade" {
+            let id = frame["data"]["t"].as_i64().unwrap();
+            assert!(id > last_id);
+            last_id = id;
+        }
+    }
+    let expected = [("btcusdt@bookTicker", 28_040), ("btcusdt@depth@100ms", 3_451), ("btcusdt@trade", 9_757)];
+    assert_eq!(counts, expected.map(|(stream, count)| (stream.to_owned(), count)).into());
+    let progress = venue.progress().borrow().clone();
+    assert_eq!((progress.prints, progress.finished), (9_757, true));
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn a_lone_stream_gets_its_last_frame() {
+    let Some(file) = recorded("data/hftbacktest/spot/btcusdt_20240808.gz") else { return };
+    let venue = venue::start(replay(vec![file])).await.unwrap();
+    let mut socket = Socket::open(&venue, "/ws/btcusdt@trade").await;
+    let mut count = 0;
+    while socket.hear().await.is_some() {
+        count += 1;
+    }
+    assert_eq!(count, 9_757);
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn plain_rows_become_trades_and_a_bad_one_ends_them() {
+    let mut file = tempfile::Builder::new().prefix("ETHUSDT-").suffix(".csv").tempfile().unwrap();
+    writeln!(file, "timestamp,price,qty\n1700000000,2000.5,1\n1700000001,2001,2").unwrap();
+    let venue = venue::start(replay(vec![file.path().to_owned()])).await.unwrap();
+    let mut socket = Socket::open(&venue, "/ws/ethusdt@trade").await;
+    let prices = [socket.hear().await.unwrap(), socket.hear().await.unwrap()].map(|frame| frame["p"].clone());
+    assert_eq!(prices, ["2000.50000000", "2001.00000000"]);
+    venue.stop().await;
+    writeln!(file, "1700000002,much").unwrap();
+    let error = venue::start(replay(vec![file.path().to_owned()])).await.unwrap_err().to_string();
+    assert!(error.contains("line 4") && error.contains("much"), "{error}");
+}
