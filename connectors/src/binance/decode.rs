@@ -189,7 +189,9 @@ fn read_nameless(event: &Fields<'_, '_>, symbols: &Subscriptions) -> Result<Fram
         let Some(symbol) = event.symbol(symbols)? else { return Ok(Frame::Unlisted) };
         return Ok(Frame::BookTicker { symbol, bid: price(event.b, "b")?, ask: price(event.a, "a")? });
     }
-    if let Some(code) = event.code.and_then(|code| code.as_i64()) {
+    // Both forms have been seen: `{"code","msg","id"}` and `{"error":{"code","msg"},"id"}`.
+    let code = event.error.map_or(event.code, |error| Fields::of(error).code);
+    if let Some(code) = code.and_then(|code| code.as_i64()) {
         return Ok(Frame::Refused(code));
     }
     if event.result && event.has_id {
@@ -207,6 +209,7 @@ struct Fields<'tape, 'input> {
     has_id: bool,
     data: Option<Value<'tape, 'input>>,
     code: Option<Value<'tape, 'input>>,
+    error: Option<Value<'tape, 'input>>,
     kind: Option<Value<'tape, 'input>>,
     s: Option<Value<'tape, 'input>>,
     p: Option<Value<'tape, 'input>>,
@@ -248,6 +251,7 @@ impl<'tape, 'input> Fields<'tape, 'input> {
                 "result" => fields.result = true,
                 "id" => fields.has_id = true,
                 "code" => fields.code = Some(value),
+                "error" => fields.error = Some(value),
                 _ => {}
             }
         }

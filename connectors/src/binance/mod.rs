@@ -13,4 +13,4 @@ pub mod stream;
 mod subscriptions;
 
 pub use decode::{DecodeError, Decoder, Frame, MAX_FRAME_BYTES};
-pub use subscriptions::{Subscriptions, SymbolId};
+pub use subscriptions::{MAX_STREAMS, Subscriptions, SymbolId};

@@ -43,6 +43,10 @@ fn an_oversized_frame_is_not_looked_at() {
 fn control_frames_are_known() {
     assert_eq!(decode(r#"{"result":null,"id":1}"#), Ok(Frame::Acknowledged));
     assert_eq!(decode(r#"{"code":2,"msg":"Invalid request","id":1}"#), Ok(Frame::Refused(2)));
+    assert_eq!(
+        decode(r#"{"error":{"code":4,"msg":"Too many subscriptions"},"id":19}"#),
+        Ok(Frame::Refused(4))
+    );
     assert_eq!(decode(r#"{"e":"serverShutdown","E":1}"#), Ok(Frame::ServerShutdown));
     assert_eq!(
         decode(r#"{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}"#),
