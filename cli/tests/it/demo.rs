@@ -1,0 +1,123 @@
+//! What goes through the real sockets and actors is what the strategy decides alone, order for order.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+
+use connectors::binance::{Decoder, Frame, Subscriptions};
+use model::{BotDefinition, Market, PriceMove};
+use serde_json::Value;
+use strategies::{Books, PaperBot, PaperStep};
+
+use crate::process::run;
+
+const LADDER: &str = r#"{"name":"Tight ladder","exchange":"binance","pair":"BTC/USDT","strategy":"dca",
+    "stake_amount":50,"max_open_trades":4,"stop_loss":-0.15,"take_profit":0.03,"dry_run":true,
+    "dca":{"price_deviation":0.03,"step_scale":1.2,"volume_scale":1.5}}"#;
+
+fn recorded() -> Option<[PathBuf; 2]> {
+    let root = std::env::var_os("BOTPRIMEX_SHARED")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")), PathBuf::from);
+    let files = ["08", "09"].map(|day| root.join(format!("data/hftbacktest/spot/btcusdt_202408{day}.gz")));
+    let are_there = files.iter().all(|file| file.exists());
+    if !are_there {
+        println!("skipped: {} is not there", files[0].display());
+    }
+    are_there.then_some(files)
+}
+
+/// The trades of the strategy fed directly: entries, then the exit, each as price and quantity.
+fn directly(files: &[PathBuf; 2]) -> Vec<Vec<String>> {
+    let definition = BotDefinition::parse(&serde_json::from_str(LADDER).unwrap()).unwrap();
+    let market = Market {
+        tick_size: "0.01".parse().unwrap(),
+        lot_step: "0.00001".parse().unwrap(),
+        min_notional: "5".parse().unwrap(),
+        fee: "0.0001".parse().unwrap(),
+        slippage: "0".parse().unwrap(),
+    };
+    let mut bot = PaperBot::new(&definition, &market).unwrap();
+    let mut subscriptions = Subscriptions::new();
+    subscriptions.add(&"BTC/USDT".parse().unwrap());
+    let (mut decoder, mut steps, mut trades) = (Decoder::new(), Vec::new(), Vec::new());
+    for file in files {
+        let lines =
+            BufReader::new(flate2::read::MultiGzDecoder::new(std::fs::File::open(file).unwrap())).lines();
+        for line in lines {
+            let line = line.unwrap();
+            let (_, json) = line.split_once(' ').unwrap();
+            if !json.contains("@trade") {
+                continue;
+            }
+            let Ok(Frame::Trade { tick, .. }) = decoder.decode(json.as_bytes(), &subscriptions) else {
+                panic!()
+            };
+            bot.on_move(&PriceMove::tick(tick.price, tick.at), &mut steps).unwrap();
+            for step in steps.drain(..) {
+                if let PaperStep::Exited(books) = step {
+                    trades.push(fills(&books));
+                }
+            }
+        }
+    }
+    trades
+}
+
+fn fills(books: &Books) -> Vec<String> {
+    let entries = books.entries.iter().map(|entry| format!("{} {} at {}", entry.price, entry.qty, entry.at));
+    let exit = books.exit.map(|exit| format!("{} {} at {}", exit.price, exit.qty, exit.at));
+    entries.chain(exit).collect()
+}
+
+#[test]
+fn a_recorded_market_through_real_sockets_gives_the_same_orders() {
+    let Some(files) = recorded() else { return };
+    let expected = directly(&files);
+    assert_eq!(expected.len(), 13);
+    let [first, second] = files.each_ref().map(|file| file.to_str().unwrap());
+    let output = run(&[
+        "demo",
+        "--listen",
+        "127.0.0.1:0",
+        "--replay",
+        first,
+        second,
+        "--speed",
+        "max",
+        "--format",
+        "json",
+    ]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary: Value =
+        serde_json::from_str(text.split_once('{').map(|_| &text[text.find('{').unwrap()..]).unwrap())
+            .unwrap();
+    assert_eq!((&summary["trades_closed"], &summary["stopped"]), (&13.into(), &3.into()));
+    assert_eq!((&summary["ticks"], &summary["webhooks_refused"]), (&19_904.into(), &0.into()));
+    // Opened and closed of each, the stops, the last one still open, and the bot's start and stop.
+    assert_eq!(summary["events"], 14 + 13 + 3 + 2);
+    let closed = summary["trades"].as_array().unwrap().iter().filter(|trade| trade["status"] == "closed");
+    let told: Vec<Vec<String>> = closed
+        .map(|trade| {
+            let orders = trade["orders"].as_array().unwrap().iter();
+            orders
+                .map(|order| {
+                    let fill = &order["fills"][0];
+                    format!("{} {} at {}", fill["price"], fill["qty"], fill["at"].as_str().unwrap())
+                })
+                .collect()
+        })
+        .collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_demo_ends_in_time_with_its_summary() {
+    let output = run(&["demo", "--listen", "127.0.0.1:0", "--speed", "600", "--for", "3"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for part in
+        ["API key  bpx_live_", "READY http://127.0.0.1:", "trade.opened", "bot.stopped", "trades closed"]
+    {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+}

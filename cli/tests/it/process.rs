@@ -1,0 +1,54 @@
+//! A process of the binary that is killed with its test.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A server that said that it is ready.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) url: String,
+}
+
+/// The binary, to be given arguments.
+pub(crate) fn botprimex(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_botprimex"));
+    command.args(arguments).env("BOTPRIMEX_LOG", "warn").env_remove("DATABASE_URL");
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    botprimex(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+impl Process {
+    /// Starts it and waits for its `READY` line.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = lines.find_map(|line| line.ok()?.strip_prefix("READY ").map(str::to_owned)).unwrap();
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url }
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; whether it ended well.
+    pub(crate) fn stop(mut self) -> bool {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,169 @@
+//! The server: from the first key to a trade, through a crash, and what it refuses to start on.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::process::{Process, botprimex, run};
+
+/// A bot that trades within seconds on the made-up market.
+const BODY: &str = r#"{"name":"BTC DCA Bot","exchange":"binance","pair":"BTC/USDT","strategy":"dca",
+    "stake_amount":50,"max_open_trades":5,"stop_loss":-1,"take_profit":0.05,"dry_run":true,
+    "dca":{"price_deviation":0.2}}"#;
+
+struct User {
+    http: reqwest::Client,
+    key: String,
+}
+
+impl User {
+    async fn ask(&self, server: &Process, method: Method, path: &str, body: Option<&str>) -> (u16, Value) {
+        let mut request = self.http.request(method, format!("{}{path}", server.url)).bearer_auth(&self.key);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_owned());
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    }
+
+    /// Waits until a path answers what is wanted.
+    async fn until(&self, server: &Process, path: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let (_, answer) = self.ask(server, Method::GET, path, None).await;
+            if is_wanted(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{path} answers {answer}");
+            // A second between two questions keeps well inside the plan.
+            tokio::time::sleep(Duration::from_millis(700)).await;
+        }
+    }
+}
+
+fn venue() -> Process {
+    Process::start(botprimex(&["venue", "--listen", "127.0.0.1:0", "--random-walk", "--speed", "60"]))
+}
+
+fn serve(database_url: &str, venue: &str) -> Process {
+    let mut command = botprimex(&["serve", "--listen", "127.0.0.1:0", "--database-url", database_url]);
+    command.env("BOTPRIMEX_VENUES__BINANCE__REST_URL", venue);
+    command.env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", venue.replace("http", "ws"));
+    Process::start(command)
+}
+
+fn admin(database_url: &str, arguments: &[&str]) -> Value {
+    let output = run(&[&["admin", "--database-url", database_url, "--format", "json"], arguments].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn user(database_url: &str) -> User {
+    let account = admin(database_url, &["account", "create", "--name", "one"]);
+    let key = admin(database_url, &["key", "create", "--account", account["id"].as_str().unwrap()]);
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    User { http: reqwest::Client::new(), key: key["key"].as_str().unwrap().to_owned() }
+}
+
+fn ids(answer: &Value) -> Vec<String> {
+    let rows = answer["data"].as_array().unwrap().iter();
+    rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_running_bot_goes_on_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
+    let (venue, user) = (venue(), user(&database_url));
+    let server = serve(&database_url, &venue.url);
+    let (status, bot) = user.ask(&server, Method::POST, "/v1/bots", Some(BODY)).await;
+    assert_eq!(status, 201, "{bot}");
+    let path = format!("/v1/bots/{}", bot["id"].as_str().unwrap());
+    let (status, bot) = user.ask(&server, Method::POST, &format!("{path}/start"), None).await;
+    assert_eq!((status, &bot["status"]), (200, &json!("running")));
+    user.until(&server, "/v1/trades?status=closed", |answer| !ids(answer).is_empty()).await;
+    let (_, before) = user.ask(&server, Method::GET, "/v1/events?limit=100", None).await;
+    server.kill();
+
+    let server = serve(&database_url, &venue.url);
+    let (status, _) = user.ask(&server, Method::GET, "/readyz", None).await;
+    assert_eq!(status, 200);
+    assert_eq!(user.ask(&server, Method::GET, &path, None).await.1["status"], "running");
+    let more = ids(&before).len() + 2;
+    let after = user.until(&server, "/v1/events?limit=100", |answer| ids(answer).len() >= more).await;
+    let (before, after) = (ids(&before), ids(&after));
+    assert!(after.ends_with(&before), "no event is lost or has another id");
+    let told: std::collections::HashSet<&String> = after.iter().collect();
+    assert_eq!(told.len(), after.len());
+    let (_, events) = user.ask(&server, Method::GET, "/v1/events?limit=100", None).await;
+    let started = events["data"].as_array().unwrap().iter().filter(|event| event["event"] == "bot.started");
+    assert_eq!(started.count(), 1, "it goes on, it does not begin again");
+    assert!(server.stop());
+    assert!(venue.stop());
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_on_the_venue_is_refused_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
+    let (venue, user) = (venue(), user(&database_url));
+    let server = serve(&database_url, &venue.url);
+    for (change, param) in [
+        (("BTC/USDT", "DOGE/USDT"), "pair"),
+        (("\"stake_amount\":50", "\"stake_amount\":4"), "stake_amount"),
+        (("\"price_deviation\":0.2", "\"price_deviation\":30"), "dca.price_deviation"),
+        (("\"price_deviation\":0.2", "\"price_deviation\":0.05"), "dca.price_deviation"),
+        (("\"stop_loss\":-1", "\"stop_loss\":-0.05"), "stop_loss"),
+    ] {
+        let body = BODY.replace(change.0, change.1);
+        let (status, answer) = user.ask(&server, Method::POST, "/v1/bots", Some(&body)).await;
+        assert_eq!((status, &answer["error"]["param"]), (400, &json!(param)), "{answer}");
+    }
+    let live = BODY.replace("\"dry_run\":true", "\"dry_run\":false");
+    let (status, bot) = user.ask(&server, Method::POST, "/v1/bots", Some(&live)).await;
+    assert_eq!(status, 201, "{bot}");
+    let start = format!("/v1/bots/{}/start", bot["id"].as_str().unwrap());
+    let (status, answer) = user.ask(&server, Method::POST, &start, None).await;
+    assert_eq!((status, &answer["error"]["param"]), (400, &json!("exchange_id")));
+    assert!(server.stop());
+}
+
+#[tokio::test]
+async fn a_venue_that_is_not_there_is_told_of_and_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
+    let user = user(&database_url);
+    let server = serve(&database_url, "http://127.0.0.1:1");
+    let (status, bot) = user.ask(&server, Method::POST, "/v1/bots", Some(BODY)).await;
+    assert_eq!(status, 201, "{bot}");
+    let path = format!("/v1/bots/{}", bot["id"].as_str().unwrap());
+    let (status, bot) = user.ask(&server, Method::POST, &format!("{path}/start"), None).await;
+    assert_eq!((status, &bot["status"]), (200, &json!("starting")));
+    let bot = user.until(&server, &path, |bot| bot["status"] == "error").await;
+    assert_eq!(bot["error"]["code"], "venue_unreachable");
+    let (status, bot) = user.ask(&server, Method::POST, &format!("{path}/stop"), None).await;
+    assert_eq!((status, &bot["status"]), (200, &json!("stopped")));
+    assert!(server.stop());
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_said_and_nothing_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("books.db");
+    std::fs::write(
+        &file,
+        "this is no database, and it is longer than a header of one hundred bytes, which is how it is known",
+    )
+    .unwrap();
+    for (url, why) in [
+        (format!("sqlite://{}", file.display()), "not a database"),
+        ("mysql://user:hidden@host/db".to_owned(), "mysql:"),
+        (format!("sqlite://{}/nowhere/books.db", folder.path().display()), "unable to open"),
+    ] {
+        let output = run(&["serve", "--listen", "127.0.0.1:0", "--database-url", &url]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(why) && !told.contains("hidden") && output.stdout.is_empty(), "{told}");
+    }
+}
