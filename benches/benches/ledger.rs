@@ -95,7 +95,7 @@ fn change(bot: u128) -> Change {
     };
     let state = Some("x".repeat(400));
     let bot = BotChange { id, account_id, status: BotStatus::Running, trouble: None, state };
-    Change { bot: Some(bot), trade: None, events: vec![event] }
+    Change { bot: Some(bot), events: vec![event], ..Change::default() }
 }
 
 async fn fill(store: &Store) {

@@ -141,7 +141,7 @@ struct Environment(BTreeMap<String, String>);
 
 impl Environment {
     /// Variables under the same prefix that are no configuration.
-    const OTHERS: [&'static str; 2] = ["LOG", "SHARED"];
+    const OTHERS: [&'static str; 3] = ["LOG", "SHARED", "TEST_POSTGRES_URL"];
 }
 
 impl Provider for Environment {

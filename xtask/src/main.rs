@@ -50,7 +50,7 @@ enum Chore {
 type Step = (&'static str, fn() -> Result<()>);
 
 /// What fails soonest comes first.
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("graph", graph::check),
     ("fmt", || cargo(&["fmt", "--all", "--check"], &[])),
     ("clippy", || {
@@ -58,6 +58,7 @@ const STEPS: [Step; 5] = [
     }),
     ("doc", || cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])),
     ("test", cargo_test),
+    ("clients", || clients::prove(&[])),
 ];
 
 fn main() -> ExitCode {

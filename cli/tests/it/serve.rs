@@ -74,9 +74,21 @@ fn ids(answer: &Value) -> Vec<String> {
 #[tokio::test]
 async fn a_running_bot_goes_on_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
-    let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
-    let (venue, user) = (venue(), user(&database_url));
-    let server = serve(&database_url, &venue.url);
+    goes_on_after_a_kill(&format!("sqlite://{}", folder.path().join("books.db").display())).await;
+}
+
+#[tokio::test]
+async fn a_running_bot_goes_on_after_a_kill_on_a_server_of_databases() {
+    match std::env::var("BOTPRIMEX_TEST_POSTGRES_URL") {
+        // Everybody else has a schema of their own; this one takes the first.
+        Ok(url) => goes_on_after_a_kill(&url).await,
+        Err(_) => println!("skipped: PostgreSQL, because BOTPRIMEX_TEST_POSTGRES_URL is not set"),
+    }
+}
+
+async fn goes_on_after_a_kill(database_url: &str) {
+    let (venue, user) = (venue(), user(database_url));
+    let server = serve(database_url, &venue.url);
     let (status, bot) = user.ask(&server, Method::POST, "/v1/bots", Some(BODY)).await;
     assert_eq!(status, 201, "{bot}");
     let path = format!("/v1/bots/{}", bot["id"].as_str().unwrap());
@@ -86,12 +98,22 @@ async fn a_running_bot_goes_on_after_a_kill() {
     let (_, before) = user.ask(&server, Method::GET, "/v1/events?limit=100", None).await;
     server.kill();
 
-    let server = serve(&database_url, &venue.url);
+    let server = serve(database_url, &venue.url);
     let (status, _) = user.ask(&server, Method::GET, "/readyz", None).await;
     assert_eq!(status, 200);
     assert_eq!(user.ask(&server, Method::GET, &path, None).await.1["status"], "running");
     let more = ids(&before).len() + 2;
     let after = user.until(&server, "/v1/events?limit=100", |answer| ids(answer).len() >= more).await;
+    // Every list reads on this database as well.
+    for list in
+        ["/v1/bots?status=running&exchange=binance&pair=BTC/USDT&strategy=dca&dry_run=true", "/v1/trades"]
+    {
+        let (status, answer) = user.ask(&server, Method::GET, list, None).await;
+        assert!(status == 200 && !ids(&answer).is_empty(), "{list}: {answer}");
+    }
+    let hook = r#"{"url":"https://example.com/hook"}"#;
+    assert_eq!(user.ask(&server, Method::POST, "/v1/webhooks", Some(hook)).await.0, 201);
+    assert_eq!(ids(&user.ask(&server, Method::GET, "/v1/webhooks", None).await.1).len(), 1);
     let (before, after) = (ids(&before), ids(&after));
     assert!(after.ends_with(&before), "no event is lost or has another id");
     let told: std::collections::HashSet<&String> = after.iter().collect();
