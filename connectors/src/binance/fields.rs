@@ -11,10 +11,16 @@ pub(super) fn price(text: &str) -> Option<Price> {
 
 /// A quantity text: 0 or more, exact.
 pub(super) fn qty(text: &str) -> Option<Qty> {
-    if let Some(units) = e8(text.as_bytes()) {
-        return Qty::new(Decimal::new(units, 8)).ok();
-    }
-    text.parse().ok()
+    let value = e8(text.as_bytes()).map(|units| Decimal::new(units, 8));
+    Qty::new(value.or_else(|| decimal(text))?).ok()
+}
+
+/// A number in the venue's own form: up to 20 digits, and up to 20 more behind a point (`rest-api.md`, read
+/// 2026-07-21); `None` also where it has more than the 28 digits that can be kept exactly.
+pub(super) fn decimal(text: &str) -> Option<Decimal> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits = |part: &str| part.len() <= 20 && part.bytes().all(|byte| byte.is_ascii_digit());
+    if is_digits(whole) && is_digits(decimals) { model::number::parse(text).ok() } else { None }
 }
 
 /// Milliseconds or, where the stream was opened with `timeUnit=MICROSECOND`, microseconds: told apart by size
@@ -94,6 +100,17 @@ mod tests {
     }
 
     #[test]
+    fn quantities_are_read_exactly_as_far_as_the_venue_may_send_them() {
+        for text in ["0", "0.00000001", "123456.000000000000000001", "100000000.12345678901234567890"] {
+            assert_eq!(qty(text).map(Qty::decimal), text.parse().ok(), "{text}");
+        }
+        let long = format!("0.{}", "1".repeat(24));
+        for text in [long.as_str(), "-1", "1e-5", "", ".", "NaN", "9999999999999999"] {
+            assert_eq!(qty(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn microseconds_are_told_from_milliseconds() {
         assert_eq!(time(1_723_161_255_342), time(1_723_161_255_342_000));
     }
@@ -106,8 +123,13 @@ mod tests {
         }
 
         #[test]
+        fn no_number_panics(text in "[0-9.]{0,50}") {
+            let _ = (price(&text), qty(&text), decimal(&text));
+        }
+
+        #[test]
         fn no_text_panics(text in ".{0,40}") {
-            let _ = (price(&text), qty(&text));
+            let _ = (price(&text), qty(&text), decimal(&text));
         }
     }
 }

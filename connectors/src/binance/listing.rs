@@ -4,6 +4,8 @@ use model::{Pair, Price, Qty, Quote};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
+use super::fields;
+
 /// A pair as the venue lists it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListedMarket {
@@ -21,9 +23,19 @@ pub struct ListedMarket {
     pub min_notional: Quote,
 }
 
+/// Every pair in an answer to `GET /api/v3/exchangeInfo` that can be held exactly. Symbols with other letters than
+/// A to Z and digits, which the venue has since 2025, and grids beyond a [`Price`]'s or [`Qty`]'s range are left out.
+///
+/// # Errors
+/// Where the answer is not as documented.
+pub fn listed(body: &[u8]) -> Result<Vec<ListedMarket>, serde_json::Error> {
+    let info: ExchangeInfo = serde_json::from_slice(body)?;
+    Ok(info.symbols.into_iter().filter_map(Listing::market).collect())
+}
+
 /// The fields of `GET /api/v3/exchangeInfo` that are read.
 #[derive(Deserialize)]
-pub(super) struct ExchangeInfo {
+struct ExchangeInfo {
     symbols: Vec<Listing>,
 }
 
@@ -60,23 +72,15 @@ enum Filter {
     Other,
 }
 
-impl ExchangeInfo {
-    /// Every listed pair that can be held exactly. Symbols with other letters than A to Z and digits, which the
-    /// venue has since 2025, and grids beyond a [`Price`]'s or [`Qty`]'s range are left out.
-    pub(super) fn markets(self) -> Vec<ListedMarket> {
-        self.symbols.into_iter().filter_map(Listing::market).collect()
-    }
-}
-
 impl Listing {
     fn market(self) -> Option<ListedMarket> {
         let pair: Pair = format!("{}/{}", self.base_asset, self.quote_asset).parse().ok()?;
         let (mut tick_size, mut lot_step, mut min_notional) = (Decimal::ZERO, Decimal::ZERO, Decimal::ZERO);
         for filter in &self.filters {
             match filter {
-                Filter::Price { tick_size: text } => tick_size = model::number::parse(text).ok()?,
-                Filter::Lot { step_size: text } => lot_step = model::number::parse(text).ok()?,
-                Filter::Notional { min_notional: text } => min_notional = model::number::parse(text).ok()?,
+                Filter::Price { tick_size: text } => tick_size = fields::decimal(text)?,
+                Filter::Lot { step_size: text } => lot_step = fields::decimal(text)?,
+                Filter::Notional { min_notional: text } => min_notional = fields::decimal(text)?,
                 Filter::Other => {}
             }
         }
@@ -98,17 +102,17 @@ impl Listing {
 mod tests {
     use super::*;
 
-    fn listed(filters: &str) -> Vec<ListedMarket> {
+    fn with(filters: &str) -> Vec<ListedMarket> {
         let info = format!(
             r#"{{"symbols":[{{"symbol":"BTCUSDT","status":"BREAK","baseAsset":"BTC","quoteAsset":"USDT",
             "baseAssetPrecision":8,"quoteAssetPrecision":6,"filters":[{filters}]}}]}}"#
         );
-        serde_json::from_str::<ExchangeInfo>(&info).unwrap().markets()
+        listed(info.as_bytes()).unwrap()
     }
 
     #[track_caller]
     fn check(filters: &str, tick_size: &str, lot_step: &str, min_notional: &str) {
-        let market = listed(filters).remove(0);
+        let market = with(filters).remove(0);
         assert!(!market.trading);
         assert_eq!(market.tick_size, tick_size.parse().unwrap());
         assert_eq!(market.lot_step.decimal(), lot_step.parse().unwrap());
@@ -137,7 +141,7 @@ mod tests {
     fn what_cannot_be_held_exactly_is_left_out() {
         for tick in ["-1", "0.000000001", "NaN", "1e30"] {
             let filter = format!(r#"{{"filterType":"PRICE_FILTER","tickSize":"{tick}"}}"#);
-            assert_eq!(listed(&filter), [], "{tick}");
+            assert_eq!(with(&filter), [], "{tick}");
         }
     }
 }

@@ -12,11 +12,10 @@ use serde::de::DeserializeOwned;
 
 use super::error::shown;
 use super::fields;
-use super::listing::ExchangeInfo;
 use super::subscriptions::symbol;
 
 pub use super::error::{Effect, VenueError};
-pub use super::listing::ListedMarket;
+pub use super::listing::{ListedMarket, listed};
 
 /// How long a connection may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -72,13 +71,13 @@ impl Rest {
         let query = if by_name { format!("?symbols=%5B{}%5D", quoted.join("%2C")) } else { String::new() };
         let body = self.get(&format!("/api/v3/exchangeInfo{query}"), MAX_LISTING_BYTES).await?;
         // Off the caller's thread: reading 20 MB takes long enough to keep others waiting.
-        let reading =
-            tokio::task::spawn_blocking(move || read::<ExchangeInfo>(&body).map(ExchangeInfo::markets));
-        let mut listed = reading.await.map_err(|error| unreadable(&error))??;
+        let reading = tokio::task::spawn_blocking(move || listed(&body));
+        let read = reading.await.map_err(|error| unreadable(&error))?;
+        let mut markets = read.map_err(|error| unreadable(&error))?;
         if !pairs.is_empty() {
-            listed.retain(|market| pairs.contains(&market.pair));
+            markets.retain(|market| pairs.contains(&market.pair));
         }
-        Ok(listed)
+        Ok(markets)
     }
 
     /// A pair as the venue lists it; `None` where it does not.
@@ -91,8 +90,8 @@ impl Rest {
             Err(VenueError::Rejected { code: -1121, .. }) => return Ok(None),
             answer => answer?,
         };
-        let listed = read::<ExchangeInfo>(&body)?.markets();
-        Ok(listed.into_iter().find(|market| market.pair == *pair))
+        let markets = listed(&body).map_err(|error| unreadable(&error))?;
+        Ok(markets.into_iter().find(|market| market.pair == *pair))
     }
 
     /// The venue's clock, somewhere between the request and the answer.

@@ -9,6 +9,7 @@
 
 mod captures;
 mod garbage;
+mod mutations;
 mod rest;
 mod stream;
 
