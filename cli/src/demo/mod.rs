@@ -269,6 +269,6 @@ fn ladder(pair: &str, is_recorded: bool) -> Value {
             "dca": {"price_deviation": 0.03, "step_scale": 1.2, "volume_scale": 1.5}});
     }
     json!({"name": "BTC DCA Bot", "exchange": "binance", "pair": pair, "strategy": "dca", "stake_amount": 50,
-        "max_open_trades": 5, "stop_loss": -1.5, "take_profit": 0.3, "dry_run": true,
-        "dca": {"price_deviation": 0.2, "step_scale": 1.3, "volume_scale": 1.5}})
+        "max_open_trades": 5, "stop_loss": -0.8, "take_profit": 0.12, "dry_run": true,
+        "dca": {"price_deviation": 0.1, "step_scale": 1.3, "volume_scale": 1.5}})
 }
