@@ -129,7 +129,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N|max", default_value = "60")]
     pub(crate) speed: Speed,
     /// What the made-up market grows from.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 8)]
     pub(crate) seed: u64,
     /// Stop after this many seconds.
     #[arg(long = "for", value_name = "SECONDS")]
