@@ -26,6 +26,9 @@ const FRAMES: i64 = 40_000;
 const BODY: &str = r#"{"name":"bench","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
     "max_open_trades":5,"stop_loss":-10,"dry_run":true}"#;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let definition = BotDefinition::parse(&serde_json::from_str(BODY).unwrap()).unwrap();
     let frames: Vec<Vec<u8>> = (0..FRAMES).map(frame).collect();
@@ -114,7 +117,7 @@ async fn through_actors(frames: &[Vec<u8>], definition: BotDefinition) -> Vec<Du
     });
     let id = BotId::new();
     let created = NewBot { id, account_id, definition: definition.clone(), created_at: Timestamp::MIN };
-    ledger.commit(Change { created: Some(created), ..Change::default() }).await.unwrap();
+    ledger.commit(Change { created: Some(Box::new(created)), ..Change::default() }).await.unwrap();
     let probe = Probe::start(&[pair()], &market(), &ledger).unwrap();
     let bot = StoredBot {
         id,

@@ -154,7 +154,7 @@ async fn fill(ledger: &Ledger, account_id: AccountId) {
         let id = BotId::new();
         let created = NewBot { id, account_id, definition: definition.clone(), created_at: Timestamp::MIN };
         let bot = BotChange { id, account_id, status: BotStatus::Running, trouble: None, state: None };
-        let change = Change { created: Some(created), bot: Some(bot), ..Change::default() };
+        let change = Change { created: Some(Box::new(created)), bot: Some(bot), ..Change::default() };
         ledger.record(change).unwrap();
     }
     ledger.commit(Change::default()).await.unwrap();

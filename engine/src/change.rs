@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     /// A bot that comes into being, stopped.
-    pub created: Option<NewBot>,
+    pub created: Option<Box<NewBot>>,
     /// A bot's new definition.
-    pub redefined: Option<(BotId, BotDefinition)>,
+    pub redefined: Option<Box<(BotId, BotDefinition)>>,
     /// The bot's new row, where it changed.
     pub bot: Option<BotChange>,
     /// A bot that is no longer shown, and since when; its trades stay.
     pub deleted: Option<(BotId, Timestamp)>,
     /// The trade as it is now; orders and fills the store has not seen are inserted, the others updated.
-    pub trade: Option<Trade>,
+    pub trade: Option<Box<Trade>>,
     /// Events to put into the outbox, in order.
     pub events: Vec<DomainEvent>,
 }

@@ -116,7 +116,7 @@ impl EngineHandle {
             state: None,
             created_at: bot.created_at,
         };
-        self.inner.ledger.commit(Change { created: Some(bot), ..Change::default() }).await?;
+        self.inner.ledger.commit(Change { created: Some(Box::new(bot)), ..Change::default() }).await?;
         Ok((BotView { bot: stored, open_trade: None, stats: crate::store::BotStats::default() }, warnings))
     }
 
@@ -191,7 +191,7 @@ impl EngineHandle {
                 durable.wait().await.map_err(EngineError::from)?;
             }
             _ => {
-                let change = Change { redefined: Some((id, new)), ..Change::default() };
+                let change = Change { redefined: Some(Box::new((id, new))), ..Change::default() };
                 self.inner.ledger.commit(change).await.map_err(EngineError::from)?;
             }
         }

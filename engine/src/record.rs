@@ -146,7 +146,7 @@ impl Recorder {
                 change.events.push(self.event(EventKind::TradeClosed, exit.at, &TradeClosed::of(&trade))?);
                 self.trade_id = None;
             }
-            change.trade = Some(trade);
+            change.trade = Some(Box::new(trade));
         }
         change.bot = Some(self.row(status, None, Some(self.state(paper)?)));
         Ok(change)

@@ -265,7 +265,7 @@ impl Handler<Redefine> for Bot {
         self.rewatch();
         let change = self.recorder.change(&self.paper, &[], self.status());
         let change = change.map_err(|error| EngineError::Unavailable(error.to_string()))?;
-        Ok(self.ledger.enqueue(Change { redefined: Some((self.id, new.definition)), ..change })?)
+        Ok(self.ledger.enqueue(Change { redefined: Some(Box::new((self.id, new.definition))), ..change })?)
     }
 }
 

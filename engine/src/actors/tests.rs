@@ -53,7 +53,7 @@ impl Process {
     async fn launch(&self, body: &str) -> BotId {
         let (id, definition) = (BotId::new(), definition(body));
         let created = NewBot { id, account_id: self.account, definition, created_at: Timestamp::MIN };
-        self.ledger.commit(Change { created: Some(created), ..Change::default() }).await.unwrap();
+        self.ledger.commit(Change { created: Some(created.into()), ..Change::default() }).await.unwrap();
         let bot = self.stored(id).await;
         self.probe.launch(bot).await.unwrap();
         self.settle().await;
@@ -222,7 +222,7 @@ async fn a_bot_on_a_silent_venue_waits_and_says_so() {
         created_at: Timestamp::MIN,
     };
     let id = created.id;
-    process.ledger.commit(Change { created: Some(created), ..Change::default() }).await.unwrap();
+    process.ledger.commit(Change { created: Some(created.into()), ..Change::default() }).await.unwrap();
     let launch = Launch { bot: process.stored(id).await, stopping: None };
     process.probe.fleet.send(launch).await.unwrap().unwrap().wait().await.unwrap();
     let waiting = BotFilter { status: Some(BotStatus::Starting), ..BotFilter::default() };

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod bots;
+mod checkpoint;
 mod outbox;
 mod trades;
 mod write;
@@ -13,6 +14,8 @@ pub use accounts::{Account, ApiKey, KeyGrant};
 pub use bots::{BotFilter, StoredBot};
 pub use outbox::{Delivery, DeliveryStatus, StoredEvent, Webhook};
 pub use trades::{BotStats, TradeFilter};
+
+use checkpoint::Checkpoints;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -138,6 +141,8 @@ pub enum Store {
         writer: SqlitePool,
         /// Connections that read.
         readers: SqlitePool,
+        /// Whoever moves what was written from the log into the file.
+        checkpoints: Checkpoints,
     },
     /// A server.
     Postgres(PgPool),
@@ -166,6 +171,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
+            .pragma("wal_autocheckpoint", checkpoint::NET)
             .pragma("trusted_schema", "OFF")
             .pragma("cell_size_check", "ON");
         let writer = SqlitePoolOptions::new()
@@ -183,9 +189,10 @@ impl Store {
             .execute(&writer)
             .await
             .map_err(read_only)?;
+        let checkpoints = checkpoint::start(&options, &writer).await?;
         let readers =
             SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;
-        Ok(Self::Sqlite { writer, readers })
+        Ok(Self::Sqlite { writer, readers, checkpoints })
     }
 
     async fn open_postgres(url: &str) -> Result<Self, StoreError> {
@@ -201,7 +208,7 @@ impl Store {
     /// Closes every connection; what was committed is on disk.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers } => {
+            Self::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;
             }

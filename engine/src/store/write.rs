@@ -1,16 +1,157 @@
 //! Changes to rows: many in one transaction, each statement with many rows.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use model::{BotDefinition, BotId, DomainEvent, Fill, FillId, Order, OrderId, Timestamp, Trade, TradeId};
 use serde::Serialize;
-use sqlx::QueryBuilder;
 
 use super::{Store, StoreError};
 use crate::change::{BotChange, BotStatus, Change, NewBot};
 
-/// How many rows one statement carries: with the widest table below what both databases can bind.
-const ROWS: usize = 1_000;
+/// A statement that writes many rows at once. It is prepared for 1, 2, 4 … 1,024 rows and for no number between,
+/// so that the database need not read it anew for every batch; what a batch lacks is filled up with rows of
+/// nulls, and a row without an id is passed over.
+struct Statement {
+    /// Up to the rows, which are called `v`.
+    before: &'static str,
+    /// How many values a row has.
+    columns: usize,
+    /// What follows the rows.
+    after: &'static str,
+    sqlite: Texts,
+    postgres: Texts,
+}
+
+/// A statement's text by the logarithm of its rows.
+type Texts = [OnceLock<String>; Statement::SIZES];
+
+const NO_TEXT: OnceLock<String> = OnceLock::new();
+
+/// How a database calls the values of a statement.
+#[derive(Clone, Copy)]
+enum Dialect {
+    /// By place alone: it looks a numbered one up among all before it.
+    Sqlite,
+    /// By number.
+    Postgres,
+}
+
+impl Statement {
+    const SIZES: usize = 11;
+    /// The most rows: with the widest table below what both databases can bind.
+    const MOST: usize = 1 << (Self::SIZES - 1);
+
+    const fn new(before: &'static str, columns: usize, after: &'static str) -> Self {
+        Self { before, columns, after, sqlite: [NO_TEXT; _], postgres: [NO_TEXT; _] }
+    }
+
+    /// Its text for at least so many rows, and how many more than those.
+    fn text(&'static self, rows: usize, dialect: Dialect) -> (&'static str, usize) {
+        let size = rows.next_power_of_two();
+        let texts = match dialect {
+            Dialect::Sqlite => &self.sqlite,
+            Dialect::Postgres => &self.postgres,
+        };
+        let text = texts.get(size.ilog2() as usize);
+        (text.map_or("", |text| text.get_or_init(|| self.sql(size, dialect))), size - rows)
+    }
+
+    fn sql(&self, size: usize, dialect: Dialect) -> String {
+        let value = |number: usize| match dialect {
+            Dialect::Sqlite => "?".to_owned(),
+            Dialect::Postgres => format!("${number}"),
+        };
+        let row = |row: usize| {
+            let values: Vec<String> =
+                (1..=self.columns).map(|column| value(row * self.columns + column)).collect();
+            format!("({})", values.join(", "))
+        };
+        let rows: Vec<String> = (0..size).map(row).collect();
+        format!("{} FROM (VALUES {}) AS v {}", self.before, rows.join(", "), self.after)
+    }
+}
+
+static CREATE_BOTS: Statement = Statement::new(
+    "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status, created_at) SELECT *",
+    9,
+    "WHERE v.column1 IS NOT NULL",
+);
+static UPDATE_BOTS: Statement = Statement::new(
+    "UPDATE bots SET status = v.column2, trouble_code = v.column3, trouble_message = v.column4,
+         state = COALESCE(v.column5, bots.state)",
+    5,
+    "WHERE bots.id = v.column1",
+);
+static WRITE_TRADES: Statement = Statement::new(
+    "INSERT INTO trades (id, account_id, bot_id, exchange, pair, status, dry_run, opened_at, closed_at, entry_price,
+         exit_price, amount, stake, fees, profit, profit_pct, profit_usd, exit_reason, stop_price,
+         take_profit_price) SELECT *",
+    20,
+    "WHERE v.column1 IS NOT NULL
+     ON CONFLICT (id) DO UPDATE SET status = excluded.status, closed_at = excluded.closed_at,
+         entry_price = excluded.entry_price, exit_price = excluded.exit_price, amount = excluded.amount,
+         stake = excluded.stake, fees = excluded.fees, profit = excluded.profit, profit_pct = excluded.profit_pct,
+         profit_usd = excluded.profit_usd, exit_reason = excluded.exit_reason, stop_price = excluded.stop_price,
+         take_profit_price = excluded.take_profit_price",
+);
+static WRITE_ORDERS: Statement = Statement::new(
+    "INSERT INTO orders (id, trade_id, client_order_id, side, kind, status, price, qty, filled_qty, created_at)
+     SELECT *",
+    10,
+    "WHERE v.column1 IS NOT NULL
+     ON CONFLICT (id) DO UPDATE SET status = excluded.status, filled_qty = excluded.filled_qty",
+);
+static WRITE_FILLS: Statement = Statement::new(
+    "INSERT INTO fills (id, order_id, at, price, qty, fee, fee_asset) SELECT *",
+    7,
+    "WHERE v.column1 IS NOT NULL ON CONFLICT (id) DO NOTHING",
+);
+static WRITE_EVENTS: Statement = Statement::new(
+    "INSERT INTO events (id, account_id, bot_id, kind, body, at) SELECT *",
+    6,
+    "WHERE v.column1 IS NOT NULL",
+);
+
+/// A value of a row; a null has its column's type.
+enum Value<'a> {
+    Text(Option<Cow<'a, str>>),
+    Number(Option<i64>),
+    Flag(Option<bool>),
+}
+
+impl Value<'_> {
+    /// What fills a column up where there is no row.
+    fn null(&self) -> Self {
+        match self {
+            Self::Text(_) => Self::Text(None),
+            Self::Number(_) => Self::Number(None),
+            Self::Flag(_) => Self::Flag(None),
+        }
+    }
+}
+
+macro_rules! value {
+    ($($kind:ident of $type:ty),+) => { $(
+        impl<'a> From<$type> for Value<'a> {
+            fn from(value: $type) -> Self {
+                Self::$kind(Some(value.into()))
+            }
+        }
+        impl<'a> From<Option<$type>> for Value<'a> {
+            fn from(value: Option<$type>) -> Self {
+                Self::$kind(value.map(Into::into))
+            }
+        }
+    )+ };
+}
+value!(Text of String, Text of &'a str, Number of i64, Flag of bool);
+
+/// A row's values, in the order of the statement's columns.
+macro_rules! row {
+    ($($value:expr),+ $(,)?) => { [$(Value::from($value)),+] };
+}
 
 /// The last word on every row that a batch of changes touches.
 #[derive(Default)]
@@ -18,27 +159,29 @@ struct Batch<'a> {
     created: Vec<&'a NewBot>,
     redefined: Vec<&'a (BotId, BotDefinition)>,
     deleted: Vec<&'a (BotId, Timestamp)>,
-    bots: BTreeMap<BotId, BotChange>,
+    bots: BTreeMap<BotId, LastWord<'a>>,
     trades: BTreeMap<TradeId, (&'a Trade, String)>,
     orders: BTreeMap<OrderId, (TradeId, &'a Order)>,
     fills: BTreeMap<FillId, (OrderId, &'a Fill)>,
     events: Vec<&'a DomainEvent>,
 }
 
+/// A bot's last row, and the last state that anybody gave it.
+struct LastWord<'a> {
+    bot: &'a BotChange,
+    state: Option<&'a str>,
+}
+
 impl<'a> Batch<'a> {
     fn of(changes: &'a [Change]) -> Result<Self, StoreError> {
         let mut batch = Self::default();
         for change in changes {
-            batch.created.extend(&change.created);
-            batch.redefined.extend(&change.redefined);
+            batch.created.extend(change.created.as_deref());
+            batch.redefined.extend(change.redefined.as_deref());
             batch.deleted.extend(&change.deleted);
             if let Some(bot) = &change.bot {
-                let earlier = batch.bots.insert(bot.id, bot.clone());
-                if let (Some(now), Some(BotChange { state: Some(state), .. })) =
-                    (batch.bots.get_mut(&bot.id), earlier)
-                {
-                    now.state.get_or_insert(state);
-                }
+                let word = batch.bots.entry(bot.id).or_insert(LastWord { bot, state: None });
+                *word = LastWord { bot, state: bot.state.as_deref().or(word.state) };
             }
             if let Some(trade) = &change.trade {
                 let account = change.account_id().ok_or(StoreError::Ownerless(trade.id))?;
@@ -52,29 +195,139 @@ impl<'a> Batch<'a> {
         }
         Ok(batch)
     }
+
+    fn created(&self) -> Vec<Value<'_>> {
+        let row = |bot: &&'a NewBot| {
+            row![
+                bot.id.to_string(),
+                bot.account_id.to_string(),
+                bot.definition.exchange.as_str(),
+                bot.definition.pair.to_string(),
+                bot.definition.strategy.as_str(),
+                bot.definition.dry_run,
+                bot.definition.to_json().get().to_owned(),
+                BotStatus::Stopped.as_str(),
+                bot.created_at.nanos(),
+            ]
+        };
+        self.created.iter().flat_map(row).collect()
+    }
+
+    fn bots(&self) -> Vec<Value<'_>> {
+        let row = |LastWord { bot, state }: &LastWord<'a>| {
+            row![
+                bot.id.to_string(),
+                bot.status.as_str(),
+                bot.trouble.as_ref().map(|trouble| trouble.code.clone()),
+                bot.trouble.as_ref().map(|trouble| trouble.message.clone()),
+                *state,
+            ]
+        };
+        self.bots.values().flat_map(row).collect()
+    }
+
+    fn trades(&self) -> Vec<Value<'_>> {
+        let row = |(trade, account): &'_ (&'a Trade, String)| {
+            row![
+                trade.id.to_string(),
+                account.clone(),
+                trade.bot_id.to_string(),
+                trade.exchange.as_str(),
+                trade.pair.to_string(),
+                word(&trade.status),
+                trade.dry_run,
+                trade.opened_at.nanos(),
+                trade.closed_at.map(|at| at.nanos()),
+                trade.entry_price.to_string(),
+                text(trade.exit_price),
+                trade.amount.to_string(),
+                trade.stake.to_string(),
+                trade.fees.to_string(),
+                text(trade.profit),
+                text(trade.profit_pct),
+                text(trade.profit_usd),
+                trade.exit_reason.map(|reason| reason.as_str()),
+                text(trade.stop_price),
+                text(trade.take_profit_price),
+            ]
+        };
+        self.trades.values().flat_map(row).collect()
+    }
+
+    fn orders(&self) -> Vec<Value<'_>> {
+        let row = |(trade, order): &(TradeId, &'a Order)| {
+            row![
+                order.id.to_string(),
+                trade.to_string(),
+                order.client_order_id.to_string(),
+                word(&order.side),
+                word(&order.kind),
+                word(&order.status),
+                order.price.to_string(),
+                order.qty.to_string(),
+                order.filled_qty.to_string(),
+                order.created_at.nanos(),
+            ]
+        };
+        self.orders.values().flat_map(row).collect()
+    }
+
+    fn fills(&self) -> Vec<Value<'_>> {
+        let row = |(order, fill): &(OrderId, &'a Fill)| {
+            row![
+                fill.id.to_string(),
+                order.to_string(),
+                fill.at.nanos(),
+                fill.price.to_string(),
+                fill.qty.to_string(),
+                fill.fee.to_string(),
+                fill.fee_asset.as_str(),
+            ]
+        };
+        self.fills.values().flat_map(row).collect()
+    }
+
+    fn events(&self) -> Vec<Value<'_>> {
+        let row = |event: &&'a DomainEvent| {
+            row![
+                event.id.to_string(),
+                event.account_id.to_string(),
+                text(event.bot_id),
+                event.kind.as_str(),
+                event.body(),
+                event.at.nanos(),
+            ]
+        };
+        self.events.iter().flat_map(row).collect()
+    }
+}
+
+/// Writes rows with a statement, on whichever database the transaction is; tells how many it touched.
+macro_rules! write_rows {
+    ($transaction:ident, $dialect:expr, $statement:expr, $values:expr) => {{
+        let values = $values;
+        let mut touched = 0;
+        for values in values.chunks(Statement::MOST * $statement.columns) {
+            let (text, missing) = $statement.text(values.len() / $statement.columns, $dialect);
+            let nulls: Vec<Value<'_>> = values.iter().take($statement.columns).map(Value::null).collect();
+            let mut query = sqlx::query(text);
+            for value in values.iter().chain(nulls.iter().cycle().take(missing * $statement.columns)) {
+                query = match value {
+                    Value::Text(text) => query.bind(text.as_deref()),
+                    Value::Number(number) => query.bind(*number),
+                    Value::Flag(flag) => query.bind(*flag),
+                };
+            }
+            touched += query.execute(&mut *$transaction).await?.rows_affected();
+        }
+        touched
+    }};
 }
 
 /// The statements of a batch, for whichever database the transaction is on.
 macro_rules! write_batch {
-    ($transaction:ident, $batch:ident) => {
-        for rows in chunks($batch.created.iter().copied()) {
-            let mut insert = QueryBuilder::new(
-                "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status,
-                     created_at) ",
-            );
-            insert.push_values(rows, |mut row, bot: &NewBot| {
-                row.push_bind(bot.id.to_string())
-                    .push_bind(bot.account_id.to_string())
-                    .push_bind(bot.definition.exchange.as_str())
-                    .push_bind(bot.definition.pair.to_string())
-                    .push_bind(bot.definition.strategy.as_str())
-                    .push_bind(bot.definition.dry_run)
-                    .push_bind(bot.definition.to_json().get().to_owned())
-                    .push_bind(BotStatus::Stopped.as_str())
-                    .push_bind(bot.created_at.nanos());
-            });
-            insert.build().execute(&mut *$transaction).await?;
-        }
+    ($transaction:ident, $dialect:expr, $batch:ident) => {
+        write_rows!($transaction, $dialect, CREATE_BOTS, $batch.created());
         for (id, definition) in &$batch.redefined {
             let update = sqlx::query(
                 "UPDATE bots SET exchange = $2, pair = $3, strategy = $4, dry_run = $5, definition = $6 WHERE id = $1",
@@ -87,114 +340,17 @@ macro_rules! write_batch {
             .bind(definition.to_json().get().to_owned());
             update.execute(&mut *$transaction).await?;
         }
-        for rows in chunks($batch.bots.values()) {
-            let bots = rows.len() as u64;
-            let mut update = QueryBuilder::new(
-                "UPDATE bots SET status = v.column2, trouble_code = v.column3, trouble_message = v.column4,
-                     state = COALESCE(v.column5, bots.state) FROM (",
-            );
-            update.push_values(rows, |mut row, bot: &BotChange| {
-                row.push_bind(bot.id.to_string())
-                    .push_bind(bot.status.as_str())
-                    .push_bind(bot.trouble.as_ref().map(|trouble| trouble.code.clone()))
-                    .push_bind(bot.trouble.as_ref().map(|trouble| trouble.message.clone()))
-                    .push_bind(bot.state.clone());
-            });
-            update.push(") AS v WHERE bots.id = v.column1");
-            if update.build().execute(&mut *$transaction).await?.rows_affected() != bots {
-                return Err(StoreError::UnknownBot);
-            }
+        if write_rows!($transaction, $dialect, UPDATE_BOTS, $batch.bots()) != $batch.bots.len() as u64 {
+            return Err(StoreError::UnknownBot);
         }
         for (id, at) in &$batch.deleted {
             let update = sqlx::query("UPDATE bots SET deleted_at = $2 WHERE id = $1");
             update.bind(id.to_string()).bind(at.nanos()).execute(&mut *$transaction).await?;
         }
-        for rows in chunks($batch.trades.values()) {
-            let mut insert = QueryBuilder::new(
-                "INSERT INTO trades (id, account_id, bot_id, exchange, pair, status, dry_run, opened_at, closed_at,
-                     entry_price, exit_price, amount, stake, fees, profit, profit_pct, profit_usd, exit_reason,
-                     stop_price, take_profit_price) ",
-            );
-            insert.push_values(rows, |mut row, (trade, account): &(&Trade, String)| {
-                row.push_bind(trade.id.to_string())
-                    .push_bind(account.clone())
-                    .push_bind(trade.bot_id.to_string())
-                    .push_bind(trade.exchange.as_str())
-                    .push_bind(trade.pair.to_string())
-                    .push_bind(word(&trade.status))
-                    .push_bind(trade.dry_run)
-                    .push_bind(trade.opened_at.nanos())
-                    .push_bind(trade.closed_at.map(|at| at.nanos()))
-                    .push_bind(trade.entry_price.to_string())
-                    .push_bind(text(trade.exit_price))
-                    .push_bind(trade.amount.to_string())
-                    .push_bind(trade.stake.to_string())
-                    .push_bind(trade.fees.to_string())
-                    .push_bind(text(trade.profit))
-                    .push_bind(text(trade.profit_pct))
-                    .push_bind(text(trade.profit_usd))
-                    .push_bind(trade.exit_reason.map(|reason| reason.as_str()))
-                    .push_bind(text(trade.stop_price))
-                    .push_bind(text(trade.take_profit_price));
-            });
-            insert.push(
-                " ON CONFLICT (id) DO UPDATE SET status = excluded.status, closed_at = excluded.closed_at,
-                     entry_price = excluded.entry_price, exit_price = excluded.exit_price, amount = excluded.amount,
-                     stake = excluded.stake, fees = excluded.fees, profit = excluded.profit,
-                     profit_pct = excluded.profit_pct, profit_usd = excluded.profit_usd,
-                     exit_reason = excluded.exit_reason, stop_price = excluded.stop_price,
-                     take_profit_price = excluded.take_profit_price",
-            );
-            insert.build().execute(&mut *$transaction).await?;
-        }
-        for rows in chunks($batch.orders.values()) {
-            let mut insert = QueryBuilder::new(
-                "INSERT INTO orders (id, trade_id, client_order_id, side, kind, status, price, qty, filled_qty,
-                     created_at) ",
-            );
-            insert.push_values(rows, |mut row, (trade, order): &(TradeId, &Order)| {
-                row.push_bind(order.id.to_string())
-                    .push_bind(trade.to_string())
-                    .push_bind(order.client_order_id.to_string())
-                    .push_bind(word(&order.side))
-                    .push_bind(word(&order.kind))
-                    .push_bind(word(&order.status))
-                    .push_bind(order.price.to_string())
-                    .push_bind(order.qty.to_string())
-                    .push_bind(order.filled_qty.to_string())
-                    .push_bind(order.created_at.nanos());
-            });
-            insert.push(
-                " ON CONFLICT (id) DO UPDATE SET status = excluded.status, filled_qty = excluded.filled_qty",
-            );
-            insert.build().execute(&mut *$transaction).await?;
-        }
-        for rows in chunks($batch.fills.values()) {
-            let mut insert = QueryBuilder::new("INSERT INTO fills (id, order_id, at, price, qty, fee, fee_asset) ");
-            insert.push_values(rows, |mut row, (order, fill): &(OrderId, &Fill)| {
-                row.push_bind(fill.id.to_string())
-                    .push_bind(order.to_string())
-                    .push_bind(fill.at.nanos())
-                    .push_bind(fill.price.to_string())
-                    .push_bind(fill.qty.to_string())
-                    .push_bind(fill.fee.to_string())
-                    .push_bind(fill.fee_asset.clone());
-            });
-            insert.push(" ON CONFLICT (id) DO NOTHING");
-            insert.build().execute(&mut *$transaction).await?;
-        }
-        for rows in chunks($batch.events.iter().copied()) {
-            let mut insert = QueryBuilder::new("INSERT INTO events (id, account_id, bot_id, kind, body, at) ");
-            insert.push_values(rows, |mut row, event: &DomainEvent| {
-                row.push_bind(event.id.to_string())
-                    .push_bind(event.account_id.to_string())
-                    .push_bind(text(event.bot_id))
-                    .push_bind(event.kind.as_str())
-                    .push_bind(event.body())
-                    .push_bind(event.at.nanos());
-            });
-            insert.build().execute(&mut *$transaction).await?;
-        }
+        write_rows!($transaction, $dialect, WRITE_TRADES, $batch.trades());
+        write_rows!($transaction, $dialect, WRITE_ORDERS, $batch.orders());
+        write_rows!($transaction, $dialect, WRITE_FILLS, $batch.fills());
+        write_rows!($transaction, $dialect, WRITE_EVENTS, $batch.events());
     };
 }
 
@@ -206,24 +362,20 @@ impl Store {
     pub async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
         let batch = Batch::of(changes)?;
         match self {
-            Self::Sqlite { writer, .. } => {
+            Self::Sqlite { writer, checkpoints, .. } => {
                 let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-                write_batch!(transaction, batch);
+                write_batch!(transaction, Dialect::Sqlite, batch);
                 transaction.commit().await?;
+                checkpoints.committed();
             }
             Self::Postgres(pool) => {
                 let mut transaction = pool.begin().await?;
-                write_batch!(transaction, batch);
+                write_batch!(transaction, Dialect::Postgres, batch);
                 transaction.commit().await?;
             }
         }
         Ok(())
     }
-}
-
-fn chunks<'a, T>(rows: impl Iterator<Item = &'a T>) -> Vec<Vec<&'a T>> {
-    let rows: Vec<&T> = rows.collect();
-    rows.chunks(ROWS).map(<[&T]>::to_vec).collect()
 }
 
 fn text(value: Option<impl ToString>) -> Option<String> {
