@@ -181,8 +181,8 @@ macro_rules! decimal_newtype {
 
 /// The largest amount, of base or of quote, that a field may hold: 1e15. It keeps every product of a
 /// price, a quantity and a fee inside 96 bits.
-const fn is_amount(value: &Decimal) -> bool {
-    value.mantissa() <= 1_000_000_000_000_000 * 10_i128.pow(value.scale())
+fn is_amount(value: &Decimal) -> bool {
+    *value <= Decimal::from(1_000_000_000_000_000_u64)
 }
 
 decimal_newtype! {
@@ -309,6 +309,7 @@ mod tests {
         assert!("1000000000000000".parse::<Qty>().is_ok());
         assert!("1000000000000001".parse::<Qty>().is_err());
         assert!("-0.1".parse::<Qty>().is_err());
+        assert!(Qty::new(Decimal::ONE / Decimal::from(3)).is_ok(), "however many decimals");
         assert!("-1000000000000001".parse::<Quote>().is_err());
     }
 }
