@@ -15,11 +15,24 @@ use crate::plan::Plan;
 pub enum Event {
     /// The price moved out of the watch, or just moved: both give the same.
     Price(PriceMove),
-    /// An entry that it asked for filled.
+    /// An entry that it asked for filled, whole or in part.
     Bought {
-        /// What was paid.
+        /// What was paid, for the highs.
         price: Price,
-        /// How much.
+        /// What was spent, in quote: without the fee on paper, with it where the venue told it.
+        notional: Decimal,
+        /// How much was received.
+        qty: Qty,
+    },
+    /// An entry that it asked for came to nothing; its trigger stands.
+    NotBought,
+    /// An entry filled by more than was told: what all entries come to.
+    Recounted {
+        /// What was paid, for the highs.
+        price: Price,
+        /// What was spent for all of them, as in [`Event::Bought`].
+        notional: Decimal,
+        /// How much was received by all of them.
         qty: Qty,
     },
     /// Everything was sold.
@@ -68,8 +81,10 @@ pub struct Reaction {
 pub struct Dca {
     plan: Arc<Plan>,
     phase: Phase,
-    /// Orders asked for and not yet filled.
+    /// Entries asked for and not yet filled; until they are, it only watches for the way out.
     awaiting: u32,
+    /// It has asked for everything to be sold.
+    is_leaving: bool,
 }
 
 /// Where the trade stands; what a restart needs.
@@ -105,56 +120,78 @@ pub(crate) struct Holding {
 impl Dca {
     /// A machine that holds nothing yet.
     pub fn new(plan: Arc<Plan>) -> Self {
-        Self { plan, phase: Phase::Flat { not_before: None }, awaiting: 0 }
+        Self { plan, phase: Phase::Flat { not_before: None }, awaiting: 0, is_leaving: false }
     }
 
     /// What the machine does and waits for after an event.
     pub fn on(&mut self, event: &Event) -> Reaction {
         let mut reaction = Reaction::default();
         match (&mut self.phase, event) {
-            (_, Event::Price(_)) if self.awaiting > 0 => {}
+            (_, Event::Price(_)) if self.is_leaving => {}
             (Phase::Flat { not_before }, Event::Price(moved)) => {
-                if not_before.is_none_or(|due| moved.at >= due) {
+                if self.awaiting == 0 && not_before.is_none_or(|due| moved.at >= due) {
                     self.plan.base_order(moved.price, &mut reaction);
                 }
             }
             (Phase::Holding(holding), Event::Price(moved)) => {
-                holding.on_price(&self.plan, moved, &mut reaction);
-            }
-            (Phase::Flat { .. }, Event::Bought { price, qty }) => {
-                self.awaiting = self.awaiting.saturating_sub(1);
-                match Holding::open(&self.plan, *price, *qty) {
-                    Some(holding) => self.phase = Phase::Holding(holding),
-                    None => reaction.trouble = Some(Trouble::OutOfRange),
+                let exit = holding.exit(&self.plan, moved);
+                self.is_leaving = exit.is_some();
+                reaction.actions.extend(exit);
+                if !self.is_leaving && self.awaiting == 0 {
+                    holding.entries(&self.plan, moved.price, &mut reaction);
                 }
             }
-            (Phase::Holding(holding), Event::Bought { price, qty }) => {
+            (Phase::Flat { .. }, Event::Bought { price, notional, qty }) => {
                 self.awaiting = self.awaiting.saturating_sub(1);
-                if holding.add(&self.plan, *price, *qty).is_none() {
+                self.phase = Phase::Holding(Holding::open(&self.plan, *price, *notional, *qty));
+            }
+            (Phase::Holding(holding), Event::Bought { price, notional, qty }) => {
+                self.awaiting = self.awaiting.saturating_sub(1);
+                if holding.add(&self.plan, *price, *notional, *qty).is_none() {
                     reaction.trouble = Some(Trouble::OutOfRange);
                 }
             }
+            (Phase::Flat { .. }, Event::Recounted { price, notional, qty }) => {
+                self.phase = Phase::Holding(Holding::open(&self.plan, *price, *notional, *qty));
+            }
+            (Phase::Holding(holding), Event::Recounted { notional, qty, .. }) => {
+                (holding.notional, holding.qty) = (*notional, qty.decimal());
+                holding.reckon(&self.plan);
+            }
+            (_, Event::NotBought) => self.awaiting = self.awaiting.saturating_sub(1),
             (phase, Event::Sold { at }) => {
-                self.awaiting = 0;
+                (self.awaiting, self.is_leaving) = (0, false);
                 let not_before = at.next().max(at.plus_seconds(self.plan.cooldown_s));
                 *phase = Phase::Flat { not_before: Some(not_before) };
             }
         }
-        self.awaiting += u32::try_from(reaction.actions.len()).unwrap_or(u32::MAX);
+        let buys = reaction.actions.iter().filter(|action| matches!(action, Action::Buy { .. })).count();
+        self.awaiting += u32::try_from(buys).unwrap_or(u32::MAX);
         reaction.watch = self.watch();
         reaction
     }
 
     /// What it sleeps on now.
     pub fn watch(&self) -> Watch {
-        if self.awaiting > 0 {
-            return Watch::NEVER;
-        }
         match &self.phase {
+            _ if self.is_leaving => Watch::NEVER,
+            Phase::Flat { .. } if self.awaiting > 0 => Watch::NEVER,
             Phase::Flat { not_before } => {
                 Watch { at: Some(not_before.unwrap_or(Timestamp::MIN)), ..Watch::NEVER }
             }
-            Phase::Holding(holding) => holding.watch(&self.plan),
+            Phase::Holding(holding) if self.awaiting > 0 => holding.way_out(&self.plan),
+            Phase::Holding(holding) => {
+                let out = holding.way_out(&self.plan);
+                Watch { below: out.below.max(holding.next_trigger), ..out }
+            }
+        }
+    }
+
+    /// What it would sleep on if it could not buy: its stop, its take-profit price and what trails.
+    pub(crate) fn way_out(&self) -> Watch {
+        match &self.phase {
+            Phase::Holding(holding) if !self.is_leaving => holding.way_out(&self.plan),
+            Phase::Holding(_) | Phase::Flat { .. } => Watch::NEVER,
         }
     }
 
@@ -192,6 +229,21 @@ impl Dca {
         }
     }
 
+    /// Why a trade would close at this stop: the stop itself, or what trails above it.
+    pub(crate) fn stop_reason(&self, level: Price) -> ExitReason {
+        match &self.phase {
+            Phase::Holding(holding) if holding.stop.is_none_or(|stop| level > stop) => {
+                ExitReason::TrailingStop
+            }
+            Phase::Holding(_) | Phase::Flat { .. } => ExitReason::StopLoss,
+        }
+    }
+
+    /// Asks for nothing more until all is sold.
+    pub(crate) fn leave(&mut self) {
+        self.is_leaving = true;
+    }
+
     /// The take-profit price.
     pub fn take_profit_price(&self) -> Option<Price> {
         match &self.phase {
@@ -219,7 +271,12 @@ impl Dca {
             holding.reckon(&plan);
             holding.armed = holding.armed.filter(|_| plan.trailing_take_profit.is_some());
         }
-        Self { plan, phase, awaiting: 0 }
+        Self { plan, phase, awaiting: 0, is_leaving: false }
+    }
+
+    /// Goes on with entries under way, or on its way out.
+    pub(crate) fn amid(self, awaiting: u32, is_leaving: bool) -> Self {
+        Self { awaiting, is_leaving, ..self }
     }
 }
 
@@ -250,8 +307,7 @@ impl Plan {
 }
 
 impl Holding {
-    fn open(plan: &Plan, price: Price, qty: Qty) -> Option<Self> {
-        let notional = price.decimal().checked_mul(qty.decimal())?;
+    fn open(plan: &Plan, price: Price, notional: Decimal, qty: Qty) -> Self {
         let mut holding = Self {
             entries: 1,
             base_notional: notional,
@@ -265,11 +321,10 @@ impl Holding {
             armed: None,
         };
         holding.reckon(plan);
-        Some(holding)
+        holding
     }
 
-    fn add(&mut self, plan: &Plan, price: Price, qty: Qty) -> Option<()> {
-        let notional = price.decimal().checked_mul(qty.decimal())?;
+    fn add(&mut self, plan: &Plan, price: Price, notional: Decimal, qty: Qty) -> Option<()> {
         self.notional = self.notional.checked_add(notional)?;
         self.qty = self.qty.checked_add(qty.decimal())?;
         self.entries += 1;
@@ -297,26 +352,27 @@ impl Holding {
         exact::level(self.base_notional, self.base_qty, &rung.trigger, plan.market.tick_size, Rounding::Down)
     }
 
-    fn on_price(&mut self, plan: &Plan, moved: &PriceMove, reaction: &mut Reaction) {
+    /// The way out that a price opens: the stop, then the take profit.
+    fn exit(&mut self, plan: &Plan, moved: &PriceMove) -> Option<Action> {
         let price = moved.price;
         self.raise(moved.high);
         if let Some(level) = self.stop_level(plan).filter(|level| price <= *level) {
-            let trailed = self.stop.is_none_or(|stop| level > stop);
-            let reason = if trailed { ExitReason::TrailingStop } else { ExitReason::StopLoss };
-            reaction.actions.push(Action::Sell { reason, price, stop: Some(level) });
-            return;
+            let is_trailing = self.stop.is_none_or(|stop| level > stop);
+            let reason = if is_trailing { ExitReason::TrailingStop } else { ExitReason::StopLoss };
+            return Some(Action::Sell { reason, price, stop: Some(level) });
         }
         if self.armed.is_none() && self.take_profit.is_some_and(|level| price >= level) {
             if plan.trailing_take_profit.is_none() {
-                reaction.actions.push(Action::Sell { reason: ExitReason::TakeProfit, price, stop: None });
-                return;
+                return Some(Action::Sell { reason: ExitReason::TakeProfit, price, stop: None });
             }
             self.armed = Some(price);
         }
-        if self.armed_level(plan).is_some_and(|level| price <= level) {
-            reaction.actions.push(Action::Sell { reason: ExitReason::TrailingTakeProfit, price, stop: None });
-            return;
-        }
+        let is_back = self.armed_level(plan).is_some_and(|level| price <= level);
+        is_back.then_some(Action::Sell { reason: ExitReason::TrailingTakeProfit, price, stop: None })
+    }
+
+    /// Every safety order whose trigger a price has reached.
+    fn entries(&self, plan: &Plan, price: Price, reaction: &mut Reaction) {
         let mut index = self.entries;
         let mut trigger = self.next_trigger;
         while trigger.is_some_and(|level| price <= level) && reaction.trouble.is_none() {
@@ -345,7 +401,8 @@ impl Holding {
         Trail { high, distance, tick_size: plan.market.tick_size }.level(high)
     }
 
-    fn watch(&self, plan: &Plan) -> Watch {
+    /// Where it would sell.
+    fn way_out(&self, plan: &Plan) -> Watch {
         let armed = self.armed.and(plan.trailing_take_profit);
         // Both trails in one, drawn as tightly as the tighter: it may wake for nothing, never too late.
         let distance = match (plan.trailing_stop, armed) {
@@ -353,7 +410,7 @@ impl Holding {
             (stop, armed) => stop.or(armed),
         };
         Watch {
-            below: self.stop.max(self.next_trigger),
+            below: self.stop,
             above: self.take_profit.filter(|_| self.armed.is_none()),
             trail: distance.map(|distance| Trail {
                 high: self.high,

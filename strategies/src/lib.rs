@@ -30,6 +30,7 @@ mod books;
 mod candle;
 mod dca;
 mod exact;
+pub mod live;
 mod paper;
 mod plan;
 

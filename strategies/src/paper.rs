@@ -47,6 +47,16 @@ pub enum Trouble {
     OutOfRange,
 }
 
+impl Trouble {
+    /// A stable word for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::BelowMinimum { .. } => "stake_below_minimum",
+            Self::OutOfRange => "amount_out_of_range",
+        }
+    }
+}
+
 /// A stored state that cannot be gone on from.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -148,7 +158,8 @@ impl PaperBot {
                 let entry = Entry { index, at, decided, price, qty, fee };
                 self.books.entries.push(entry);
                 steps.push(PaperStep::Entered(entry));
-                Event::Bought { price, qty }
+                let notional = price.decimal().checked_mul(qty.decimal()).ok_or(Trouble::OutOfRange)?;
+                Event::Bought { price, notional, qty }
             }
             Action::Sell { reason, price: decided, stop } => {
                 if let Some(stop) = stop {

@@ -16,10 +16,11 @@ pub struct Plan {
     pub(crate) market: Market,
     /// The entries, the base order first.
     pub(crate) rungs: Vec<Rung>,
-    /// From the average price without fee to the stop: `(1+f)(1+stop_loss/100)`.
+    /// From the average price to the stop: `(1+f)(1+stop_loss/100)`. As in all factors `1+f` stands for the fee of
+    /// the entries, which live entries bring along in what they cost.
     pub(crate) stop: Factor,
     pub(crate) stop_basis: StopLossBasis,
-    /// From the average price without fee to the take-profit price: `(1+f)(1+take_profit/100)/(1−f)`.
+    /// From the average price to the take-profit price: `(1+f)(1+take_profit/100)/(1−f)`.
     pub(crate) take_profit: Factor,
     pub(crate) trailing_take_profit: Option<Rate>,
     pub(crate) trailing_stop: Option<Rate>,
@@ -50,14 +51,15 @@ impl Plan {
         let one = BigRational::from_integer(BigInt::from(1));
         let fee = exact::rational(market.fee.decimal());
         let with_fee = &one + &fee;
+        let entry_fee = if bot.dry_run { with_fee.clone() } else { one.clone() };
         let fraction = |pct: Pct| exact::rational(pct.fraction());
         let mut faults = Vec::new();
         let mut fault = |param: &str, message: String| {
             faults.push(Fault { param: param.to_owned(), code: "parameter_invalid", message });
         };
 
-        let stop = &with_fee * (&one + fraction(bot.stop_loss));
-        if stop >= one {
+        let keep = &one + fraction(bot.stop_loss);
+        if &with_fee * &keep >= one {
             let message = format!(
                 "{} would stop at once: with a fee of {} it must lie below the fee that the entry paid",
                 bot.stop_loss, market.fee
@@ -103,7 +105,7 @@ impl Plan {
                 break;
             }
             rungs.push(Rung {
-                trigger: Factor::new(&with_fee * (&one - &depth)),
+                trigger: Factor::new(&entry_fee * (&one - &depth)),
                 stake: Factor::new(stake.clone()),
             });
             ladder.push((depth.clone(), stake.clone()));
@@ -113,14 +115,14 @@ impl Plan {
         if !faults.is_empty() {
             return Err(Faults(faults));
         }
-        let keep = &one - &fee;
+        let kept = &one - &fee;
         Ok(Self {
             warnings: warnings(bot, market, &ladder),
             market: *market,
             rungs,
-            stop: Factor::new(stop),
+            stop: Factor::new(&entry_fee * keep),
             stop_basis: bot.stop_loss_basis,
-            take_profit: Factor::new(&with_fee * (&one + fraction(bot.take_profit)) / keep),
+            take_profit: Factor::new(&entry_fee * (&one + fraction(bot.take_profit)) / kept),
             trailing_take_profit: bot.trailing_take_profit.and_then(|pct| Rate::from_pct(pct).ok()),
             trailing_stop: bot.trailing_stop.and_then(|pct| Rate::from_pct(pct).ok()),
             cooldown_s: dca.cooldown_s,

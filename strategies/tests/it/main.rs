@@ -3,6 +3,7 @@
 
 mod examples;
 mod laws;
+mod live;
 mod rules;
 
 use model::{BotDefinition, Market, Price, PriceMove, Timestamp};

@@ -1,0 +1,174 @@
+//! A live order as its bot knows it: what was asked for, what the venue told of it, and when it is settled.
+
+use model::{ClientOrderId, Price, Qty, Quote, Side, Timestamp};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+/// What an order is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// An entry: 0 for the base order, then the safety orders.
+    Entry(u32),
+    /// It sells what is held.
+    Exit,
+    /// It rests at the venue and sells what is held at the stop.
+    Protection,
+}
+
+impl Role {
+    /// Which way it goes.
+    pub const fn side(self) -> Side {
+        match self {
+            Self::Entry(_) => Side::Buy,
+            Self::Exit | Self::Protection => Side::Sell,
+        }
+    }
+}
+
+/// How it is worked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Terms {
+    /// At whatever the book gives; what it does not give expires.
+    Market,
+    /// At this price or better, at once; what the book does not give expires.
+    Limit(Price),
+    /// Once the price has fallen to `stop`, at `limit` or better.
+    StopLimit {
+        /// What triggers it.
+        stop: Price,
+        /// The least that is taken.
+        limit: Price,
+    },
+}
+
+/// One execution, as the venue told it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Execution {
+    /// The venue's number for it: one execution has one, whichever way and however often it is told.
+    pub trade_id: i64,
+    /// When, by the venue's clock.
+    pub at: Timestamp,
+    /// What was paid.
+    pub price: Price,
+    /// How much, in base.
+    pub qty: Qty,
+    /// What it cost, in `fee_asset`.
+    pub fee: Quote,
+    /// The coin that the fee was taken in: base, quote or a third one.
+    pub fee_asset: Box<str>,
+}
+
+/// How an order ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Filled whole.
+    Filled,
+    /// Taken back; what was filled counts.
+    Canceled,
+    /// Ended by the venue; what was filled counts.
+    Expired,
+    /// Refused, in the venue's words.
+    Rejected(Box<str>),
+    /// It is proven that the venue never got it.
+    NeverArrived,
+}
+
+/// What the venue knows of an order, from an answer, a query or its stream: all three say the same.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// What we call it.
+    pub client_id: ClientOrderId,
+    /// How it ended; `None` while it is open.
+    pub end: Option<End>,
+    /// How much of it has filled in all.
+    pub executed: Qty,
+    /// Some or all of its executions; told ones may be told again.
+    pub executions: Vec<Execution>,
+}
+
+/// An order.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LiveOrder {
+    /// What the venue is told to call it: minted once, before it is journaled.
+    pub client_id: ClientOrderId,
+    /// What it is for.
+    pub role: Role,
+    /// How it is worked.
+    pub terms: Terms,
+    /// How much, in base, on the lot grid.
+    pub qty: Qty,
+    /// The price decided at.
+    pub decided: Price,
+    /// When it was decided, by the market's clock.
+    pub at: Timestamp,
+    /// What is known to have filled it, in the order of the venue's numbers.
+    pub executions: Vec<Execution>,
+    /// How much of it has filled in all; more than `executions` say while some of them were not told.
+    pub executed: Qty,
+    /// How it ended.
+    pub end: Option<End>,
+    /// Whether it was asked to be taken back.
+    pub is_cancel_asked: bool,
+    /// Whether its bot has drawn its conclusions from its end.
+    pub(super) is_booked: bool,
+}
+
+/// What a report changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Heard {
+    /// It told of executions that were not known.
+    pub(super) has_new_executions: bool,
+    /// It told of the end for the first time.
+    pub(super) has_ended: bool,
+}
+
+impl LiveOrder {
+    /// Takes a report in. The outcome does not depend on the order in which reports come, or how often.
+    pub(super) fn hear(&mut self, report: &Report) -> Heard {
+        let mut heard = Heard::default();
+        for execution in &report.executions {
+            let place = self.executions.binary_search_by_key(&execution.trade_id, |known| known.trade_id);
+            if let Err(place) = place {
+                self.executions.insert(place, execution.clone());
+                heard.has_new_executions = true;
+            }
+        }
+        // A report that is older than what is known takes nothing back.
+        self.executed = self.executed.max(report.executed).max(self.told());
+        if let Some(end) = &report.end {
+            let was_misjudged = self.end == Some(End::NeverArrived) && *end != End::NeverArrived;
+            if self.end.is_none() || was_misjudged {
+                heard.has_ended = self.end.is_none();
+                self.end = Some(end.clone());
+            }
+        }
+        heard
+    }
+
+    /// How much of it is known by its executions.
+    pub fn told(&self) -> Qty {
+        self.executions.iter().map(|execution| execution.qty).sum()
+    }
+
+    /// Whether its executions are not all told: the venue must be asked for them.
+    pub fn lacks_executions(&self) -> bool {
+        let expected =
+            if self.end == Some(End::Filled) { self.qty.max(self.executed) } else { self.executed };
+        self.told() < expected
+    }
+
+    /// Whether nothing more will happen to it, and all that did is known.
+    pub fn is_settled(&self) -> bool {
+        self.end.is_some() && !self.lacks_executions()
+    }
+
+    /// Its average price, gross of fees, rounded down to eight decimals; `None` before it filled.
+    pub fn average_price(&self) -> Option<Price> {
+        let worth: Decimal = self.executions.iter().map(|e| (e.price * e.qty).decimal()).sum();
+        let average = worth.checked_div(self.told().decimal())?;
+        Price::new(average.round_dp_with_strategy(8, rust_decimal::RoundingStrategy::ToZero)).ok()
+    }
+}

@@ -1,0 +1,141 @@
+//! A live trade's books: its orders with their executions, and what follows from them.
+
+use model::{ExitReason, Pair, Pct, Price, Qty, Quote, Rate, Side, Timestamp};
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::{Deserialize, Serialize};
+
+use super::order::{Execution, LiveOrder};
+
+/// How a trade ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Closing {
+    /// Why.
+    pub reason: ExitReason,
+    /// When the last of it was sold, by the venue's clock.
+    pub at: Timestamp,
+}
+
+/// The orders of one trade, and what follows from them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LiveTrade {
+    /// Everything that was ordered for it, oldest first.
+    pub orders: Vec<LiveOrder>,
+    /// How much of what was bought is gone by its owner's own hand.
+    #[serde(default)]
+    pub missing: Qty,
+    /// How it ended; `None` while it is open.
+    #[serde(default)]
+    pub closing: Option<Closing>,
+}
+
+impl LiveTrade {
+    fn executions(&self, side: Side) -> impl Iterator<Item = &Execution> {
+        self.orders.iter().filter(move |order| order.role.side() == side).flat_map(|order| &order.executions)
+    }
+
+    /// Base that was received: fees that the venue took in the base coin are off it.
+    pub fn received(&self, pair: &Pair) -> Qty {
+        let received = |e: &Execution| e.qty.decimal() - fee_in(e, pair.base());
+        qty(self.executions(Side::Buy).map(received).sum())
+    }
+
+    /// Quote that was spent, fees that the venue took in the quote coin included.
+    pub fn stake(&self, pair: &Pair) -> Quote {
+        quote(self.executions(Side::Buy).map(|e| spent(e, pair)).sum())
+    }
+
+    /// Base that was sold.
+    pub fn sold(&self) -> Qty {
+        self.executions(Side::Sell).map(|e| e.qty).sum()
+    }
+
+    /// Quote that came back, fees off it.
+    pub fn proceeds(&self, pair: &Pair) -> Quote {
+        let got = |e: &Execution| (e.price * e.qty).decimal() - fee_in(e, pair.quote());
+        quote(self.executions(Side::Sell).map(got).sum())
+    }
+
+    /// Base that is held.
+    pub fn held(&self, pair: &Pair) -> Qty {
+        let fees: Decimal = self.executions(Side::Sell).map(|e| fee_in(e, pair.base())).sum();
+        let gone = self.sold().decimal() + fees + self.missing.decimal();
+        qty(self.received(pair).decimal() - gone)
+    }
+
+    /// Fees in quote: those taken in quote, and those taken in base at the price of their execution. What was
+    /// taken in a third coin stands in the fills only.
+    pub fn fees(&self, pair: &Pair) -> Quote {
+        let all = self.orders.iter().flat_map(|order| &order.executions);
+        let worth = |e: &Execution| fee_in(e, pair.quote()) + fee_in(e, pair.base()) * e.price.decimal();
+        quote(all.map(worth).sum())
+    }
+
+    /// The average cost price A: what was spent over what was received; zero before the first buy.
+    pub fn average(&self, pair: &Pair) -> Decimal {
+        self.stake(pair).decimal().checked_div(self.received(pair).decimal()).unwrap_or_default()
+    }
+
+    /// The average price it was sold at, to eight decimals.
+    pub fn exit_price(&self) -> Option<Price> {
+        let worth: Decimal = self.executions(Side::Sell).map(|e| (e.price * e.qty).decimal()).sum();
+        let average = worth.checked_div(self.sold().decimal())?;
+        Price::new(average.round_dp_with_strategy(8, RoundingStrategy::ToZero)).ok()
+    }
+
+    /// Profit in quote: realised once closed, else what selling what is held at `last` for a fee of `fee` would
+    /// leave.
+    pub fn profit(&self, pair: &Pair, last: Option<(Price, Rate)>) -> Quote {
+        let rest = match last.filter(|_| self.closing.is_none()) {
+            Some((price, fee)) => {
+                let worth = price * self.held(pair);
+                worth - worth * fee
+            }
+            None => Quote::ZERO,
+        };
+        self.proceeds(pair) + rest - self.stake(pair)
+    }
+
+    /// A profit as a percentage of what was spent, to eight decimals.
+    pub fn profit_pct(&self, pair: &Pair, profit: Quote) -> Pct {
+        let share = profit.decimal().checked_div(self.stake(pair).decimal()).unwrap_or_default();
+        Pct::new((share * Decimal::ONE_HUNDRED).round_dp(8).normalize()).unwrap_or_default()
+    }
+
+    /// When the first buy filled.
+    pub fn opened_at(&self) -> Option<Timestamp> {
+        self.executions(Side::Buy).map(|e| e.at).min()
+    }
+
+    /// When the last sell filled.
+    pub(super) fn sold_at(&self) -> Option<Timestamp> {
+        self.executions(Side::Sell).map(|e| e.at).max()
+    }
+
+    /// Orders that are not settled.
+    pub fn open_orders(&self) -> impl Iterator<Item = &LiveOrder> {
+        self.orders.iter().filter(|order| !order.is_settled())
+    }
+}
+
+/// What an execution cost, in quote.
+pub(super) fn spent(execution: &Execution, pair: &Pair) -> Decimal {
+    (execution.price * execution.qty).decimal() + fee_in(execution, pair.quote())
+}
+
+/// What an execution brought, in base.
+pub(super) fn gained(execution: &Execution, pair: &Pair) -> Decimal {
+    execution.qty.decimal() - fee_in(execution, pair.base())
+}
+
+/// An execution's fee where it was taken in this coin.
+fn fee_in(execution: &Execution, coin: &str) -> Decimal {
+    if &*execution.fee_asset == coin { execution.fee.decimal() } else { Decimal::ZERO }
+}
+
+fn qty(value: Decimal) -> Qty {
+    Qty::new(value).unwrap_or_default()
+}
+
+fn quote(value: Decimal) -> Quote {
+    Quote::new(value).unwrap_or_default()
+}

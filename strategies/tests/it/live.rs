@@ -1,0 +1,517 @@
+//! A live bot against a venue that fills in parts, refuses, loses, repeats and reorders what it tells.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::{ClientOrderId, Pair, Price, PriceMove, Qty, Side, Timestamp};
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+use strategies::Plan;
+use strategies::live::{
+    End, Execution, LiveBot, LiveOrder, LiveRules, LiveStep, LiveTrade, Report, Role, Terms,
+};
+
+use super::{bot, market, price};
+
+const FIELDS: &str = r#"{"dry_run":false,"max_open_trades":3,"stop_loss":-4,"take_profit":1,
+    "dca":{"price_deviation":1}}"#;
+
+fn plan(fields: &str) -> Arc<Plan> {
+    let mut market = market("0.01", "0.001", "0.001");
+    market.min_notional = "5".parse().unwrap();
+    Arc::new(Plan::new(&bot(fields), &market).unwrap())
+}
+
+fn rules(stop_on_venue: bool) -> LiveRules {
+    LiveRules { pair: pair(), stop_on_venue, entries: model::OrderKind::Market }
+}
+
+fn pair() -> Pair {
+    "BTC/USDT".parse().unwrap()
+}
+
+fn qty(value: Decimal) -> Qty {
+    Qty::new(value).unwrap()
+}
+
+/// An order as the venue has it.
+struct Resting {
+    order: LiveOrder,
+    executions: Vec<Execution>,
+    end: Option<End>,
+}
+
+impl Resting {
+    fn left(&self) -> Decimal {
+        self.order.qty.decimal() - self.executed().decimal()
+    }
+
+    fn executed(&self) -> Qty {
+        self.executions.iter().map(|e| e.qty).sum()
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            client_id: self.order.client_id,
+            end: self.end.clone(),
+            executed: self.executed(),
+            executions: self.executions.clone(),
+        }
+    }
+}
+
+/// A venue with one account.
+struct Venue {
+    orders: BTreeMap<ClientOrderId, Resting>,
+    refused: BTreeSet<ClientOrderId>,
+    /// Said and not yet heard.
+    reports: Vec<Report>,
+    free: Decimal,
+    locked: Decimal,
+    next_trade: i64,
+    price: Price,
+    dice: u64,
+}
+
+impl Venue {
+    fn new(seed: u64) -> Self {
+        Self {
+            orders: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            reports: Vec::new(),
+            free: Decimal::ZERO,
+            locked: Decimal::ZERO,
+            next_trade: 1,
+            price: price("100"),
+            dice: seed | 1,
+        }
+    }
+
+    /// One of so many, from the seed.
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.dice % sides
+    }
+
+    fn end(&mut self, id: ClientOrderId, end: End) {
+        let resting = self.orders.get_mut(&id).unwrap();
+        resting.end = Some(end);
+        if resting.order.role.side() == Side::Sell {
+            let left = resting.left();
+            self.locked -= left;
+            self.free += left;
+        }
+        let report = self.orders[&id].report();
+        self.reports.push(report);
+    }
+
+    fn place(&mut self, order: LiveOrder) {
+        let id = order.client_id;
+        assert!(!self.orders.contains_key(&id) && !self.refused.contains(&id), "an id is used once");
+        if self.roll(12) == 0 {
+            // It never arrived: once that is proven, the engine says so.
+            self.refused.insert(id);
+            self.reports.push(Report {
+                client_id: id,
+                end: Some(End::NeverArrived),
+                executed: Qty::ZERO,
+                executions: Vec::new(),
+            });
+            return;
+        }
+        if self.roll(12) == 0 {
+            self.refused.insert(id);
+            let end = Some(End::Rejected("not today".into()));
+            self.reports.push(Report { client_id: id, end, executed: Qty::ZERO, executions: Vec::new() });
+            return;
+        }
+        if order.role.side() == Side::Sell {
+            assert!(self.free >= order.qty.decimal(), "it sells what it has: {} of {}", order.qty, self.free);
+            self.free -= order.qty.decimal();
+            self.locked += order.qty.decimal();
+        }
+        let is_market = order.terms == Terms::Market;
+        self.orders.insert(id, Resting { order, executions: Vec::new(), end: None });
+        let report = self.orders[&id].report();
+        self.reports.push(report);
+        if is_market {
+            let is_thin = self.roll(8) == 0;
+            self.work(id, !is_thin);
+            if self.orders[&id].end.is_none() {
+                self.end(id, End::Expired);
+            }
+        }
+    }
+
+    /// Fills an order in some parts, wholly or not.
+    fn work(&mut self, id: ClientOrderId, wholly: bool) {
+        let parts = 1 + self.roll(3);
+        for part in 0..parts {
+            let is_last = part + 1 == parts;
+            let left = self.orders[&id].left();
+            let lots = (left / Decimal::new(1, 3)).floor();
+            let some = (lots * Decimal::from(1 + self.roll(9)) / Decimal::TEN).floor() * Decimal::new(1, 3);
+            let filled = if is_last && wholly { left } else { some };
+            if filled.is_zero() {
+                continue;
+            }
+            let away = i64::try_from(self.roll(3)).unwrap() * 1_000_000;
+            let resting = self.orders.get_mut(&id).unwrap();
+            let is_buy = resting.order.role.side() == Side::Buy;
+            let at =
+                Price::from_e8(if is_buy { self.price.e8() + away } else { self.price.e8() - away }).unwrap();
+            let (fee, coin) = if is_buy {
+                (filled * Decimal::new(1, 3), "BTC")
+            } else {
+                ((at.decimal() * filled * Decimal::new(1, 3)).round_dp(8), "USDT")
+            };
+            resting.executions.push(Execution {
+                trade_id: self.next_trade,
+                at: Timestamp::from_millis(self.next_trade),
+                price: at,
+                qty: qty(filled),
+                fee: model::Quote::new(fee).unwrap(),
+                fee_asset: coin.into(),
+            });
+            self.next_trade += 1;
+            if is_buy {
+                self.free += filled - fee;
+            } else {
+                self.locked -= filled;
+            }
+            let mut report = self.orders[&id].report();
+            // The stream tells one execution at a time.
+            let first = report.executions.len() - 1;
+            report.executions.drain(..first);
+            if self.orders[&id].left().is_zero() {
+                self.end(id, End::Filled);
+                report.end = Some(End::Filled);
+            }
+            self.reports.push(report);
+        }
+    }
+
+    fn cancel(&mut self, id: ClientOrderId) {
+        match self.orders.get(&id) {
+            Some(resting) if resting.end.is_none() => self.end(id, End::Canceled),
+            _ => self.ask(id),
+        }
+    }
+
+    fn ask(&mut self, id: ClientOrderId) {
+        if let Some(resting) = self.orders.get(&id) {
+            self.reports.push(resting.report());
+        }
+    }
+
+    /// Moves the price, and fills or triggers what rests.
+    fn trade_at(&mut self, price: Price) {
+        self.price = price;
+        let open = self.orders.iter().filter(|(_, resting)| resting.end.is_none());
+        let hit: Vec<ClientOrderId> = open
+            .filter(
+                |(_, resting)| matches!(resting.order.terms, Terms::StopLimit { stop, .. } if price <= stop),
+            )
+            .map(|(id, _)| *id)
+            .collect();
+        for id in hit {
+            let wholly = self.roll(2) == 0;
+            self.work(id, wholly);
+        }
+    }
+}
+
+/// A bot, its venue, and what it has closed.
+struct World {
+    bot: LiveBot,
+    plan: Arc<Plan>,
+    venue: Venue,
+    rules: LiveRules,
+    closed: Vec<LiveTrade>,
+    opened: usize,
+    ids: u128,
+}
+
+impl World {
+    fn new(seed: u64, fields: &str, stop_on_venue: bool) -> Self {
+        let (plan, rules) = (plan(fields), rules(stop_on_venue));
+        let bot = LiveBot::new(plan.clone(), rules.clone());
+        Self { bot, plan, venue: Venue::new(seed), rules, closed: Vec::new(), opened: 0, ids: 0 }
+    }
+
+    fn with(
+        &mut self,
+        act: impl FnOnce(&mut LiveBot, &mut dyn FnMut() -> ClientOrderId, &mut Vec<LiveStep>),
+    ) {
+        let mut steps = Vec::new();
+        let ids = &mut self.ids;
+        let mut mint = || {
+            *ids += 1;
+            ClientOrderId::from_u128(*ids)
+        };
+        act(&mut self.bot, &mut mint, &mut steps);
+        for step in steps {
+            match step {
+                LiveStep::Place(order) => self.venue.place(order),
+                LiveStep::Cancel(id) => self.venue.cancel(id),
+                LiveStep::Ask(id) => self.venue.ask(id),
+                LiveStep::Closed(trade) => self.closed.push(*trade),
+                LiveStep::Opened => self.opened += 1,
+                LiveStep::StopHit { .. } | LiveStep::Told { .. } | LiveStep::GaveUp { .. } => {}
+            }
+        }
+    }
+
+    fn tick(&mut self, price: Price, second: i64) {
+        self.venue.trade_at(price);
+        let moved = PriceMove::tick(price, Timestamp::from_millis(second * 1_000));
+        let watch = self.bot.watch();
+        if watch.is_left_by(price, moved.at, price) {
+            self.with(|bot, mint, steps| bot.on_move(&moved, &mut || mint(), steps));
+        }
+    }
+
+    /// Lets the bot hear one of the reports that are under way, whichever, perhaps again later.
+    fn hear_one(&mut self) {
+        if self.venue.reports.is_empty() {
+            return;
+        }
+        let sides = self.venue.reports.len() as u64;
+        let which = usize::try_from(self.venue.roll(sides)).unwrap();
+        let report = if self.venue.roll(4) == 0 {
+            self.venue.reports[which].clone()
+        } else {
+            self.venue.reports.remove(which)
+        };
+        self.with(|bot, mint, steps| {
+            bot.on_report(&report, &mut || mint(), steps);
+        });
+    }
+
+    fn hear_all(&mut self) {
+        for _ in 0..10_000 {
+            if self.venue.reports.is_empty() {
+                return;
+            }
+            self.hear_one();
+        }
+        panic!("it never falls silent");
+    }
+
+    /// The process dies; what was said meanwhile is lost, and every open order is asked for.
+    fn crash(&mut self) {
+        let state = serde_json::to_string(&self.bot.state()).unwrap();
+        let proven: Vec<Report> = self
+            .venue
+            .reports
+            .drain(..)
+            .filter(|report| self.venue.refused.contains(&report.client_id))
+            .collect();
+        self.bot = LiveBot::restore(self.plan.clone(), self.rules.clone(), &state).unwrap();
+        self.venue.reports = proven;
+        for id in self.bot.open_orders().map(|order| order.client_id).collect::<Vec<_>>() {
+            self.venue.ask(id);
+        }
+        self.with(|bot, mint, steps| bot.take_up(&mut || mint(), steps));
+    }
+
+    /// All executions that our books have, and all that the venue has.
+    fn ledgers(&self) -> (Vec<Execution>, Vec<Execution>) {
+        let trades = self.closed.iter().chain([self.bot.trade()]);
+        let mut ours: Vec<_> =
+            trades.flat_map(|trade| trade.orders.iter().flat_map(|order| order.executions.clone())).collect();
+        let mut theirs: Vec<_> =
+            self.venue.orders.values().flat_map(|resting| resting.executions.clone()).collect();
+        ours.sort_by_key(|e| e.trade_id);
+        theirs.sort_by_key(|e| e.trade_id);
+        (ours, theirs)
+    }
+}
+
+fn paths() -> impl Strategy<Value = Vec<i64>> {
+    let moves = prop_oneof![9 => -80..80_i64, 1 => -400..400_i64];
+    proptest::collection::vec(moves, 20..160).prop_map(|moves| {
+        let mut cents = 10_000_i64;
+        moves
+            .iter()
+            .map(|by| {
+                cents = (cents + by).clamp(5_000, 20_000);
+                cents
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn our_books_equal_the_venues_whatever_it_does(
+        seed in any::<u64>(), path in paths(), stop_on_venue in any::<bool>(), crashes in 0..4_u64,
+        trailing in prop_oneof![Just("null"), Just("2")],
+    ) {
+        let fields = FIELDS.replace("{\"dry_run\"", &format!("{{\"trailing_stop\":{trailing},\"dry_run\""));
+        let mut world = World::new(seed, &fields, stop_on_venue);
+        for (second, cents) in (1..).zip(&path) {
+            world.tick(Price::from_e8(cents * 1_000_000).unwrap(), second);
+            for _ in 0..world.venue.roll(5) {
+                world.hear_one();
+            }
+            if crashes > 0 && world.venue.roll(40 / crashes) == 0 {
+                world.crash();
+            }
+        }
+        world.hear_all();
+        let (ours, theirs) = world.ledgers();
+        prop_assert_eq!(ours, theirs);
+        // What the account has is what the open trade holds and the dust of the closed ones.
+        let pair = pair();
+        let dust: Decimal = world.closed.iter().map(|trade| trade.held(&pair).decimal()).sum();
+        prop_assert_eq!(world.venue.free + world.venue.locked, world.bot.held().decimal() + dust);
+        for trade in &world.closed {
+            // Prices stay above 49, and what is worth 5 or more can be sold.
+            prop_assert!(trade.held(&pair).decimal() * Decimal::from(49) < Decimal::from(5), "only dust is left");
+            let spent: Decimal = trade.stake(&pair).decimal();
+            prop_assert_eq!(trade.profit(&pair, None).decimal(), trade.proceeds(&pair).decimal() - spent);
+        }
+        prop_assert!(world.opened >= world.closed.len());
+    }
+
+    #[test]
+    fn the_order_in_which_reports_come_changes_nothing(seed in any::<u64>(), parts in 1..12_usize) {
+        // One order filled in parts: told one by one, in sum, again and in any order.
+        let mut world = World::new(seed, FIELDS, false);
+        let mut placed = None;
+        let mut steps = Vec::new();
+        let moved = PriceMove::tick(price("100"), Timestamp::from_millis(1));
+        world.bot.on_move(&moved, &mut || ClientOrderId::from_u128(7), &mut steps);
+        if let Some(LiveStep::Place(order)) = steps.pop() {
+            placed = Some(order);
+        }
+        let order = placed.unwrap();
+        let part = |n: usize| Execution {
+            trade_id: i64::try_from(n).unwrap(),
+            at: Timestamp::from_millis(5),
+            price: price("100.01"),
+            qty: qty(order.qty.decimal() / Decimal::from(parts as u64)),
+            fee: "0.0001".parse().unwrap(),
+            fee_asset: "BTC".into(),
+        };
+        let all: Vec<Execution> = (0..parts).map(part).collect();
+        let sum = |until: usize| all[..=until].iter().map(|e| e.qty).sum::<Qty>();
+        let mut reports: Vec<Report> = (0..parts)
+            .map(|n| Report {
+                client_id: order.client_id,
+                end: (n + 1 == parts).then_some(End::Canceled),
+                executed: sum(n),
+                executions: vec![all[n].clone()],
+            })
+            .collect();
+        reports.extend(reports.clone());
+        let tell = |bot: &LiveBot, reports: &[Report]| {
+            let mut bot = bot.clone();
+            for report in reports {
+                bot.on_report(report, &mut || ClientOrderId::from_u128(8), &mut Vec::new());
+            }
+            serde_json::to_string(&bot.state()).unwrap()
+        };
+        let expected = tell(&world.bot, &reports);
+        for _ in 0..5 {
+            for last in (1..reports.len()).rev() {
+                let other = usize::try_from(world.venue.roll(last as u64 + 1)).unwrap();
+                reports.swap(last, other);
+            }
+            prop_assert_eq!(tell(&world.bot, &reports), expected.clone());
+        }
+    }
+}
+
+/// Places, and fills at once and wholly, whatever is asked for; one line a step.
+fn run(fields: &str, prices: &[&str], stop_on_venue: bool) -> Vec<String> {
+    let mut bot = LiveBot::new(plan(fields), rules(stop_on_venue));
+    let (mut said, mut ids) = (Vec::new(), 0_u128);
+    for (second, text) in (1..).zip(prices) {
+        let mut mint = || {
+            ids += 1;
+            ClientOrderId::from_u128(ids)
+        };
+        let mut steps = Vec::new();
+        let moved = PriceMove::tick(price(text), Timestamp::from_millis(second * 1_000));
+        bot.on_move(&moved, &mut mint, &mut steps);
+        let mut done = 0;
+        while let Some(step) = steps.get(done).cloned() {
+            done += 1;
+            let (report, line) = match step {
+                LiveStep::Place(order) => {
+                    let is_resting = order.role == Role::Protection;
+                    let execution = Execution {
+                        trade_id: i64::try_from(order.client_id.as_u128()).unwrap(),
+                        at: moved.at,
+                        price: moved.price,
+                        qty: order.qty,
+                        fee: (moved.price * order.qty) * "0.001".parse().unwrap(),
+                        fee_asset: "USDT".into(),
+                    };
+                    let line = match order.terms {
+                        Terms::StopLimit { stop, limit } => {
+                            format!("rest {} under {stop} for {limit}", order.qty)
+                        }
+                        _ => format!("{:?} {}", order.role, order.qty),
+                    };
+                    let end = (!is_resting).then_some(End::Filled);
+                    let executions = if is_resting { Vec::new() } else { vec![execution] };
+                    let executed = executions.iter().map(|e| e.qty).sum();
+                    (Some(Report { client_id: order.client_id, end, executed, executions }), line)
+                }
+                LiveStep::Cancel(id) => {
+                    let end = Some(End::Canceled);
+                    let report = Report { client_id: id, end, executed: Qty::ZERO, executions: Vec::new() };
+                    (Some(report), "cancel".to_owned())
+                }
+                LiveStep::Closed(trade) => (None, format!("{:?}", trade.closing.unwrap().reason)),
+                LiveStep::StopHit { stop, .. } => (None, format!("stop {stop}")),
+                other => (None, format!("{other:?}")),
+            };
+            said.push(line);
+            if let Some(report) = report {
+                bot.on_report(&report, &mut mint, &mut steps);
+            }
+        }
+    }
+    said
+}
+
+#[test]
+fn the_resting_stop_follows_the_average_and_makes_way_for_the_exit() {
+    let said = run(FIELDS, &["100", "99", "102"], true);
+    let expected = [
+        "Entry(0) 0.500",
+        "Opened",
+        "rest 0.5 under 96.09 for 95.12",
+        "Entry(1) 0.506",
+        "cancel",
+        "rest 1.006 under 95.61 for 94.65",
+        "cancel",
+        "Exit 1.006",
+        "TakeProfit",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_stop_that_the_price_has_reached_is_sold_at_market() {
+    let said = run(FIELDS, &["100", "95"], true);
+    assert_eq!(said[3..], ["stop 96.09", "cancel", "Exit 0.5", "StopLoss"]);
+}
+
+#[test]
+fn levels_lie_where_the_fees_that_were_paid_put_them() {
+    // Paid in quote: as on paper. P₀ = 100.1, its stop 4 % under it.
+    let fields = FIELDS.replace(r#""max_open_trades":3"#, r#""max_open_trades":1"#);
+    let said = run(&fields, &["100", "96.10"], false);
+    assert_eq!(said, ["Entry(0) 0.500", "Opened"]);
+    let said = run(&fields, &["100", "96.10", "96.09"], false);
+    assert_eq!(said[2..], ["stop 96.09", "Exit 0.5", "StopLoss"]);
+}
