@@ -35,8 +35,11 @@ pub struct BotDefinition {
     pub trailing_stop: Option<Pct>,
     /// Whether it trades on paper.
     pub dry_run: bool,
-    /// Which stored connection a live bot uses.
+    /// Which stored connection a live bot uses; without it the only one that its owner has at the venue.
     pub exchange_id: Option<ExchangeId>,
+    /// Whether a live bot's stop also rests at the venue, where it works while this process does not; true by
+    /// default, and without meaning on paper.
+    pub stop_on_venue: bool,
 }
 
 /// How a bot decides: one variant per strategy, each with the object of its name.
@@ -146,6 +149,7 @@ struct Shown<'a> {
     trailing_stop: Option<Pct>,
     dry_run: bool,
     exchange_id: Option<ExchangeId>,
+    stop_on_venue: bool,
     dca: ShownDca,
 }
 
@@ -178,6 +182,7 @@ impl<'a> From<&'a BotDefinition> for Shown<'a> {
             trailing_stop: bot.trailing_stop,
             dry_run: bot.dry_run,
             exchange_id: bot.exchange_id,
+            stop_on_venue: bot.stop_on_venue,
             dca: ShownDca {
                 safety_stake: dca.safety_stake,
                 price_deviation: dca.price_deviation,

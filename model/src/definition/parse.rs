@@ -38,6 +38,7 @@ impl BotDefinition {
         let trailing_take_profit = body.optional("trailing_take_profit", trailing);
         let trailing_stop = body.optional("trailing_stop", trailing);
         let exchange_id = body.optional("exchange_id", |raw| typed(raw, "the id of an exchange connection"));
+        let stop_on_venue = body.optional("stop_on_venue", |raw| typed(raw, "true or false"));
         let dca = body.optional("dca", |raw| typed::<Fields>(raw, "an object"));
         let mut faults = body.finish();
         let dca = DcaDefinition::parse(dca.as_ref(), stake_amount, &mut faults);
@@ -58,6 +59,8 @@ impl BotDefinition {
                 trailing_stop,
                 dry_run: dry_run?,
                 exchange_id,
+                // On paper as well, so that a bot that goes live later is not left without it.
+                stop_on_venue: stop_on_venue.unwrap_or(true),
             })
         })();
         complete.filter(|_| faults.is_empty()).ok_or(Faults(faults))
@@ -272,7 +275,7 @@ mod tests {
         let bot = with("name", Some("\"BTC DCA Bot\"")).unwrap();
         assert_eq!(
             bot.to_json().get(),
-            r#"{"name":"BTC DCA Bot","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,"max_open_trades":5,"stop_loss":-10,"stop_loss_basis":"average","take_profit":2,"trailing_take_profit":null,"trailing_stop":null,"dry_run":true,"exchange_id":null,"dca":{"safety_stake":50,"price_deviation":2,"step_scale":1,"volume_scale":1,"cooldown_s":0,"order_type":"market"}}"#
+            r#"{"name":"BTC DCA Bot","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,"max_open_trades":5,"stop_loss":-10,"stop_loss_basis":"average","take_profit":2,"trailing_take_profit":null,"trailing_stop":null,"dry_run":true,"exchange_id":null,"stop_on_venue":true,"dca":{"safety_stake":50,"price_deviation":2,"step_scale":1,"volume_scale":1,"cooldown_s":0,"order_type":"market"}}"#
         );
         let again: Fields = serde_json::from_str(bot.to_json().get()).unwrap();
         assert_eq!(BotDefinition::parse(&again).unwrap(), bot);
@@ -334,6 +337,19 @@ mod tests {
         }
         check_refused("dca", Some("7"), "dca", "parameter_invalid");
         check_refused("leverage", Some("7"), "leverage", "parameter_unknown");
+    }
+
+    #[test]
+    fn what_only_a_live_bot_needs_is_kept_on_paper_too() {
+        let id = "exc_0190f5fe7a2b7c3d8e4f5a6b7c8d9e0f";
+        let bot = with("exchange_id", Some(&format!("\"{id}\""))).unwrap();
+        assert_eq!(bot.exchange_id, id.parse().ok());
+        for value in ["\"bot_0190f5fe7a2b7c3d8e4f5a6b7c8d9e0f\"", "\"exc_\"", "7", "true"] {
+            check_refused("exchange_id", Some(value), "exchange_id", "parameter_invalid");
+        }
+        assert!(!with("stop_on_venue", Some("false")).unwrap().stop_on_venue);
+        assert!(with("stop_on_venue", Some("null")).unwrap().stop_on_venue);
+        check_refused("stop_on_venue", Some("\"yes\""), "stop_on_venue", "parameter_invalid");
     }
 
     #[test]
