@@ -14,6 +14,8 @@ mod markets;
 mod meters;
 pub mod probe;
 mod record;
+#[cfg_attr(not(test), expect(dead_code, reason = "what is stored with it comes next"))]
+mod secrets;
 mod start;
 mod store;
 mod view;
@@ -27,6 +29,7 @@ pub use key::{key_hash, new_key};
 pub use ledger::{Durable, Ledger, LedgerError};
 pub use meters::Meters;
 pub use record::{Recorder, StateError};
+pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use start::{Engine, EngineConfig, StartError};
 pub use store::{
     Account, ApiKey, BotFilter, BotStats, Delivery, DeliveryStatus, KeyGrant, Page, Store, StoreError,
