@@ -18,9 +18,13 @@
 
 use std::time::{Duration, Instant};
 
-use engine::{BotChange, BotStatus, Change, Ledger, Store};
-use model::{AccountId, BotId, DomainEvent, EventId, EventKind, Timestamp};
-use serde_json::value::RawValue;
+use std::sync::LazyLock;
+
+use engine::{BotChange, BotState, BotStatus, Change, Ledger, Recorder, Store};
+use model::{
+    AccountId, BotDefinition, BotId, BotTurned, DomainEvent, EventData, EventId, Market, PriceMove, Timestamp,
+};
+use strategies::PaperBot;
 
 const WRITERS: u128 = 1_000;
 const ROUNDS: usize = 100;
@@ -121,21 +125,40 @@ fn percentiles(times: &mut [Duration]) -> (Duration, Duration) {
     (at(50), at(99))
 }
 
+/// A bot's new row, state included, and an event that tells of it.
 fn change(bot: u128) -> Change {
     let (id, account_id) = (BotId::from_u128(bot), AccountId::from_u128(1));
-    let data = RawValue::from_string(format!(r#"{{"bot_id":"{id}"}}"#)).unwrap();
+    let told = BotTurned { bot_id: id, name: "bench".to_owned(), reason: "user".to_owned() };
     let event = DomainEvent {
         id: EventId::new(),
         account_id,
         bot_id: Some(id),
-        kind: EventKind::BotStarted,
         at: Timestamp::MIN,
-        data,
+        data: EventData::BotStarted(told),
     };
-    let state = Some("x".repeat(400));
+    let state = Some(STATE.clone());
     let bot = BotChange { id, account_id, status: BotStatus::Running, trouble: None, state };
     Change { bot: Some(bot), events: vec![event], ..Change::default() }
 }
+
+/// The state of a bot that holds one entry.
+static STATE: LazyLock<Box<BotState>> = LazyLock::new(|| {
+    let body = r#"{"name":"bench","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+        "max_open_trades":5,"stop_loss":-10,"dry_run":true}"#;
+    let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
+    let market = Market {
+        tick_size: "0.01".parse().unwrap(),
+        lot_step: "0.00001".parse().unwrap(),
+        min_notional: "5".parse().unwrap(),
+        fee: "0.001".parse().unwrap(),
+        slippage: "0".parse().unwrap(),
+    };
+    let mut paper = PaperBot::new(&definition, &market).unwrap();
+    let mut steps = Vec::new();
+    paper.on_move(&PriceMove::tick("60000".parse().unwrap(), Timestamp::from_millis(1)), &mut steps).unwrap();
+    let mut recorder = Recorder::new(AccountId::from_u128(1), BotId::from_u128(1), &definition);
+    recorder.change(&paper, steps, BotStatus::Running).bot.unwrap().state.unwrap()
+});
 
 async fn fill(store: &Store) {
     let Store::Sqlite { writer, .. } = store else { return };

@@ -2,8 +2,10 @@
 
 use std::str::FromStr;
 
-use model::{AccountId, BotDefinition, BotId, DomainEvent, Timestamp, Trade};
+use model::{AccountId, BotDefinition, BotId, DomainEvent, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use crate::record::{BotState, Decision};
 
 /// One bot's change: its row, its trade with the orders and fills, and the events that tell of it, in one
 /// database transaction.
@@ -17,17 +19,17 @@ pub struct Change {
     pub bot: Option<BotChange>,
     /// A bot that is no longer shown, and since when; its trades stay.
     pub deleted: Option<(BotId, Timestamp)>,
-    /// The trade as it is now; orders and fills the store has not seen are inserted, the others updated.
-    pub trade: Option<Box<Trade>>,
-    /// Events to put into the outbox, in order.
+    /// What its machine did to its trade; the orders, fills and events that this comes to are written with it.
+    pub decision: Option<Decision>,
+    /// Other events to put into the outbox, in order.
     pub events: Vec<DomainEvent>,
 }
 
 impl Change {
-    /// Whose change it is: known from the bot's row or from an event.
-    pub fn account_id(&self) -> Option<AccountId> {
-        let bot = self.bot.as_ref().map(|bot| bot.account_id);
-        bot.or_else(|| self.events.first().map(|event| event.account_id))
+    /// Whom it tells of something.
+    pub(crate) fn told(&self) -> impl Iterator<Item = AccountId> {
+        let decided = self.decision.iter().filter(|decision| decision.is_told()).map(Decision::account_id);
+        decided.chain(self.events.iter().map(|event| event.account_id))
     }
 }
 
@@ -55,8 +57,8 @@ pub struct BotChange {
     pub status: BotStatus,
     /// Why it cannot go on, when `status` is [`BotStatus::Error`].
     pub trouble: Option<BotTrouble>,
-    /// The strategy machine's serialised state (JSON), from which it goes on after a crash; `None` leaves it.
-    pub state: Option<String>,
+    /// What it goes on from after a crash; `None` leaves it as it was.
+    pub state: Option<Box<BotState>>,
 }
 
 /// Where a bot is in its life (contract §3).

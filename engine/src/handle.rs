@@ -272,10 +272,7 @@ impl EngineHandle {
         }
         if was_waiting || bot.status != BotStatus::Stopped {
             let recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
-            let change = recorder
-                .let_go("user", clock::now())
-                .map_err(|error| EngineError::Unavailable(error.to_string()))?;
-            self.inner.ledger.commit(change).await?;
+            self.inner.ledger.commit(recorder.let_go("user", clock::now())).await?;
         }
         Ok(())
     }

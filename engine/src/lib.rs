@@ -28,7 +28,7 @@ pub use handle::EngineHandle;
 pub use key::{key_hash, new_key};
 pub use ledger::{Durable, Ledger, LedgerError};
 pub use meters::Meters;
-pub use record::{Recorder, StateError};
+pub use record::{BotState, Decision, Recorder, StateError};
 pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use start::{Engine, EngineConfig, StartError};
 pub use store::{

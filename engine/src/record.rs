@@ -1,12 +1,17 @@
 //! What a bot's steps come to in the books: the trade, its orders and fills, and the events that tell of them.
+//!
+//! A bot's thread only notes what happened, as a [`Decision`] and a [`BotState`]; what that comes to is worked out
+//! and put into words where it is written.
+
+use std::sync::Arc;
 
 use model::{
-    AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, EventId, EventKind, Exchange, ExitReason,
-    Fill, FillId, Order, OrderId, OrderKind, OrderStatus, Pair, Price, Qty, Quote, Side, Timestamp, Trade,
-    TradeId, TradeStatus,
+    AccountId, BotDefinition, BotFailed, BotId, BotTurned, ClientOrderId, DomainEvent, EventData, EventId,
+    Exchange, ExitReason, Fill, FillId, Order, OrderId, OrderKind, OrderStatus, Pair, Price, Side, Timestamp,
+    Trade, TradeClosed, TradeId, TradeOpened, TradeStatus, TradeStoploss,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use strategies::{Books, Entry, Exit, PaperBot, PaperStep};
 
 use crate::change::{BotChange, BotStatus, BotTrouble, Change, Positions};
@@ -17,24 +22,41 @@ pub(crate) const DOLLARS: [&str; 6] = ["USD", "USDT", "USDC", "FDUSD", "TUSD", "
 /// Turns one bot's steps into [`Change`]s.
 #[derive(Clone, Debug)]
 pub struct Recorder {
+    bot: Arc<Identity>,
+    trade_id: Option<TradeId>,
+    stopping: Option<Positions>,
+}
+
+/// What is told of a bot with everything it does.
+#[derive(Clone, Debug)]
+struct Identity {
     account_id: AccountId,
     bot_id: BotId,
     exchange: Exchange,
     pair: Pair,
     dry_run: bool,
     name: Box<str>,
-    trade_id: Option<TradeId>,
-    stopping: Option<Positions>,
 }
 
-/// What a bot's row keeps so that it goes on after a crash: the open trade's id, how it is being stopped, and the
-/// machine's state.
-#[derive(Serialize, Deserialize)]
-struct State {
+/// What a bot's row keeps so that it goes on after a crash.
+#[derive(Clone, Debug, Serialize)]
+pub struct BotState {
+    /// The open trade.
     trade_id: Option<TradeId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// How it is being stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
     stopping: Option<Positions>,
-    paper: Box<RawValue>,
+    /// The machine and its books.
+    paper: PaperBot,
+}
+
+/// A [`BotState`] as it is read.
+#[derive(Deserialize)]
+struct StoredState<'a> {
+    trade_id: Option<TradeId>,
+    stopping: Option<Positions>,
+    #[serde(borrow)]
+    paper: &'a RawValue,
 }
 
 /// A stored state that cannot be read.
@@ -42,30 +64,37 @@ struct State {
 #[error("the stored state cannot be read: {0}")]
 pub struct StateError(#[from] serde_json::Error);
 
+/// What one call of a machine did to a trade, as it happened.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    bot: Arc<Identity>,
+    trade_id: TradeId,
+    steps: Vec<PaperStep>,
+}
+
 impl Recorder {
     /// For a bot that holds nothing yet.
     pub fn new(account_id: AccountId, bot_id: BotId, bot: &BotDefinition) -> Self {
-        Self {
+        let bot = Identity {
             account_id,
             bot_id,
             exchange: bot.exchange,
             pair: bot.pair.clone(),
             dry_run: bot.dry_run,
             name: bot.name.as_str().into(),
-            trade_id: None,
-            stopping: None,
-        }
+        };
+        Self { bot: Arc::new(bot), trade_id: None, stopping: None }
     }
 
     /// Goes on with the trade of a stored state; the machine's own state is what is returned.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn resume(&mut self, state: &str) -> Result<String, StateError> {
-        let state: State = serde_json::from_str(state)?;
+    pub fn resume<'a>(&mut self, state: &'a str) -> Result<&'a str, StateError> {
+        let state: StoredState<'a> = serde_json::from_str(state)?;
         self.trade_id = state.trade_id;
         self.stopping = state.stopping;
-        Ok(state.paper.get().to_owned())
+        Ok(state.paper.get())
     }
 
     /// The open trade.
@@ -85,112 +114,47 @@ impl Recorder {
 
     /// Takes over a new name.
     pub(crate) fn rename(&mut self, name: &str) {
-        self.name = name.into();
+        Arc::make_mut(&mut self.bot).name = name.into();
     }
 
-    /// Everything that one call of the machine did, as one change: its new state, the trade, its new orders, and
-    /// the events in the order in which things happened. `status` is the bot's own: a
-    /// stopping bot is still stopping after a fill.
-    ///
-    /// # Errors
-    /// Never for a machine's own state.
-    pub fn change(
-        &mut self,
-        paper: &PaperBot,
-        steps: &[PaperStep],
-        status: BotStatus,
-    ) -> Result<Change, StateError> {
-        let mut change = Change::default();
-        let mut orders = Vec::new();
-        let mut closed = None;
-        let stopped = steps.iter().any(
-            |step| matches!(step, PaperStep::Exited(books) if books.exit.is_some_and(|exit| exit.reason == ExitReason::StopLoss)),
-        );
-        for step in steps {
-            let trade_id = *self.trade_id.get_or_insert_with(TradeId::new);
-            match step {
-                PaperStep::Entered(entry) => {
-                    orders.push(self.bought(entry));
-                    if entry.index == 0 {
-                        change.events.push(self.event(
-                            EventKind::TradeOpened,
-                            entry.at,
-                            &self.opened(trade_id, entry),
-                        )?);
-                    }
-                }
-                PaperStep::StopHit { stop, price, at } if stopped => {
-                    let hit = TradeStopHit {
-                        bot_id: self.bot_id,
-                        trade_id,
-                        pair: &self.pair,
-                        side: Side::Sell,
-                        stop_price: *stop,
-                        price: *price,
-                        dry_run: self.dry_run,
-                    };
-                    change.events.push(self.event(EventKind::TradeStoploss, *at, &hit)?);
-                }
-                PaperStep::StopHit { .. } => {}
-                PaperStep::Exited(books) => {
-                    let Some(exit) = books.exit else { continue };
-                    orders.push(self.sold(&exit));
-                    closed = Some(books);
-                }
-            }
+    /// Everything that one call of the machine did, as one change. `status` is the bot's own: a stopping bot is
+    /// still stopping after a fill. This runs where bots decide: it notes, and leaves the rest to the writer.
+    pub fn change(&mut self, paper: &PaperBot, steps: Vec<PaperStep>, status: BotStatus) -> Change {
+        if !steps.is_empty() {
+            self.trade_id.get_or_insert_with(TradeId::new);
         }
-        let books = closed.unwrap_or_else(|| paper.books());
-        if let (Some(trade_id), Some(first)) = (self.trade_id, books.entries.first()) {
-            let trade = self.trade(trade_id, first, books, paper, orders);
-            if let Some(exit) = books.exit {
-                change.events.push(self.event(EventKind::TradeClosed, exit.at, &TradeClosed::of(&trade))?);
-                self.trade_id = None;
-            }
-            change.trade = Some(Box::new(trade));
+        let trade_id = self.trade_id;
+        if matches!(steps.last(), Some(PaperStep::Exited(_))) {
+            self.trade_id = None;
         }
-        change.bot = Some(self.row(status, None, Some(self.state(paper)?)));
-        Ok(change)
+        let decision = trade_id.map(|trade_id| Decision { bot: self.bot.clone(), trade_id, steps });
+        Change { decision, bot: Some(self.row(status, None, Some(self.state(paper)))), ..Change::default() }
     }
 
     /// A bot's new status with nothing done, and what is told of it: `bot.started` for a running bot, `bot.stopped`
     /// for a stopped one, nothing for the others.
-    ///
-    /// # Errors
-    /// Never for a machine's own state.
-    pub(crate) fn turned(
-        &self,
-        paper: &PaperBot,
-        status: BotStatus,
-        reason: &str,
-        now: Timestamp,
-    ) -> Result<Change, StateError> {
-        let kind = match status {
-            BotStatus::Running => Some(EventKind::BotStarted),
-            BotStatus::Stopped => Some(EventKind::BotStopped),
+    pub(crate) fn turned(&self, paper: &PaperBot, status: BotStatus, reason: &str, now: Timestamp) -> Change {
+        let data = match status {
+            BotStatus::Running => Some(EventData::BotStarted(self.bot.turned(reason))),
+            BotStatus::Stopped => Some(EventData::BotStopped(self.bot.turned(reason))),
             BotStatus::Starting | BotStatus::Stopping | BotStatus::Error => None,
         };
-        let turned = BotTurned { bot_id: self.bot_id, name: &self.name, reason };
-        let events = kind.map(|kind| self.event(kind, now, &turned)).transpose()?;
-        let bot = Some(self.row(status, None, Some(self.state(paper)?)));
-        Ok(Change { bot, events: Vec::from_iter(events), ..Change::default() })
+        let events = Vec::from_iter(data.map(|data| self.bot.event(now, data)));
+        Change { bot: Some(self.row(status, None, Some(self.state(paper)))), events, ..Change::default() }
     }
 
     /// A bot that is stopped without having lived: what it goes on from stays as it was.
-    ///
-    /// # Errors
-    /// Never for a name.
-    pub(crate) fn let_go(&self, reason: &str, now: Timestamp) -> Result<Change, StateError> {
-        let turned = BotTurned { bot_id: self.bot_id, name: &self.name, reason };
-        let event = self.event(EventKind::BotStopped, now, &turned)?;
+    pub(crate) fn let_go(&self, reason: &str, now: Timestamp) -> Change {
+        let event = self.bot.event(now, EventData::BotStopped(self.bot.turned(reason)));
         let bot = Some(self.row(BotStatus::Stopped, None, None));
-        Ok(Change { bot, events: vec![event], ..Change::default() })
+        Change { bot, events: vec![event], ..Change::default() }
     }
 
     /// A bot that cannot go on, as `bot.error` tells; what it goes on from stays as it was.
     pub(crate) fn failed(&self, trouble: BotTrouble, now: Timestamp) -> Change {
-        let told = BotFailed { bot_id: self.bot_id, code: &trouble.code, message: &trouble.message };
-        let event = self.event(EventKind::BotError, now, &told);
-        let events = Vec::from_iter(event.ok());
+        let BotTrouble { code, message } = trouble.clone();
+        let told = EventData::BotError(BotFailed { bot_id: self.bot.bot_id, code, message });
+        let events = vec![self.bot.event(now, told)];
         Change { bot: Some(self.row(BotStatus::Error, Some(trouble), None)), events, ..Change::default() }
     }
 
@@ -199,33 +163,84 @@ impl Recorder {
         &self,
         status: BotStatus,
         trouble: Option<BotTrouble>,
-        state: Option<String>,
+        state: Option<Box<BotState>>,
     ) -> BotChange {
-        BotChange { id: self.bot_id, account_id: self.account_id, status, trouble, state }
+        BotChange { id: self.bot.bot_id, account_id: self.bot.account_id, status, trouble, state }
     }
 
-    fn state(&self, paper: &PaperBot) -> Result<String, StateError> {
-        let paper = RawValue::from_string(paper.state())?;
-        Ok(serde_json::to_string(&State { trade_id: self.trade_id, stopping: self.stopping, paper })?)
+    fn state(&self, paper: &PaperBot) -> Box<BotState> {
+        Box::new(BotState { trade_id: self.trade_id, stopping: self.stopping, paper: paper.clone() })
+    }
+}
+
+impl BotState {
+    /// The text that [`Recorder::resume`] reads.
+    ///
+    /// # Panics
+    /// Never: every part is JSON.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).expect("every part is JSON")
+    }
+}
+
+impl Decision {
+    /// Whose trade.
+    pub(crate) fn account_id(&self) -> AccountId {
+        self.bot.account_id
     }
 
-    fn trade(
-        &self,
-        id: TradeId,
-        first: &Entry,
-        books: &Books,
-        paper: &PaperBot,
-        orders: Vec<Order>,
-    ) -> Trade {
+    /// Whether an event tells of it.
+    pub(crate) fn is_told(&self) -> bool {
+        self.steps.iter().any(|step| !matches!(step, PaperStep::Entered(entry) if entry.index > 0))
+    }
+
+    /// The trade as it is now with its new orders, and the events in the order in which things happened; `after`
+    /// is the bot as the decision left it.
+    pub fn booked(&self, after: &BotState) -> (Option<Trade>, Vec<DomainEvent>) {
+        let mut orders = Vec::new();
+        let mut events = Vec::new();
+        let mut closed = None;
+        let stopped = self.steps.iter().any(
+            |step| matches!(step, PaperStep::Exited(books) if books.exit.is_some_and(|exit| exit.reason == ExitReason::StopLoss)),
+        );
+        for step in &self.steps {
+            match step {
+                PaperStep::Entered(entry) => {
+                    orders.push(self.bought(entry));
+                    if entry.index == 0 {
+                        events.push(self.bot.event(entry.at, EventData::TradeOpened(self.opened(entry))));
+                    }
+                }
+                PaperStep::StopHit { stop, price, at } if stopped => {
+                    let hit = EventData::TradeStoploss(self.stop_hit(*stop, *price));
+                    events.push(self.bot.event(*at, hit));
+                }
+                PaperStep::StopHit { .. } => {}
+                PaperStep::Exited(books) => {
+                    orders.extend(books.exit.map(|exit| self.sold(&exit)));
+                    closed = Some(books);
+                }
+            }
+        }
+        let books = closed.unwrap_or_else(|| after.paper.books());
+        let trade = books.entries.first().map(|first| self.trade(first, books, &after.paper, orders));
+        if let (Some(trade), Some(exit)) = (&trade, books.exit) {
+            let data = EventData::TradeClosed(Box::new(TradeClosed::from(trade)));
+            events.push(self.bot.event(exit.at, data));
+        }
+        (trade, events)
+    }
+
+    fn trade(&self, first: &Entry, books: &Books, paper: &PaperBot, orders: Vec<Order>) -> Trade {
         let profit = books.exit.map(|exit| books.profit(exit.price, model::Rate::ZERO));
         Trade {
-            id,
-            bot_id: self.bot_id,
-            exchange: self.exchange,
-            pair: self.pair.clone(),
+            id: self.trade_id,
+            bot_id: self.bot.bot_id,
+            exchange: self.bot.exchange,
+            pair: self.bot.pair.clone(),
             side: Side::Buy,
             status: if books.exit.is_some() { TradeStatus::Closed } else { TradeStatus::Open },
-            dry_run: self.dry_run,
+            dry_run: self.bot.dry_run,
             opened_at: first.at,
             closed_at: books.exit.map(|exit| exit.at),
             entry_price: books.average().round_dp(8).normalize(),
@@ -235,7 +250,7 @@ impl Recorder {
             fees: books.fees(),
             profit,
             profit_pct: profit.map(|profit| books.profit_pct(profit)),
-            profit_usd: profit.filter(|_| DOLLARS.contains(&self.pair.quote())),
+            profit_usd: profit.filter(|_| DOLLARS.contains(&self.bot.pair.quote())),
             exit_reason: books.exit.map(|exit| exit.reason),
             stop_price: paper.machine().stop_price(),
             take_profit_price: paper.machine().take_profit_price(),
@@ -244,162 +259,66 @@ impl Recorder {
     }
 
     fn bought(&self, entry: &Entry) -> Order {
-        Self::filled(
-            Side::Buy,
-            entry.decided,
-            Fill {
-                id: FillId::new(),
-                at: entry.at,
-                price: entry.price,
-                qty: entry.qty,
-                fee: entry.fee,
-                fee_asset: self.pair.quote().to_owned(),
-            },
-        )
+        let Entry { at, decided, price, qty, fee, .. } = *entry;
+        let fee_asset = self.bot.pair.quote().to_owned();
+        filled(Side::Buy, decided, Fill { id: FillId::new(), at, price, qty, fee, fee_asset })
     }
 
     fn sold(&self, exit: &Exit) -> Order {
-        Self::filled(
-            Side::Sell,
-            exit.decided,
-            Fill {
-                id: FillId::new(),
-                at: exit.at,
-                price: exit.price,
-                qty: exit.qty,
-                fee: exit.fee,
-                fee_asset: self.pair.quote().to_owned(),
-            },
-        )
+        let Exit { at, decided, price, qty, fee, .. } = *exit;
+        let fee_asset = self.bot.pair.quote().to_owned();
+        filled(Side::Sell, decided, Fill { id: FillId::new(), at, price, qty, fee, fee_asset })
     }
 
-    fn filled(side: Side, price: Price, fill: Fill) -> Order {
-        Order {
-            id: OrderId::new(),
-            client_order_id: ClientOrderId::new(),
-            side,
-            kind: OrderKind::Market,
-            status: OrderStatus::Filled,
-            price,
-            qty: fill.qty,
-            filled_qty: fill.qty,
-            created_at: fill.at,
-            fills: vec![fill],
-        }
-    }
-
-    fn opened(&self, trade_id: TradeId, entry: &Entry) -> TradeOpened<'_> {
+    fn opened(&self, entry: &Entry) -> TradeOpened {
         TradeOpened {
-            bot_id: self.bot_id,
-            trade_id,
-            pair: &self.pair,
+            bot_id: self.bot.bot_id,
+            trade_id: self.trade_id,
+            pair: self.bot.pair.clone(),
             side: Side::Buy,
             price: entry.price,
             amount: entry.qty,
             stake: entry.price * entry.qty + entry.fee,
             opened_at: entry.at,
-            dry_run: self.dry_run,
+            dry_run: self.bot.dry_run,
         }
     }
 
-    fn event(
-        &self,
-        kind: EventKind,
-        at: Timestamp,
-        data: &impl Serialize,
-    ) -> Result<DomainEvent, StateError> {
-        let data = to_raw_value(data)?;
-        Ok(DomainEvent {
-            id: EventId::new(),
-            account_id: self.account_id,
-            bot_id: Some(self.bot_id),
-            kind,
-            at,
-            data,
-        })
-    }
-}
-
-/// The data of `bot.started` and `bot.stopped`.
-#[derive(Serialize)]
-struct BotTurned<'a> {
-    bot_id: BotId,
-    name: &'a str,
-    reason: &'a str,
-}
-
-/// The data of `bot.error`.
-#[derive(Serialize)]
-struct BotFailed<'a> {
-    bot_id: BotId,
-    code: &'a str,
-    message: &'a str,
-}
-
-/// The data of `trade.opened`.
-#[derive(Serialize)]
-struct TradeOpened<'a> {
-    bot_id: BotId,
-    trade_id: TradeId,
-    pair: &'a Pair,
-    side: Side,
-    price: Price,
-    amount: Qty,
-    stake: Quote,
-    opened_at: Timestamp,
-    dry_run: bool,
-}
-
-/// The data of `trade.stoploss`.
-#[derive(Serialize)]
-struct TradeStopHit<'a> {
-    bot_id: BotId,
-    trade_id: TradeId,
-    pair: &'a Pair,
-    side: Side,
-    stop_price: Price,
-    price: Price,
-    dry_run: bool,
-}
-
-/// The data of `trade.closed`.
-#[derive(Serialize)]
-struct TradeClosed<'a> {
-    bot_id: BotId,
-    trade_id: TradeId,
-    pair: &'a Pair,
-    side: Side,
-    profit: Option<Quote>,
-    profit_pct: Option<model::Pct>,
-    profit_usd: Option<Quote>,
-    exit_reason: Option<ExitReason>,
-    #[serde(with = "model::number")]
-    entry_price: rust_decimal::Decimal,
-    exit_price: Option<Price>,
-    amount: Qty,
-    opened_at: Timestamp,
-    closed_at: Option<Timestamp>,
-    dry_run: bool,
-}
-
-impl<'a> TradeClosed<'a> {
-    fn of(trade: &'a Trade) -> Self {
-        Self {
-            bot_id: trade.bot_id,
-            trade_id: trade.id,
-            pair: &trade.pair,
+    fn stop_hit(&self, stop_price: Price, price: Price) -> TradeStoploss {
+        TradeStoploss {
+            bot_id: self.bot.bot_id,
+            trade_id: self.trade_id,
+            pair: self.bot.pair.clone(),
             side: Side::Sell,
-            profit: trade.profit,
-            profit_pct: trade.profit_pct,
-            profit_usd: trade.profit_usd,
-            exit_reason: trade.exit_reason,
-            entry_price: trade.entry_price,
-            exit_price: trade.exit_price,
-            amount: trade.amount,
-            opened_at: trade.opened_at,
-            closed_at: trade.closed_at,
-            dry_run: trade.dry_run,
+            stop_price,
+            price,
+            dry_run: self.bot.dry_run,
         }
+    }
+}
+
+impl Identity {
+    fn event(&self, at: Timestamp, data: EventData) -> DomainEvent {
+        DomainEvent { id: EventId::new(), account_id: self.account_id, bot_id: Some(self.bot_id), at, data }
+    }
+
+    fn turned(&self, reason: &str) -> BotTurned {
+        BotTurned { bot_id: self.bot_id, name: self.name.to_string(), reason: reason.to_owned() }
+    }
+}
+
+fn filled(side: Side, price: Price, fill: Fill) -> Order {
+    Order {
+        id: OrderId::new(),
+        client_order_id: ClientOrderId::new(),
+        side,
+        kind: OrderKind::Market,
+        status: OrderStatus::Filled,
+        price,
+        qty: fill.qty,
+        filled_qty: fill.qty,
+        created_at: fill.at,
+        fills: vec![fill],
     }
 }
 
@@ -425,15 +344,27 @@ mod tests {
         (recorder, paper, definition, market)
     }
 
-    fn tell(recorder: &mut Recorder, paper: &mut PaperBot, price: &str, second: i64) -> Change {
+    /// What a change comes to.
+    struct Booked {
+        trade: Option<Trade>,
+        events: Vec<DomainEvent>,
+        state: String,
+    }
+
+    fn tell(recorder: &mut Recorder, paper: &mut PaperBot, price: &str, second: i64) -> Booked {
         let mut steps = Vec::new();
         let moved = PriceMove::tick(price.parse().unwrap(), Timestamp::from_millis(second * 1_000));
         paper.on_move(&moved, &mut steps).unwrap();
-        recorder.change(paper, &steps, BotStatus::Running).unwrap()
+        let change = recorder.change(paper, steps, BotStatus::Running);
+        let state = change.bot.unwrap().state.unwrap();
+        let decision = change.decision.unwrap();
+        let (trade, events) = decision.booked(&state);
+        assert_eq!(decision.is_told(), !events.is_empty());
+        Booked { trade, events, state: state.text() }
     }
 
-    fn kinds(change: &Change) -> Vec<&str> {
-        change.events.iter().map(|event| event.kind.as_str()).collect()
+    fn kinds(booked: &Booked) -> Vec<&str> {
+        booked.events.iter().map(|event| event.data.kind().as_str()).collect()
     }
 
     #[test]
@@ -445,7 +376,7 @@ mod tests {
         assert!(averaged.events.is_empty());
         let closed = tell(&mut recorder, &mut paper, "110", 3);
         assert_eq!(kinds(&closed), ["trade.closed"]);
-        let trades = [opened, averaged, closed].map(|change| change.trade.unwrap());
+        let trades = [opened, averaged, closed].map(|booked| booked.trade.unwrap());
         assert!(trades.iter().all(|trade| trade.id == trades[0].id && trade.orders.len() == 1));
         let last = &trades[2];
         assert_eq!(last.status, TradeStatus::Closed);
@@ -461,20 +392,19 @@ mod tests {
         tell(&mut recorder, &mut paper, "100", 1);
         let stopped = tell(&mut recorder, &mut paper, "80", 2);
         assert_eq!(kinds(&stopped), ["trade.stoploss", "trade.closed"]);
-        assert!(stopped.events[1].data.get().contains(r#""exit_reason":"stop_loss""#));
+        assert!(stopped.events[1].body().contains(r#""exit_reason":"stop_loss""#));
     }
 
     #[test]
     fn a_restart_goes_on_with_the_same_trade() {
         let (mut recorder, mut paper, definition, market) = bot();
         let opened = tell(&mut recorder, &mut paper, "100", 1);
-        let state = opened.bot.unwrap().state.unwrap();
         let mut again = Recorder::new(AccountId::from_u128(1), BotId::from_u128(1), &definition);
-        let machine = again.resume(&state).unwrap();
+        let machine = again.resume(&opened.state).unwrap();
         let plan = strategies::Plan::new(&definition, &market).unwrap();
-        let mut paper = PaperBot::restore(plan.into(), &machine).unwrap();
+        let mut paper = PaperBot::restore(plan.into(), machine).unwrap();
         let closed = tell(&mut again, &mut paper, "110", 2);
+        assert_eq!(kinds(&closed), ["trade.closed"]);
         assert_eq!(closed.trade.unwrap().id, opened.trade.unwrap().id);
-        assert_eq!(kinds(&Change { events: closed.events, ..Change::default() }), ["trade.closed"]);
     }
 }

@@ -1,9 +1,10 @@
 //! What users are told of (contract §5).
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use crate::{AccountId, BotId, EventId, Timestamp};
+use crate::{
+    AccountId, BotId, EventId, ExitReason, Pair, Pct, Price, Qty, Quote, Side, Timestamp, Trade, TradeId,
+};
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -63,7 +64,7 @@ impl EventKind {
 }
 
 /// An event as it is stored with the change it tells of, and later delivered unchanged.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DomainEvent {
     /// The same in every delivery.
     pub id: EventId,
@@ -71,30 +72,201 @@ pub struct DomainEvent {
     pub account_id: AccountId,
     /// The bot it is about; events of one bot are delivered in order.
     pub bot_id: Option<BotId>,
-    /// What happened.
-    pub kind: EventKind,
     /// When.
     pub at: Timestamp,
-    /// The JSON object under `data`.
-    pub data: Box<RawValue>,
+    /// What happened.
+    pub data: EventData,
 }
 
 impl DomainEvent {
     /// The body that is stored, signed and delivered.
     ///
     /// # Panics
-    /// Never: every part is valid JSON.
+    /// Never: every part is JSON.
     pub fn body(&self) -> String {
         #[derive(Serialize)]
         struct Body<'a> {
             id: EventId,
             event: EventKind,
             timestamp: Timestamp,
-            data: &'a RawValue,
+            data: &'a EventData,
         }
-        let body = Body { id: self.id, event: self.kind, timestamp: self.at, data: &self.data };
-        serde_json::to_string(&body).expect("every part is valid JSON")
+        let body = Body { id: self.id, event: self.data.kind(), timestamp: self.at, data: &self.data };
+        serde_json::to_string(&body).expect("every part is JSON")
     }
+}
+
+/// What an event tells: the object under `data`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum EventData {
+    /// A bot began to run.
+    BotStarted(BotTurned),
+    /// A bot stopped.
+    BotStopped(BotTurned),
+    /// A trade's base order filled.
+    TradeOpened(TradeOpened),
+    /// A trade is flat again.
+    TradeClosed(Box<TradeClosed>),
+    /// A trade's stop was hit.
+    TradeStoploss(TradeStoploss),
+    /// A bot cannot go on.
+    BotError(BotFailed),
+    /// An account's plan changed.
+    SubscriptionChanged(SubscriptionChanged),
+    /// A payout was made.
+    PayoutProcessed(PayoutProcessed),
+}
+
+impl EventData {
+    /// Which kind it is.
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::BotStarted(_) => EventKind::BotStarted,
+            Self::BotStopped(_) => EventKind::BotStopped,
+            Self::TradeOpened(_) => EventKind::TradeOpened,
+            Self::TradeClosed(_) => EventKind::TradeClosed,
+            Self::TradeStoploss(_) => EventKind::TradeStoploss,
+            Self::BotError(_) => EventKind::BotError,
+            Self::SubscriptionChanged(_) => EventKind::SubscriptionChanged,
+            Self::PayoutProcessed(_) => EventKind::PayoutProcessed,
+        }
+    }
+}
+
+/// The data of `bot.started` and `bot.stopped`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct BotTurned {
+    /// Which bot.
+    pub bot_id: BotId,
+    /// What its owner calls it.
+    pub name: String,
+    /// Who or what turned it: `user`, `recovered`, `drained`, `closed`.
+    pub reason: String,
+}
+
+/// The data of `bot.error`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct BotFailed {
+    /// Which bot.
+    pub bot_id: BotId,
+    /// A stable word for programs.
+    pub code: String,
+    /// A sentence for people, without secrets.
+    pub message: String,
+}
+
+/// The data of `trade.opened`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct TradeOpened {
+    /// Whose trade.
+    pub bot_id: BotId,
+    /// Which trade.
+    pub trade_id: TradeId,
+    /// What.
+    pub pair: Pair,
+    /// Always a buy.
+    pub side: Side,
+    /// What was paid.
+    pub price: Price,
+    /// How much, in base.
+    pub amount: Qty,
+    /// Quote spent, the fee included.
+    pub stake: Quote,
+    /// When.
+    pub opened_at: Timestamp,
+    /// Whether on paper.
+    pub dry_run: bool,
+}
+
+/// The data of `trade.stoploss`; the trade's `trade.closed` follows.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct TradeStoploss {
+    /// Whose trade.
+    pub bot_id: BotId,
+    /// Which trade.
+    pub trade_id: TradeId,
+    /// What.
+    pub pair: Pair,
+    /// Always a sell.
+    pub side: Side,
+    /// Where the stop stood.
+    pub stop_price: Price,
+    /// The price that reached it.
+    pub price: Price,
+    /// Whether on paper.
+    pub dry_run: bool,
+}
+
+/// The data of `trade.closed`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct TradeClosed {
+    /// Whose trade.
+    pub bot_id: BotId,
+    /// Which trade.
+    pub trade_id: TradeId,
+    /// What.
+    pub pair: Pair,
+    /// Always a sell.
+    pub side: Side,
+    /// Profit, in quote.
+    pub profit: Option<Quote>,
+    /// Profit as a percentage of what was spent.
+    pub profit_pct: Option<Pct>,
+    /// Profit in US dollars, where the quote coin is one.
+    pub profit_usd: Option<Quote>,
+    /// Why it was closed.
+    pub exit_reason: Option<ExitReason>,
+    /// The average cost price, fee included.
+    #[serde(with = "crate::number")]
+    pub entry_price: rust_decimal::Decimal,
+    /// What it was sold at.
+    pub exit_price: Option<Price>,
+    /// How much, in base.
+    pub amount: Qty,
+    /// The first buy's time.
+    pub opened_at: Timestamp,
+    /// When it was flat.
+    pub closed_at: Option<Timestamp>,
+    /// Whether on paper.
+    pub dry_run: bool,
+}
+
+impl From<&Trade> for TradeClosed {
+    fn from(trade: &Trade) -> Self {
+        Self {
+            bot_id: trade.bot_id,
+            trade_id: trade.id,
+            pair: trade.pair.clone(),
+            side: Side::Sell,
+            profit: trade.profit,
+            profit_pct: trade.profit_pct,
+            profit_usd: trade.profit_usd,
+            exit_reason: trade.exit_reason,
+            entry_price: trade.entry_price,
+            exit_price: trade.exit_price,
+            amount: trade.amount,
+            opened_at: trade.opened_at,
+            closed_at: trade.closed_at,
+            dry_run: trade.dry_run,
+        }
+    }
+}
+
+/// The data of `subscription.changed`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct SubscriptionChanged {
+    /// The plan from now on.
+    pub plan: String,
+}
+
+/// The data of `payout.processed`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PayoutProcessed {
+    /// How much was paid out.
+    pub amount: Quote,
+    /// In which coin.
+    pub currency: String,
 }
 
 #[cfg(test)]
@@ -106,14 +278,35 @@ mod tests {
         let event = DomainEvent {
             id: EventId::from_u128(7),
             account_id: AccountId::from_u128(1),
-            bot_id: None,
-            kind: EventKind::TradeClosed,
+            bot_id: Some(BotId::from_u128(2)),
             at: Timestamp::from_millis(1_775_053_800_000),
-            data: RawValue::from_string(r#"{"profit_pct":2.40}"#.to_owned()).unwrap(),
+            data: EventData::TradeClosed(Box::new(TradeClosed {
+                bot_id: BotId::from_u128(2),
+                trade_id: TradeId::from_u128(3),
+                pair: "BTC/USDT".parse().unwrap(),
+                side: Side::Sell,
+                profit: Some("1.20".parse().unwrap()),
+                profit_pct: Some("2.40".parse().unwrap()),
+                profit_usd: None,
+                exit_reason: Some(ExitReason::TakeProfit),
+                entry_price: "100.1".parse().unwrap(),
+                exit_price: Some("102.5".parse().unwrap()),
+                amount: "0.50".parse().unwrap(),
+                opened_at: Timestamp::from_millis(1_775_053_700_000),
+                closed_at: Some(Timestamp::from_millis(1_775_053_800_000)),
+                dry_run: true,
+            })),
         };
         assert_eq!(
             event.body(),
-            r#"{"id":"evt_00000000000000000000000000000007","event":"trade.closed","timestamp":"2026-04-01T14:30:00Z","data":{"profit_pct":2.40}}"#
+            concat!(
+                r#"{"id":"evt_00000000000000000000000000000007","event":"trade.closed","#,
+                r#""timestamp":"2026-04-01T14:30:00Z","data":{"bot_id":"bot_00000000000000000000000000000002","#,
+                r#""trade_id":"trade_00000000000000000000000000000003","pair":"BTC/USDT","side":"sell","#,
+                r#""profit":1.20,"profit_pct":2.40,"profit_usd":null,"exit_reason":"take_profit","#,
+                r#""entry_price":100.1,"exit_price":102.5,"amount":0.50,"opened_at":"2026-04-01T14:28:20Z","#,
+                r#""closed_at":"2026-04-01T14:30:00Z","dry_run":true}}"#
+            )
         );
     }
 

@@ -26,7 +26,10 @@ mod watch;
 pub use definition::{
     BotDefinition, DcaDefinition, Fault, Faults, OrderKind, StopLossBasis, StrategyDefinition, Warning,
 };
-pub use event::{DomainEvent, EventKind};
+pub use event::{
+    BotFailed, BotTurned, DomainEvent, EventData, EventKind, PayoutProcessed, SubscriptionChanged,
+    TradeClosed, TradeOpened, TradeStoploss,
+};
 pub use ids::{
     AccountId, BotId, ClientOrderId, EventId, ExchangeId, FillId, IdError, KeyId, OrderId, RequestId,
     TradeId, WebhookId,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use model::{BotDefinition, ExitReason, Faults, Market, Price, PriceMove, Quote, Timestamp, Watch};
 use rust_decimal::{Decimal, RoundingStrategy};
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::books::{Books, Entry, Exit};
 use crate::dca::{Action, Dca, Event, Phase};
@@ -68,18 +69,28 @@ pub enum RestoreError {
     State(#[from] serde_json::Error),
 }
 
-/// A machine with its paper executor and books.
+/// A machine with its paper executor and books. A clone is cheap and shares the plan; what is serialised is what a
+/// restart needs.
 #[derive(Clone, Debug)]
 pub struct PaperBot {
     machine: Dca,
     books: Books,
 }
 
-/// What a restart needs.
-#[derive(Serialize, Deserialize)]
-struct State<'a> {
-    phase: std::borrow::Cow<'a, Phase>,
-    books: std::borrow::Cow<'a, Books>,
+impl Serialize for PaperBot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut state = serializer.serialize_struct("State", 2)?;
+        state.serialize_field("phase", self.machine.phase())?;
+        state.serialize_field("books", &self.books)?;
+        state.end()
+    }
+}
+
+/// A [`PaperBot`] as it is serialised.
+#[derive(Deserialize)]
+struct State {
+    phase: Phase,
+    books: Books,
 }
 
 impl PaperBot {
@@ -96,23 +107,27 @@ impl PaperBot {
         Self { machine: Dca::new(plan), books: Books::default() }
     }
 
-    /// Goes on from a stored [`PaperBot::state`].
-    ///
-    /// # Errors
-    /// [`RestoreError`].
-    pub fn restore(plan: Arc<Plan>, state: &str) -> Result<Self, RestoreError> {
-        let state: State<'_> = serde_json::from_str(state)?;
-        Ok(Self { machine: Dca::restore(plan, state.phase.into_owned()), books: state.books.into_owned() })
-    }
-
     /// Everything that a restart needs, as JSON.
     ///
     /// # Panics
     /// Never: every part is JSON.
     pub fn state(&self) -> String {
-        use std::borrow::Cow;
-        let state = State { phase: Cow::Borrowed(self.machine.phase()), books: Cow::Borrowed(&self.books) };
-        serde_json::to_string(&state).expect("every part is JSON")
+        serde_json::to_string(self).expect("every part is JSON")
+    }
+
+    /// Goes on from a stored [`PaperBot::state`].
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub fn restore(plan: Arc<Plan>, state: &str) -> Result<Self, RestoreError> {
+        let State { phase, books } = serde_json::from_str(state)?;
+        Ok(Self { machine: Dca::restore(plan, phase), books })
+    }
+
+    /// The same bot under another plan, whose levels count from now on.
+    #[must_use]
+    pub fn replanned(&self, plan: Arc<Plan>) -> Self {
+        Self { machine: Dca::restore(plan, self.machine.phase().clone()), books: self.books.clone() }
     }
 
     /// Tells the bot of a move; what happened is appended to `steps`.

@@ -103,14 +103,14 @@ impl Bot {
             None | Some(Positions::Drain) => self.paper.on_move(moved, &mut steps),
             Some(Positions::Close | Positions::Hold) => self.paper.close(moved.price, moved.at, &mut steps),
         };
+        self.book(steps);
         self.meters.count_decision();
-        self.book(&steps);
         watch
     }
 
-    fn book(&mut self, steps: &[PaperStep]) {
+    fn book(&mut self, steps: Vec<PaperStep>) {
         let change = self.recorder.change(&self.paper, steps, self.status());
-        if !change.is_ok_and(|change| self.ledger.record(change).is_ok()) {
+        if self.ledger.record(change).is_err() {
             // The process is about to end: what was not written is decided again after the restart.
             tracing::error!(bot = %self.id, "a change could not be recorded");
         }
@@ -132,9 +132,7 @@ impl Bot {
     }
 
     fn turn(&self, status: BotStatus, reason: &str) -> Result<Durable, EngineError> {
-        let change = self.recorder.turned(&self.paper, status, reason, crate::clock::now());
-        let change = change.map_err(|error| EngineError::Unavailable(error.to_string()))?;
-        Ok(self.ledger.enqueue(change)?)
+        Ok(self.ledger.enqueue(self.recorder.turned(&self.paper, status, reason, crate::clock::now()))?)
     }
 
     /// Stops with `bot.error`.
@@ -258,13 +256,10 @@ impl Handler<Redefine> for Bot {
     type Result = Result<Durable, EngineError>;
 
     fn handle(&mut self, new: Redefine, _: &mut Self::Context) -> Self::Result {
-        let paper = PaperBot::restore(new.plan, &self.paper.state())
-            .map_err(|error| EngineError::Unavailable(error.to_string()))?;
-        self.paper = paper;
+        self.paper = self.paper.replanned(new.plan);
         self.recorder.rename(&new.definition.name);
         self.rewatch();
-        let change = self.recorder.change(&self.paper, &[], self.status());
-        let change = change.map_err(|error| EngineError::Unavailable(error.to_string()))?;
+        let change = self.recorder.change(&self.paper, Vec::new(), self.status());
         Ok(self.ledger.enqueue(Change { redefined: Some(Box::new((self.id, new.definition))), ..change })?)
     }
 }

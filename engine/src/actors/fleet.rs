@@ -126,7 +126,7 @@ impl Fleet {
             None => PaperBot::with_plan(plan),
             Some(state) => {
                 let state = recorder.resume(state).map_err(corrupt)?;
-                PaperBot::restore(plan, &state).map_err(corrupt)?
+                PaperBot::restore(plan, state).map_err(corrupt)?
             }
         };
         if let Some(positions) = stopping {
@@ -139,7 +139,7 @@ impl Fleet {
             Durable::ALREADY
         } else {
             let reason = if bot.status == BotStatus::Error { "recovered" } else { "user" };
-            self.ledger.enqueue(recorder.turned(&paper, status, reason, clock::now()).map_err(corrupt)?)?
+            self.ledger.enqueue(recorder.turned(&paper, status, reason, clock::now()))?
         };
         let parts = Parts { id: bot.id, paper, recorder, pair: bot.definition.pair.clone() };
         self.live.insert(bot.id, Bot::launch(parts, &self.feed, &self.ledger, &self.meters, me));

@@ -167,12 +167,13 @@ async fn write(
 
 #[cfg(test)]
 mod tests {
-    use model::{AccountId, BotId, DomainEvent, EventId, EventKind, Timestamp};
-    use serde_json::value::RawValue;
+    use model::{AccountId, BotId, BotTurned, DomainEvent, EventData, EventId, Timestamp};
     use sqlx::AssertSqlSafe;
+    use strategies::PaperBot;
 
     use super::*;
     use crate::change::{BotChange, BotStatus};
+    use crate::record::Recorder;
 
     /// A store with nothing in it: a file, or a schema of its own on the server that
     /// `BOTPRIMEX_TEST_POSTGRES_URL` names.
@@ -233,22 +234,40 @@ mod tests {
         }
     }
 
-    fn change(number: u128, status: BotStatus, state: Option<&str>) -> Change {
+    fn recorder() -> (Recorder, PaperBot) {
+        let body = r#"{"name":"test","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+            "max_open_trades":2,"stop_loss":-10,"dry_run":true}"#;
+        let definition = model::BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
+        let market = model::Market {
+            tick_size: "0.01".parse().unwrap(),
+            lot_step: "0.001".parse().unwrap(),
+            min_notional: "5".parse().unwrap(),
+            fee: "0.001".parse().unwrap(),
+            slippage: "0".parse().unwrap(),
+        };
+        let recorder = Recorder::new(AccountId::from_u128(1), BotId::from_u128(1), &definition);
+        (recorder, PaperBot::new(&definition, &market).unwrap())
+    }
+
+    /// A change with one event, and a state or none.
+    fn change(number: u128, status: BotStatus, with_state: bool) -> Change {
         let account_id = AccountId::from_u128(1);
         let bot_id = BotId::from_u128(1);
-        let data = RawValue::from_string("{}".to_owned()).unwrap();
-        let kind = EventKind::BotStarted;
+        let told = BotTurned { bot_id, name: "test".to_owned(), reason: "user".to_owned() };
         let event = DomainEvent {
             id: EventId::from_u128(number),
             account_id,
             bot_id: Some(bot_id),
-            kind,
             at: Timestamp::MIN,
-            data,
+            data: EventData::BotStarted(told),
         };
-        let bot =
-            BotChange { id: bot_id, account_id, status, trouble: None, state: state.map(str::to_owned) };
-        Change { bot: Some(bot), events: vec![event], ..Change::default() }
+        let bot = if with_state {
+            let (mut recorder, paper) = recorder();
+            recorder.change(&paper, Vec::new(), status).bot
+        } else {
+            Some(BotChange { id: bot_id, account_id, status, trouble: None, state: None })
+        };
+        Change { bot, events: vec![event], ..Change::default() }
     }
 
     #[tokio::test]
@@ -258,16 +277,18 @@ mod tests {
             let (ledger, writer) = Ledger::new(books.store.clone(), |_| {});
             let writer = tokio::spawn(writer);
             for number in 0..2_500 {
-                ledger.record(change(number, BotStatus::Starting, Some("first"))).unwrap();
+                ledger.record(change(number, BotStatus::Starting, true)).unwrap();
             }
-            ledger.commit(change(2_500, BotStatus::Running, None)).await.unwrap();
+            ledger.commit(change(2_500, BotStatus::Running, false)).await.unwrap();
             let ids = books.texts("SELECT id FROM events ORDER BY seq").await;
             let expected: Vec<String> = (0..=2_500).map(|n| EventId::from_u128(n).to_string()).collect();
             assert_eq!(ids, expected);
             assert_eq!(books.texts("SELECT status FROM bots").await, ["running"]);
             assert_eq!(
                 books.texts("SELECT state FROM bots").await,
-                ["first"],
+                [
+                    r#"{"trade_id":null,"paper":{"phase":{"Flat":{"not_before":null}},"books":{"entries":[],"exit":null}}}"#
+                ],
                 "a change without state keeps it"
             );
             drop(ledger);
@@ -281,7 +302,7 @@ mod tests {
             let books = books.with_a_bot().await;
             let (ledger, writer) = Ledger::new(books.store.clone(), |_| {});
             for number in 0..100 {
-                ledger.record(change(number, BotStatus::Running, None)).unwrap();
+                ledger.record(change(number, BotStatus::Running, false)).unwrap();
             }
             assert_eq!(ledger.depth(), 100);
             drop(ledger);
@@ -296,38 +317,26 @@ mod tests {
             // There is no account and no bot: the event's reference is refused.
             let (ledger, writer) = Ledger::new(books.store.clone(), |_| {});
             let writer = tokio::spawn(writer);
-            assert_eq!(ledger.commit(change(1, BotStatus::Running, None)).await, Err(LedgerError::Stopped));
+            assert_eq!(ledger.commit(change(1, BotStatus::Running, false)).await, Err(LedgerError::Stopped));
             assert!(writer.await.unwrap().is_err());
-            assert_eq!(ledger.record(change(2, BotStatus::Running, None)), Err(LedgerError::Stopped));
+            assert_eq!(ledger.record(change(2, BotStatus::Running, false)), Err(LedgerError::Stopped));
             assert!(books.texts("SELECT id FROM events").await.is_empty());
         }
     }
 
     #[tokio::test]
     async fn a_trade_its_orders_fills_and_events_are_written_together() {
-        let body = r#"{"name":"test","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
-            "max_open_trades":2,"stop_loss":-10,"dry_run":true}"#;
-        let definition = model::BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
-        let market = model::Market {
-            tick_size: "0.01".parse().unwrap(),
-            lot_step: "0.001".parse().unwrap(),
-            min_notional: "5".parse().unwrap(),
-            fee: "0.001".parse().unwrap(),
-            slippage: "0".parse().unwrap(),
-        };
         for books in Books::all().await {
             let books = books.with_a_bot().await;
             let (ledger, writer) = Ledger::new(books.store.clone(), |_| {});
             let writer = tokio::spawn(writer);
-            let mut recorder =
-                crate::record::Recorder::new(AccountId::from_u128(1), BotId::from_u128(1), &definition);
-            let mut paper = strategies::PaperBot::new(&definition, &market).unwrap();
+            let (mut recorder, mut paper) = recorder();
             for (second, price) in [(1, "100"), (2, "98.09"), (3, "110")] {
                 let mut steps = Vec::new();
                 let moved =
                     model::PriceMove::tick(price.parse().unwrap(), Timestamp::from_millis(second * 1_000));
                 paper.on_move(&moved, &mut steps).unwrap();
-                ledger.commit(recorder.change(&paper, &steps, BotStatus::Running).unwrap()).await.unwrap();
+                ledger.commit(recorder.change(&paper, steps, BotStatus::Running)).await.unwrap();
             }
             let profit = "SELECT status || ' ' || exit_reason || ' ' || amount || ' ' || profit FROM trades";
             assert_eq!(books.texts(profit).await, ["closed take_profit 1.010 10.86297410"]);

@@ -61,9 +61,6 @@ pub enum StoreError {
     /// A schema change failed; it was rolled back.
     #[error("the database could not be brought up to date: {0}")]
     Migration(MigrateError),
-    /// A trade whose change does not tell whose it is.
-    #[error("the change of {0} names no account")]
-    Ownerless(model::TradeId),
     /// A change of a bot that the store does not have.
     #[error("a change is about a bot that is not in the store")]
     UnknownBot,

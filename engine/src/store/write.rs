@@ -4,11 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use model::{BotDefinition, BotId, DomainEvent, Fill, FillId, Order, OrderId, Timestamp, Trade, TradeId};
+use model::{
+    AccountId, BotDefinition, BotId, DomainEvent, ExitReason, Fill, Order, Timestamp, Trade, TradeId,
+};
 use serde::Serialize;
 
 use super::{Store, StoreError};
 use crate::change::{BotChange, BotStatus, Change, NewBot};
+use crate::record::BotState;
 
 /// A statement that writes many rows at once. It is prepared for 1, 2, 4 … 1,024 rows and for no number between,
 /// so that the database need not read it anew for every batch; what a batch lacks is filled up with rows of
@@ -27,8 +30,6 @@ struct Statement {
 /// A statement's text by the logarithm of its rows.
 type Texts = [OnceLock<String>; Statement::SIZES];
 
-const NO_TEXT: OnceLock<String> = OnceLock::new();
-
 /// How a database calls the values of a statement.
 #[derive(Clone, Copy)]
 enum Dialect {
@@ -44,7 +45,13 @@ impl Statement {
     const MOST: usize = 1 << (Self::SIZES - 1);
 
     const fn new(before: &'static str, columns: usize, after: &'static str) -> Self {
-        Self { before, columns, after, sqlite: [NO_TEXT; _], postgres: [NO_TEXT; _] }
+        Self {
+            before,
+            columns,
+            after,
+            sqlite: [const { OnceLock::new() }; _],
+            postgres: [const { OnceLock::new() }; _],
+        }
     }
 
     /// Its text for at least so many rows, and how many more than those.
@@ -160,40 +167,41 @@ struct Batch<'a> {
     redefined: Vec<&'a (BotId, BotDefinition)>,
     deleted: Vec<&'a (BotId, Timestamp)>,
     bots: BTreeMap<BotId, LastWord<'a>>,
-    trades: BTreeMap<TradeId, (&'a Trade, String)>,
-    orders: BTreeMap<OrderId, (TradeId, &'a Order)>,
-    fills: BTreeMap<FillId, (OrderId, &'a Fill)>,
-    events: Vec<&'a DomainEvent>,
+    trades: BTreeMap<TradeId, (AccountId, Trade)>,
+    orders: Vec<(TradeId, Order)>,
+    events: Vec<Cow<'a, DomainEvent>>,
 }
 
 /// A bot's last row, and the last state that anybody gave it.
 struct LastWord<'a> {
     bot: &'a BotChange,
-    state: Option<&'a str>,
+    state: Option<&'a BotState>,
 }
 
 impl<'a> Batch<'a> {
-    fn of(changes: &'a [Change]) -> Result<Self, StoreError> {
+    fn of(changes: &'a [Change]) -> Self {
         let mut batch = Self::default();
         for change in changes {
             batch.created.extend(change.created.as_deref());
             batch.redefined.extend(change.redefined.as_deref());
             batch.deleted.extend(&change.deleted);
-            if let Some(bot) = &change.bot {
-                let word = batch.bots.entry(bot.id).or_insert(LastWord { bot, state: None });
-                *word = LastWord { bot, state: bot.state.as_deref().or(word.state) };
+            batch.events.extend(change.events.iter().map(Cow::Borrowed));
+            let Some(bot) = &change.bot else { continue };
+            let word = batch.bots.entry(bot.id).or_insert(LastWord { bot, state: None });
+            *word = LastWord { bot, state: bot.state.as_deref().or(word.state) };
+            let Some((decision, state)) = change.decision.as_ref().zip(bot.state.as_deref()) else {
+                continue;
+            };
+            let (trade, events) = decision.booked(state);
+            batch.events.extend(events.into_iter().map(Cow::Owned));
+            if let Some(mut trade) = trade {
+                batch
+                    .orders
+                    .extend(std::mem::take(&mut trade.orders).into_iter().map(|order| (trade.id, order)));
+                batch.trades.insert(trade.id, (decision.account_id(), trade));
             }
-            if let Some(trade) = &change.trade {
-                let account = change.account_id().ok_or(StoreError::Ownerless(trade.id))?;
-                batch.trades.insert(trade.id, (trade, account.to_string()));
-                for order in &trade.orders {
-                    batch.orders.insert(order.id, (trade.id, order));
-                    batch.fills.extend(order.fills.iter().map(|fill| (fill.id, (order.id, fill))));
-                }
-            }
-            batch.events.extend(&change.events);
         }
-        Ok(batch)
+        batch
     }
 
     fn created(&self) -> Vec<Value<'_>> {
@@ -220,24 +228,24 @@ impl<'a> Batch<'a> {
                 bot.status.as_str(),
                 bot.trouble.as_ref().map(|trouble| trouble.code.clone()),
                 bot.trouble.as_ref().map(|trouble| trouble.message.clone()),
-                *state,
+                state.map(BotState::text),
             ]
         };
         self.bots.values().flat_map(row).collect()
     }
 
     fn trades(&self) -> Vec<Value<'_>> {
-        let row = |(trade, account): &'_ (&'a Trade, String)| {
+        let row = |(account, trade): &(AccountId, Trade)| {
             row![
                 trade.id.to_string(),
-                account.clone(),
+                account.to_string(),
                 trade.bot_id.to_string(),
                 trade.exchange.as_str(),
                 trade.pair.to_string(),
                 word(&trade.status),
                 trade.dry_run,
                 trade.opened_at.nanos(),
-                trade.closed_at.map(|at| at.nanos()),
+                trade.closed_at.map(Timestamp::nanos),
                 trade.entry_price.to_string(),
                 text(trade.exit_price),
                 trade.amount.to_string(),
@@ -246,7 +254,7 @@ impl<'a> Batch<'a> {
                 text(trade.profit),
                 text(trade.profit_pct),
                 text(trade.profit_usd),
-                trade.exit_reason.map(|reason| reason.as_str()),
+                trade.exit_reason.map(ExitReason::as_str),
                 text(trade.stop_price),
                 text(trade.take_profit_price),
             ]
@@ -255,7 +263,7 @@ impl<'a> Batch<'a> {
     }
 
     fn orders(&self) -> Vec<Value<'_>> {
-        let row = |(trade, order): &(TradeId, &'a Order)| {
+        let row = |(trade, order): &(TradeId, Order)| {
             row![
                 order.id.to_string(),
                 trade.to_string(),
@@ -269,31 +277,35 @@ impl<'a> Batch<'a> {
                 order.created_at.nanos(),
             ]
         };
-        self.orders.values().flat_map(row).collect()
+        self.orders.iter().flat_map(row).collect()
     }
 
     fn fills(&self) -> Vec<Value<'_>> {
-        let row = |(order, fill): &(OrderId, &'a Fill)| {
+        let row = |(order, fill): (&Order, &Fill)| {
             row![
                 fill.id.to_string(),
-                order.to_string(),
+                order.id.to_string(),
                 fill.at.nanos(),
                 fill.price.to_string(),
                 fill.qty.to_string(),
                 fill.fee.to_string(),
-                fill.fee_asset.as_str(),
+                fill.fee_asset.clone(),
             ]
         };
-        self.fills.values().flat_map(row).collect()
+        self.orders
+            .iter()
+            .flat_map(|(_, order)| order.fills.iter().map(move |fill| (order, fill)))
+            .flat_map(row)
+            .collect()
     }
 
     fn events(&self) -> Vec<Value<'_>> {
-        let row = |event: &&'a DomainEvent| {
+        let row = |event: &Cow<'a, DomainEvent>| {
             row![
                 event.id.to_string(),
                 event.account_id.to_string(),
                 text(event.bot_id),
-                event.kind.as_str(),
+                event.data.kind().as_str(),
                 event.body(),
                 event.at.nanos(),
             ]
@@ -360,7 +372,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; then none of them is written.
     pub async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let batch = Batch::of(changes)?;
+        let batch = Batch::of(changes);
         match self {
             Self::Sqlite { writer, checkpoints, .. } => {
                 let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;

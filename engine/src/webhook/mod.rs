@@ -121,8 +121,7 @@ impl Hub {
 
     /// Rings at the endpoints of everybody whom these changes tell of something.
     pub(crate) fn committed(&self, changes: &[Change]) {
-        let told: HashSet<AccountId> =
-            changes.iter().flat_map(|change| &change.events).map(|event| event.account_id).collect();
+        let told: HashSet<AccountId> = changes.iter().flat_map(Change::told).collect();
         for account in told {
             for open in self.sinks.get(&account).iter().flat_map(|sinks| sinks.iter()) {
                 if !open.bell.swap(true, Ordering::AcqRel) {
