@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 
 use super::fields;
+use super::filters::Filters;
 
 /// A pair as the venue lists it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +22,8 @@ pub struct ListedMarket {
     pub lot_step: Qty,
     /// The smallest order, in quote: `NOTIONAL`, on older symbols `MIN_NOTIONAL`; 0 where neither is on.
     pub min_notional: Quote,
+    /// Every rule that its orders are held to.
+    pub filters: Filters,
 }
 
 /// Every pair in an answer to `GET /api/v3/exchangeInfo` that can be held exactly. Symbols with other letters than
@@ -94,6 +97,7 @@ impl Listing {
             tick_size: Price::new(or_finest(tick_size, self.quote_asset_precision)).ok()?,
             lot_step: Qty::new(or_finest(lot_step, self.base_asset_precision)).ok()?,
             min_notional: Quote::new(min_notional).ok()?,
+            filters: Filters::default(),
         })
     }
 }

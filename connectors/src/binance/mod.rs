@@ -1,16 +1,19 @@
-//! Binance spot: market frames, subscriptions, metadata, and how a request is signed.
+//! Binance spot: market frames, subscriptions and metadata; orders, the user's own stream and the limits.
 //!
 //! Sources: the venue's published `web-socket-streams.md`, `rest-api.md` and `web-socket-api.md`, read
 //! 2026-07-21.
 
+mod budget;
 mod decode;
 mod error;
 mod fields;
+mod filters;
 mod listing;
 pub mod rest;
 pub mod sign;
 pub mod stream;
 mod subscriptions;
+pub mod trade;
 
 pub use decode::{DecodeError, Decoder, Frame, MAX_FRAME_BYTES};
 pub use subscriptions::{MAX_STREAMS, Subscriptions, SymbolId};

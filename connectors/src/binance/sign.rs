@@ -1,11 +1,110 @@
-//! How a request is signed: HMAC-SHA256 in lower-case hex over the parameters as they are sent.
+//! How a request is signed: HMAC-SHA256 in lower-case hex, or Ed25519 in base64, over the parameters as they are sent.
 
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use ring::signature::Ed25519KeyPair;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::budget::AccountTag;
+
+/// An API key and the secret that belongs to it. The secret is wiped from memory when it is dropped, and neither can
+/// be printed.
+#[derive(Clone)]
+pub struct Credential {
+    key: String,
+    secret: Zeroizing<String>,
+}
+
+/// A secret that is of no form that the venue has. It says nothing of the secret itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SecretError {
+    /// No text at all.
+    #[error("the key or its secret is empty")]
+    Empty,
+    /// A key of bytes that no header can carry.
+    #[error("the key holds characters that cannot be sent")]
+    Key,
+    /// A PEM that is no Ed25519 private key in PKCS8.
+    #[error("the secret is no Ed25519 private key (PKCS8 PEM)")]
+    Pem,
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credential(…)")
+    }
+}
+
+impl Credential {
+    /// A key and its secret: the text of an HMAC secret, or an Ed25519 private key as PKCS8 PEM.
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub fn new(key: impl Into<String>, secret: impl Into<String>) -> Result<Self, SecretError> {
+        let (key, secret) = (key.into(), Zeroizing::new(secret.into()));
+        if key.is_empty() || secret.is_empty() {
+            return Err(SecretError::Empty);
+        }
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(SecretError::Key);
+        }
+        let credential = Self { key, secret };
+        credential.try_signer()?;
+        Ok(credential)
+    }
+
+    /// The key, which is sent with every signed request.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whose orders are counted: the key's fingerprint.
+    pub fn account(&self) -> AccountTag {
+        let digest = Sha256::digest(self.key.as_bytes());
+        AccountTag(digest.iter().take(8).fold(0, |tag, byte| tag << 8 | u64::from(*byte)))
+    }
+
+    /// What signs for it.
+    ///
+    /// # Panics
+    /// Never: the secret was read when the credential was made.
+    pub fn signer(&self) -> Signer {
+        self.try_signer().expect("the secret was read before")
+    }
+
+    fn try_signer(&self) -> Result<Signer, SecretError> {
+        if !self.secret.contains(PEM_BEGIN) {
+            return Ok(Signer::new(&self.secret));
+        }
+        let pem = self.secret.trim().strip_prefix(PEM_BEGIN).and_then(|rest| rest.strip_suffix(PEM_END));
+        let base64: Zeroizing<String> =
+            Zeroizing::new(pem.ok_or(SecretError::Pem)?.split_whitespace().collect());
+        let der = Zeroizing::new(STANDARD.decode(base64.as_bytes()).map_err(|_| SecretError::Pem)?);
+        // What openssl writes has no public key in it, so there is none to compare with.
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).map_err(|_| SecretError::Pem)?;
+        Ok(Signer(Kind::Ed25519(Arc::new(pair))))
+    }
+}
+
+/// How a PKCS8 PEM begins.
+const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
+
+/// How a PKCS8 PEM ends.
+const PEM_END: &str = "-----END PRIVATE KEY-----";
 
 /// A keyed signer. The key cannot be read back or printed.
 #[derive(Clone)]
-pub struct Signer(Hmac<Sha256>);
+pub struct Signer(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Hmac(Hmac<Sha256>),
+    Ed25519(Arc<Ed25519KeyPair>),
+}
 
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -14,19 +113,32 @@ impl std::fmt::Debug for Signer {
 }
 
 impl Signer {
-    /// A signer for an API secret.
+    /// A signer for an HMAC secret.
     ///
     /// # Panics
     /// Never: HMAC takes a key of any length.
     pub fn new(secret: &str) -> Self {
-        Self(Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length"))
+        Self(Kind::Hmac(Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length")))
     }
 
-    /// Signs a REST request: its query text followed by its body text, as sent.
+    /// Signs a REST request: its query text followed by its body text, as sent. An Ed25519 signature is base64, so it
+    /// has to be percent-encoded where it is appended: [`Signer::signed`].
     pub fn rest(&self, payload: &str) -> String {
-        let mut mac = self.0.clone();
-        mac.update(payload.as_bytes());
-        hex::encode(mac.finalize().into_bytes())
+        match &self.0 {
+            Kind::Hmac(mac) => {
+                let mut mac = mac.clone();
+                mac.update(payload.as_bytes());
+                hex::encode(mac.finalize().into_bytes())
+            }
+            Kind::Ed25519(pair) => STANDARD.encode(pair.sign(payload.as_bytes())),
+        }
+    }
+
+    /// A REST request's parameters with their signature at the end.
+    pub fn signed(&self, payload: &str) -> String {
+        // Of what base64 and hex write only these need it.
+        let signature = self.rest(payload).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        format!("{payload}&signature={signature}")
     }
 
     /// Signs a WebSocket API request: its parameters but the signature, sorted by name.

@@ -1,0 +1,20 @@
+//! Trading: orders, what becomes of them, the account behind a key, and how much may be asked.
+//!
+//! [`OrderRequest::body`] is the text to keep before an order leaves; [`TradeRest::place`] and
+//! [`TradeStream::place`] send exactly it. Neither ever sends anything twice: where the outcome is
+//! [`Unknown`](super::rest::VenueError::Unknown), ask for the order by its client id.
+
+mod report;
+mod request;
+mod rest;
+mod stream;
+
+pub use self::report::{
+    Account, Balance, Execution, OrderReport, Restrictions, UserFrame, UserReport, VenueStatus,
+};
+pub use self::request::{OrderRequest, RequestKind, TimeInForce};
+pub use self::rest::{ExecutionsFrom, OrdersFrom, PAGE, RECV_WINDOW, TradeRest};
+pub use self::stream::{AskId, TradeEvent, TradeStream, TradeStreamConfig};
+pub use super::budget::{AccountTag, Budget, Cost, Lane, Limits, SharedBudget, Usage, Wait};
+pub use super::filters::{Factors, FilterFault, Filters, Grid, OpenOrders, Relation};
+pub use super::sign::{Credential, SecretError, Signer};
