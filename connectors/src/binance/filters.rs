@@ -5,7 +5,7 @@ use std::fmt;
 use model::{Price, Side};
 use rust_decimal::Decimal;
 
-use super::trade::OrderRequest;
+use super::trade::{OrderRequest, RequestKind};
 
 /// The rules that a symbol's orders are held to (`filters.md`, read 2026-07-21). A bound of `None` is off.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -109,17 +109,108 @@ impl Filters {
     /// Whether the venue would take an order, as far as its listed rules tell.
     ///
     /// `reference` is the average price that the venue goes by, or the last price where that is not known; without it
-    /// what depends on it is not checked.
+    /// what depends on it is not checked. Not checked either is what depends on balances (`MAX_POSITION` among it).
     ///
     /// # Errors
-    /// [`FilterFault`], the first in the venue's own order.
+    /// [`FilterFault`], the first that it breaks.
     pub fn check(
         &self,
         order: &OrderRequest,
         reference: Option<Price>,
         open: OpenOrders,
     ) -> Result<(), FilterFault> {
-        let _ = (order, reference, open, Side::Buy);
+        self.check_kind(order.kind)?;
+        let qty = order.qty.decimal();
+        self.lot.check("LOT_SIZE", "quantity", qty)?;
+        if order.kind == RequestKind::Market {
+            self.market_lot.check("MARKET_LOT_SIZE", "quantity", qty)?;
+        }
+        if let Some(price) = order.kind.price() {
+            self.price.check("PRICE_FILTER", "price", price.decimal())?;
+        }
+        if let RequestKind::StopLossLimit { stop, .. } = order.kind {
+            self.price.check("PRICE_FILTER", "stop price", stop.decimal())?;
+        }
+        self.check_distance(order, reference)?;
+        self.check_worth(order, reference)?;
+        self.check_count(order.kind, open)
+    }
+
+    fn check_kind(&self, kind: RequestKind) -> Result<(), FilterFault> {
+        let word = kind.as_str();
+        if self.order_types.is_empty() || self.order_types.iter().any(|taken| taken == word) {
+            return Ok(());
+        }
+        let bound = self.order_types.join(", ");
+        Err(fault("orderTypes", "type", &word, Relation::Not, &bound))
+    }
+
+    /// How far the price is from the average.
+    fn check_distance(&self, order: &OrderRequest, reference: Option<Price>) -> Result<(), FilterFault> {
+        let factors = match order.side {
+            Side::Buy => self.bid_factors,
+            Side::Sell => self.ask_factors,
+        };
+        let (Some(factors), Some(price), Some(reference)) = (factors, order.kind.price(), reference) else {
+            return Ok(());
+        };
+        // A bound beyond what a decimal can hold holds nothing back.
+        let bound = |factor: Decimal| reference.decimal().checked_mul(factor);
+        let band = Grid { min: bound(factors.down), max: bound(factors.up), step: None };
+        band.check("PERCENT_PRICE_BY_SIDE", "price", price.decimal())
+    }
+
+    /// What it is worth, a market order at the reference price.
+    fn check_worth(&self, order: &OrderRequest, reference: Option<Price>) -> Result<(), FilterFault> {
+        let is_market = order.kind == RequestKind::Market;
+        let Some(price) = order.kind.price().or(reference) else { return Ok(()) };
+        let bounds = Grid {
+            min: self.min_notional.filter(|_| !is_market || self.applies_min_to_market),
+            max: self.max_notional.filter(|_| !is_market || self.applies_max_to_market),
+            step: None,
+        };
+        let worth = price.decimal().checked_mul(order.qty.decimal());
+        bounds.check("NOTIONAL", "notional", worth.unwrap_or(Decimal::MAX))
+    }
+
+    fn check_count(&self, kind: RequestKind, open: OpenOrders) -> Result<(), FilterFault> {
+        // A market order never rests.
+        let rests = kind != RequestKind::Market;
+        let counted = [
+            ("MAX_NUM_ORDERS", self.max_orders.filter(|_| rests), open.orders),
+            ("MAX_NUM_ALGO_ORDERS", self.max_algo_orders.filter(|_| kind.is_stop()), open.algo_orders),
+        ];
+        for (filter, most, open) in counted {
+            if let Some(most) = most.filter(|most| open >= *most) {
+                return Err(fault(filter, "open orders", &open.saturating_add(1), Relation::Above, &most));
+            }
+        }
         Ok(())
     }
+}
+
+impl Grid {
+    fn check(&self, filter: &'static str, what: &'static str, value: Decimal) -> Result<(), FilterFault> {
+        let broken = |relation, bound: &Decimal| Err(fault(filter, what, &value, relation, bound));
+        match self {
+            Self { min: Some(min), .. } if value < *min => broken(Relation::Below, min),
+            Self { max: Some(max), .. } if value > *max => broken(Relation::Above, max),
+            // Multiples count from 0, not from the least.
+            Self { step: Some(step), .. } if value.checked_rem(*step).is_none_or(|rest| !rest.is_zero()) => {
+                broken(Relation::Off, step)
+            }
+            Self { step: Some(step), .. } if value.is_zero() => broken(Relation::Below, step),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn fault(
+    filter: &'static str,
+    what: &'static str,
+    value: &dyn fmt::Display,
+    relation: Relation,
+    bound: &dyn fmt::Display,
+) -> FilterFault {
+    FilterFault { filter, what, value: value.to_string(), relation, bound: bound.to_string() }
 }

@@ -5,7 +5,8 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 
 use super::fields;
-use super::filters::Filters;
+use super::filters::{Factors, FilterFault, Filters, Grid, OpenOrders, Relation};
+use super::trade::OrderRequest;
 
 /// A pair as the venue lists it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +17,8 @@ pub struct ListedMarket {
     pub symbol: String,
     /// Whether orders are taken now (`status` is `TRADING`).
     pub trading: bool,
+    /// The venue's word for that: `TRADING`, `HALT`, `BREAK`, `CANCEL_ONLY`.
+    pub status: String,
     /// Prices are multiples of this: `PRICE_FILTER`, or where that is off the finest that the quote coin allows.
     pub tick_size: Price,
     /// Quantities are multiples of this: `LOT_SIZE`, or where that is off the finest that the base coin allows.
@@ -53,6 +56,8 @@ struct Listing {
     base_asset_precision: u32,
     #[serde(default = "finest_places")]
     quote_asset_precision: u32,
+    #[serde(default)]
+    order_types: Vec<String>,
     filters: Vec<Filter>,
 }
 
@@ -66,39 +71,150 @@ fn finest_places() -> u32 {
 #[serde(tag = "filterType", rename_all_fields = "camelCase")]
 enum Filter {
     #[serde(rename = "PRICE_FILTER")]
-    Price { tick_size: String },
+    Price { min_price: Option<String>, max_price: Option<String>, tick_size: String },
     #[serde(rename = "LOT_SIZE")]
-    Lot { step_size: String },
-    #[serde(rename = "NOTIONAL", alias = "MIN_NOTIONAL")]
-    Notional { min_notional: String },
+    Lot { min_qty: Option<String>, max_qty: Option<String>, step_size: String },
+    #[serde(rename = "MARKET_LOT_SIZE")]
+    MarketLot { min_qty: Option<String>, max_qty: Option<String>, step_size: String },
+    #[serde(rename = "NOTIONAL")]
+    Notional {
+        min_notional: String,
+        #[serde(default)]
+        apply_min_to_market: bool,
+        max_notional: Option<String>,
+        #[serde(default)]
+        apply_max_to_market: bool,
+    },
+    #[serde(rename = "MIN_NOTIONAL")]
+    MinNotional {
+        min_notional: String,
+        #[serde(default)]
+        apply_to_market: bool,
+    },
+    #[serde(rename = "PERCENT_PRICE_BY_SIDE")]
+    PercentPriceBySide {
+        bid_multiplier_up: String,
+        bid_multiplier_down: String,
+        ask_multiplier_up: String,
+        ask_multiplier_down: String,
+    },
+    #[serde(rename = "PERCENT_PRICE")]
+    PercentPrice { multiplier_up: String, multiplier_down: String },
+    #[serde(rename = "MAX_NUM_ORDERS")]
+    MaxNumOrders {
+        #[serde(alias = "limit")]
+        max_num_orders: u32,
+    },
+    #[serde(rename = "MAX_NUM_ALGO_ORDERS")]
+    MaxNumAlgoOrders { max_num_algo_orders: u32 },
     #[serde(other)]
     Other,
+}
+
+impl Filter {
+    /// Adds what it says; `None` where that cannot be held exactly.
+    fn add_to(self, filters: &mut Filters) -> Option<()> {
+        match self {
+            Self::Price { min_price, max_price, tick_size } => {
+                filters.price = grid(min_price, max_price, &tick_size)?;
+            }
+            Self::Lot { min_qty, max_qty, step_size } => filters.lot = grid(min_qty, max_qty, &step_size)?,
+            Self::MarketLot { min_qty, max_qty, step_size } => {
+                filters.market_lot = grid(min_qty, max_qty, &step_size)?;
+            }
+            Self::Notional { min_notional, apply_min_to_market, max_notional, apply_max_to_market } => {
+                filters.min_notional = bound(Some(min_notional))?;
+                filters.max_notional = bound(max_notional)?;
+                filters.applies_min_to_market = apply_min_to_market;
+                filters.applies_max_to_market = apply_max_to_market;
+            }
+            Self::MinNotional { min_notional, apply_to_market } => {
+                filters.min_notional = bound(Some(min_notional))?;
+                filters.applies_min_to_market = apply_to_market;
+            }
+            Self::PercentPriceBySide {
+                bid_multiplier_up,
+                bid_multiplier_down,
+                ask_multiplier_up,
+                ask_multiplier_down,
+            } => {
+                filters.bid_factors = Some(factors(&bid_multiplier_down, &bid_multiplier_up)?);
+                filters.ask_factors = Some(factors(&ask_multiplier_down, &ask_multiplier_up)?);
+            }
+            Self::PercentPrice { multiplier_up, multiplier_down } => {
+                let factors = Some(factors(&multiplier_down, &multiplier_up)?);
+                (filters.bid_factors, filters.ask_factors) = (factors, factors);
+            }
+            Self::MaxNumOrders { max_num_orders } => filters.max_orders = Some(max_num_orders),
+            Self::MaxNumAlgoOrders { max_num_algo_orders } => {
+                filters.max_algo_orders = Some(max_num_algo_orders);
+            }
+            Self::Other => {}
+        }
+        Some(())
+    }
+}
+
+/// A bound, where 0 is off; `None` where it cannot be held exactly.
+#[expect(clippy::option_option, reason = "a rule that is off is not one that cannot be read")]
+fn bound(text: Option<String>) -> Option<Option<Decimal>> {
+    let Some(text) = text else { return Some(None) };
+    fields::decimal(&text).map(|value| Some(value).filter(|value| !value.is_zero()))
+}
+
+fn grid(min: Option<String>, max: Option<String>, step: &str) -> Option<Grid> {
+    Some(Grid { min: bound(min)?, max: bound(max)?, step: bound(Some(step.to_owned()))? })
+}
+
+fn factors(down: &str, up: &str) -> Option<Factors> {
+    Some(Factors { down: fields::decimal(down)?, up: fields::decimal(up)? })
 }
 
 impl Listing {
     fn market(self) -> Option<ListedMarket> {
         let pair: Pair = format!("{}/{}", self.base_asset, self.quote_asset).parse().ok()?;
-        let (mut tick_size, mut lot_step, mut min_notional) = (Decimal::ZERO, Decimal::ZERO, Decimal::ZERO);
-        for filter in &self.filters {
-            match filter {
-                Filter::Price { tick_size: text } => tick_size = fields::decimal(text)?,
-                Filter::Lot { step_size: text } => lot_step = fields::decimal(text)?,
-                Filter::Notional { min_notional: text } => min_notional = fields::decimal(text)?,
-                Filter::Other => {}
-            }
+        let mut filters = Filters { order_types: self.order_types, ..Filters::default() };
+        for filter in self.filters {
+            filter.add_to(&mut filters)?;
         }
-        let or_finest = |step: Decimal, places: u32| {
-            if step.is_zero() { Decimal::new(1, places.min(finest_places())) } else { step }
-        };
+        let finest = |places: u32| Decimal::new(1, places.min(finest_places()));
+        let tick_size = *filters.price.step.get_or_insert(finest(self.quote_asset_precision));
+        let lot_step = *filters.lot.step.get_or_insert(finest(self.base_asset_precision));
         Some(ListedMarket {
             pair,
             symbol: self.symbol,
             trading: self.status == "TRADING",
-            tick_size: Price::new(or_finest(tick_size, self.quote_asset_precision)).ok()?,
-            lot_step: Qty::new(or_finest(lot_step, self.base_asset_precision)).ok()?,
-            min_notional: Quote::new(min_notional).ok()?,
-            filters: Filters::default(),
+            tick_size: Price::new(tick_size).ok()?,
+            lot_step: Qty::new(lot_step).ok()?,
+            min_notional: Quote::new(filters.min_notional.unwrap_or_default()).ok()?,
+            filters,
+            status: self.status,
         })
+    }
+}
+
+impl ListedMarket {
+    /// Whether the venue would take an order of this pair now, as far as what it lists tells: its status, then
+    /// [`Filters::check`].
+    ///
+    /// # Errors
+    /// [`FilterFault`], the first rule that it breaks.
+    pub fn check(
+        &self,
+        order: &OrderRequest,
+        reference: Option<Price>,
+        open: OpenOrders,
+    ) -> Result<(), FilterFault> {
+        if !self.trading {
+            return Err(FilterFault {
+                filter: "status",
+                what: "status",
+                value: self.status.clone(),
+                relation: Relation::Not,
+                bound: "TRADING".to_owned(),
+            });
+        }
+        self.filters.check(order, reference, open)
     }
 }
 

@@ -72,6 +72,11 @@ impl RequestKind {
         }
     }
 
+    /// Whether it waits to be set off.
+    pub const fn is_stop(self) -> bool {
+        matches!(self, Self::StopLossLimit { .. })
+    }
+
     /// The limit price; `None` where the book decides.
     pub const fn price(self) -> Option<Price> {
         match self {
