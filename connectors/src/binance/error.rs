@@ -11,7 +11,8 @@ use serde::Deserialize;
 /// | 418 banned, 429 too many requests | `Retry` after `Retry-After` | the same |
 /// | 401, -1002, -1022 signature, -2014 and -2015 key | `Auth` | the same |
 /// | 5xx, -1000, -1001, -1006, -1007 | `Retry` | `Unknown` |
-/// | -1003 and -1015 rates, -1008 overloaded, -1021 clock, -1034 connections | `Retry` | the same |
+/// | -1021 clock | `Clock` | the same |
+/// | -1003 and -1015 rates, -1008 overloaded, -1034 connections | `Retry` | the same |
 /// | 403 without a code (the firewall) | `Retry` | the same |
 /// | any other, such as -1013 filter, -1121 symbol, -2010 and -2011 order, -2013 none such | `Rejected` | the same |
 /// | no connection | `Retry` | `Retry` |
@@ -29,6 +30,12 @@ pub enum VenueError {
         /// No request may be sent before this long, where the venue says so.
         after: Option<Duration>,
         /// Why.
+        message: String,
+    },
+    /// Nothing happened, because the request's time was not the venue's: ask for the time, then sign it again.
+    #[error("the time is not the venue's: {message}")]
+    Clock {
+        /// The venue's words.
         message: String,
     },
     /// Nothing happened, and the same request will be refused again.
@@ -65,16 +72,25 @@ pub enum Effect {
 }
 
 /// An error's body: `{"code":-1121,"msg":"Invalid symbol."}`.
-#[derive(Deserialize)]
-struct Refusal {
-    code: i64,
-    msg: String,
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Refusal {
+    pub(super) code: i64,
+    pub(super) msg: String,
 }
 
 impl VenueError {
     /// The class of an answer that is no success: its status, its `Retry-After` and its body.
     pub fn of_answer(effect: Effect, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
-        let refusal: Option<Refusal> = serde_json::from_slice(body).ok();
+        Self::of_refusal(effect, status, retry_after, serde_json::from_slice(body).ok())
+    }
+
+    /// The same, of a refusal that was read before.
+    pub(super) fn of_refusal(
+        effect: Effect,
+        status: u16,
+        retry_after: Option<Duration>,
+        refusal: Option<Refusal>,
+    ) -> Self {
         let code = refusal.as_ref().map_or(0, |refusal| refusal.code);
         let words = refusal.map_or_else(String::new, |refusal| format!(": {}", shown(&refusal.msg)));
         let message = format!("status {status}{words}");
@@ -82,11 +98,16 @@ impl VenueError {
             (418 | 429, _) => Self::Retry { after: retry_after, message },
             (401, _) | (_, -1002 | -1022 | -2014 | -2015) => Self::Auth { code, message },
             (500.., _) | (_, -1000 | -1001 | -1006 | -1007) => Self::unanswered(effect, message),
-            (_, -1003 | -1008 | -1015 | -1021 | -1034) | (403, 0) => {
-                Self::Retry { after: retry_after, message }
-            }
+            (_, -1021) => Self::Clock { message },
+            (_, -1003 | -1008 | -1015 | -1034) | (403, 0) => Self::Retry { after: retry_after, message },
             _ => Self::Rejected { code, message },
         }
+    }
+
+    /// Whether the venue refused a client id because an open order bears it: proof that the order exists (-2010; the
+    /// code alone says no more than that an order was refused).
+    pub fn is_duplicate_order(&self) -> bool {
+        matches!(self, Self::Rejected { code: -2010, message } if message.contains("Duplicate order sent"))
     }
 
     /// The class of a request that was sent and got no answer, or none that can be read.
@@ -126,6 +147,7 @@ mod tests {
         let body = code.map_or_else(String::new, |code| format!(r#"{{"code":{code},"msg":"words"}}"#));
         let class = |effect| match VenueError::of_answer(effect, status, None, body.as_bytes()) {
             VenueError::Retry { .. } => "retry",
+            VenueError::Clock { .. } => "clock",
             VenueError::Rejected { .. } => "rejected",
             VenueError::Unknown { .. } => "unknown",
             VenueError::Auth { .. } => "auth",
@@ -151,7 +173,8 @@ mod tests {
         for code in [-1000, -1001, -1006, -1007] {
             check(400, Some(code), ["retry", "unknown"]);
         }
-        for code in [-1003, -1008, -1015, -1021, -1034] {
+        check(400, Some(-1021), ["clock", "clock"]);
+        for code in [-1003, -1008, -1015, -1034] {
             check(400, Some(code), ["retry", "retry"]);
         }
         check(403, None, ["retry", "retry"]);
@@ -161,6 +184,16 @@ mod tests {
         check(409, Some(-2021), ["rejected", "rejected"]);
         check(404, None, ["rejected", "rejected"]);
         check(302, None, ["rejected", "rejected"]);
+    }
+
+    #[test]
+    fn a_client_id_that_is_taken_is_told_from_other_refusals() {
+        let refused = |words: &str| {
+            let body = format!(r#"{{"code":-2010,"msg":"{words}"}}"#);
+            VenueError::of_answer(Effect::Order, 400, None, body.as_bytes())
+        };
+        assert!(refused("Duplicate order sent.").is_duplicate_order());
+        assert!(!refused("Account has insufficient balance for requested action.").is_duplicate_order());
     }
 
     #[test]

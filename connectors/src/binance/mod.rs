@@ -14,6 +14,7 @@ pub mod sign;
 pub mod stream;
 mod subscriptions;
 pub mod trade;
+mod transport;
 
 pub use decode::{DecodeError, Decoder, Frame, MAX_FRAME_BYTES};
 pub use subscriptions::{MAX_STREAMS, Subscriptions, SymbolId};

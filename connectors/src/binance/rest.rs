@@ -3,28 +3,20 @@
 //! Every call has a deadline (5 s to connect, 10 s in all) and a bound on the answer's size, follows no
 //! redirect and is never repeated: [`VenueError`] says what its caller may do.
 
-use std::time::Duration;
-
 use model::{Pair, Price, Timestamp};
-use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::error::shown;
+use super::budget::SharedBudget;
 use super::fields;
 use super::subscriptions::symbol;
+use super::transport::{Call, Transport, unusable};
 
 pub use super::error::{Effect, VenueError};
 pub use super::listing::{ListedMarket, listed};
 
-/// How long a connection may take.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-
-/// How long a call may take from its start to the last byte of the answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-
 /// The longest answer about one symbol: 1 MiB.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
+pub(super) const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// The longest answer about every symbol: 64 MiB, where today's is about 20.
 const MAX_LISTING_BYTES: usize = 64 << 20;
@@ -35,8 +27,7 @@ const MAX_NAMED_PAIRS: usize = 100;
 /// The venue's REST interface. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Rest {
-    base: String,
-    client: reqwest::Client,
+    pub(super) transport: Transport,
 }
 
 impl Rest {
@@ -46,18 +37,15 @@ impl Rest {
     /// # Errors
     /// [`VenueError::Retry`] where no client can be made, as when the system has no certificates.
     pub fn new(base: &str) -> Result<Self, VenueError> {
-        Self::with_deadlines(base, CONNECT_WITHIN, ANSWER_WITHIN)
+        Ok(Self { transport: Transport::new(base)? })
     }
 
-    fn with_deadlines(base: &str, connect: Duration, answer: Duration) -> Result<Self, VenueError> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(connect)
-            .timeout(answer)
-            // A redirect could carry a key to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| VenueError::of_transport(Effect::Read, error))?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), client })
+    /// With the budget of its venue and egress address, which it reports to: it has one of its own otherwise. While
+    /// the venue has asked to be left alone nothing is sent.
+    #[must_use]
+    pub fn with_budget(mut self, budget: SharedBudget) -> Self {
+        self.transport.budget = budget;
+        self
     }
 
     /// What the venue lists: these pairs, or all where none is named. A pair that is listed under another split
@@ -124,27 +112,8 @@ impl Rest {
 
     /// The body of a read that succeeded, at most this long.
     async fn get(&self, path: &str, most: usize) -> Result<Vec<u8>, VenueError> {
-        let lost = |error| VenueError::of_transport(Effect::Read, error);
-        let mut answer = self.client.get(format!("{}{path}", self.base)).send().await.map_err(lost)?;
-        let (status, retry_after) = (answer.status(), retry_after(&answer));
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(lost)? {
-            if body.len() + chunk.len() > most {
-                return Err(unreadable(&format_args!("the answer is longer than {most} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        if status.is_success() {
-            return Ok(body);
-        }
-        Err(VenueError::of_answer(Effect::Read, status.as_u16(), retry_after, &body))
+        self.transport.call(Call::get(path, most)).await
     }
-}
-
-/// The seconds that the venue asks to be left alone.
-fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
-    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, VenueError> {
@@ -153,11 +122,13 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, VenueError> {
 
 /// An answer to a read that is not what the venue documents: nothing happened, and the next may be better.
 fn unreadable(why: &dyn std::fmt::Display) -> VenueError {
-    VenueError::unanswered(Effect::Read, shown(&format!("the answer cannot be used: {why}")))
+    unusable(Effect::Read, why)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -166,7 +137,7 @@ mod tests {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", silent.local_addr().unwrap());
         let within = Duration::from_millis(100);
-        let rest = Rest::with_deadlines(&base, within, within).unwrap();
+        let rest = Rest { transport: Transport::with_deadlines(&base, within, within).unwrap() };
         let error = rest.price(&"BTC/USDT".parse().unwrap()).await.unwrap_err();
         let VenueError::Retry { after: None, message } = error else { panic!("{error}") };
         assert!(message.contains("timed out"), "{message}");

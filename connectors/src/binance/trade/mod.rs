@@ -4,11 +4,16 @@
 //! [`TradeStream::place`] send exactly it. Neither ever sends anything twice: where the outcome is
 //! [`Unknown`](super::rest::VenueError::Unknown), ask for the order by its client id.
 
+mod answers;
+mod frame;
 mod report;
 mod request;
 mod rest;
+mod rows;
 mod stream;
 
+pub use self::answers::{read_account, read_executions, read_order, read_orders, read_restrictions};
+pub use self::frame::{Answer, FrameError, SocketFrame, read_frame};
 pub use self::report::{
     Account, Balance, Execution, OrderReport, Restrictions, UserFrame, UserReport, VenueStatus,
 };

@@ -3,11 +3,17 @@
 use std::time::Duration;
 
 use model::{ClientOrderId, Pair, Timestamp};
+use reqwest::Method;
+use reqwest::header::HeaderValue;
 
+use super::answers::{read_account, read_executions, read_order, read_orders, read_restrictions};
 use super::report::{Account, Execution, OrderReport, Restrictions};
 use crate::binance::budget::{AccountTag, SharedBudget};
-use crate::binance::error::VenueError;
-use crate::binance::sign::Credential;
+use crate::binance::error::{Effect, VenueError};
+use crate::binance::rest::{MAX_ANSWER_BYTES, Rest};
+use crate::binance::sign::{Credential, Signer};
+use crate::binance::subscriptions::symbol;
+use crate::binance::transport::{Call, unusable};
 
 /// How long after its time a request is still good; a late one is refused with -1021 and has done nothing. So an order
 /// that was not answered can no longer appear once this has passed at the venue (and its own queue is through).
@@ -15,6 +21,9 @@ pub const RECV_WINDOW: Duration = Duration::from_secs(5);
 
 /// The most rows that one call gives; a page of fewer is the last.
 pub const PAGE: usize = 1_000;
+
+/// The longest answer with many rows: 8 MiB, where 1,000 orders are about half of one.
+const MAX_PAGE_BYTES: usize = 8 << 20;
 
 /// Where a page of executions begins: the combinations that the venue takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,31 +60,37 @@ pub enum OrdersFrom {
 /// to be left alone nothing is sent: the answer is [`VenueError::Retry`] at once.
 #[derive(Clone, Debug)]
 pub struct TradeRest {
-    budget: SharedBudget,
+    rest: Rest,
+    signer: Signer,
+    key: HeaderValue,
     account: AccountTag,
 }
 
-#[expect(clippy::unused_async, reason = "the calls come next")]
 impl TradeRest {
     /// On this base address, such as `https://api.binance.com`, with a budget of its own.
     ///
     /// # Errors
     /// [`VenueError::Retry`] where no client can be made.
     pub fn new(base: &str, credential: &Credential) -> Result<Self, VenueError> {
-        let _ = base;
-        Ok(Self { budget: SharedBudget::default(), account: credential.account() })
+        let mut key = HeaderValue::from_str(credential.key()).map_err(|_| VenueError::Auth {
+            code: 0,
+            message: "the key holds characters that cannot be sent".to_owned(),
+        })?;
+        key.set_sensitive(true);
+        let (signer, account) = (credential.signer(), credential.account());
+        Ok(Self { rest: Rest::new(base)?, signer, key, account })
     }
 
     /// With the budget of its venue and egress address.
     #[must_use]
     pub fn with_budget(mut self, budget: SharedBudget) -> Self {
-        self.budget = budget;
+        self.rest.transport.budget = budget;
         self
     }
 
     /// The budget that it reports to.
     pub fn budget(&self) -> &SharedBudget {
-        &self.budget
+        &self.rest.transport.budget
     }
 
     /// Whose orders are counted.
@@ -88,8 +103,9 @@ impl TradeRest {
     /// # Errors
     /// [`VenueError`], in the column of an order.
     pub async fn place(&self, body: &str, at: Timestamp) -> Result<OrderReport, VenueError> {
-        let _ = (body, at);
-        Err(unbuilt())
+        let answer =
+            self.signed(Method::POST, "/api/v3/order", body.to_owned(), at, MAX_ANSWER_BYTES).await?;
+        read_order(&answer).map_err(|error| unusable(Effect::Order, &error))
     }
 
     /// Takes an order back; how it stood then.
@@ -102,8 +118,9 @@ impl TradeRest {
         id: ClientOrderId,
         at: Timestamp,
     ) -> Result<OrderReport, VenueError> {
-        let _ = (pair, id, at);
-        Err(unbuilt())
+        let query = format!("symbol={}&origClientOrderId={id}", symbol(pair));
+        let answer = self.signed(Method::DELETE, "/api/v3/order", query, at, MAX_ANSWER_BYTES).await?;
+        read_order(&answer).map_err(|error| unusable(Effect::Order, &error))
     }
 
     /// An order by its client id; `None` where the venue does not know it, which shortly after its placing proves
@@ -117,8 +134,11 @@ impl TradeRest {
         id: ClientOrderId,
         at: Timestamp,
     ) -> Result<Option<OrderReport>, VenueError> {
-        let _ = (pair, id, at);
-        Err(unbuilt())
+        let query = format!("symbol={}&origClientOrderId={id}", symbol(pair));
+        match self.signed(Method::GET, "/api/v3/order", query, at, MAX_ANSWER_BYTES).await {
+            Err(VenueError::Rejected { code: -2013, .. }) => Ok(None),
+            answer => read_order(&answer?).map(Some).map_err(|error| unreadable(&error)),
+        }
     }
 
     /// The open orders of a pair, or of all (which costs 80 instead of 6).
@@ -130,8 +150,9 @@ impl TradeRest {
         pair: Option<&Pair>,
         at: Timestamp,
     ) -> Result<Vec<OrderReport>, VenueError> {
-        let _ = (pair, at);
-        Err(unbuilt())
+        let query = pair.map_or_else(String::new, |pair| format!("symbol={}", symbol(pair)));
+        let answer = self.signed(Method::GET, "/api/v3/openOrders", query, at, MAX_PAGE_BYTES).await?;
+        read_orders(&answer).map_err(|error| unreadable(&error))
     }
 
     /// A pair's orders of every status, oldest first, at most [`PAGE`].
@@ -144,8 +165,13 @@ impl TradeRest {
         from: OrdersFrom,
         at: Timestamp,
     ) -> Result<Vec<OrderReport>, VenueError> {
-        let _ = (pair, from, at);
-        Err(unbuilt())
+        let from = match from {
+            OrdersFrom::Id(id) => format!("orderId={id}"),
+            OrdersFrom::Since(since) => format!("startTime={}", since.millis()),
+        };
+        let query = format!("symbol={}&{from}&limit={PAGE}", symbol(pair));
+        let answer = self.signed(Method::GET, "/api/v3/allOrders", query, at, MAX_PAGE_BYTES).await?;
+        read_orders(&answer).map_err(|error| unreadable(&error))
     }
 
     /// A pair's executions, oldest first, at most [`PAGE`].
@@ -158,8 +184,15 @@ impl TradeRest {
         from: ExecutionsFrom,
         at: Timestamp,
     ) -> Result<Vec<Execution>, VenueError> {
-        let _ = (pair, from, at);
-        Err(unbuilt())
+        let from = match from {
+            ExecutionsFrom::Id(id) => format!("fromId={id}"),
+            ExecutionsFrom::Since(since) => format!("startTime={}", since.millis()),
+            ExecutionsFrom::Order(order) => format!("orderId={order}"),
+            ExecutionsFrom::OrderId { order, id } => format!("orderId={order}&fromId={id}"),
+        };
+        let query = format!("symbol={}&{from}&limit={PAGE}", symbol(pair));
+        let answer = self.signed(Method::GET, "/api/v3/myTrades", query, at, MAX_PAGE_BYTES).await?;
+        read_executions(&answer).map_err(|error| unreadable(&error))
     }
 
     /// The account and what it holds.
@@ -167,8 +200,9 @@ impl TradeRest {
     /// # Errors
     /// [`VenueError`].
     pub async fn account(&self, at: Timestamp) -> Result<Account, VenueError> {
-        let _ = at;
-        Err(unbuilt())
+        let query = "omitZeroBalances=true".to_owned();
+        let answer = self.signed(Method::GET, "/api/v3/account", query, at, MAX_PAGE_BYTES).await?;
+        read_account(&answer).map_err(|error| unreadable(&error))
     }
 
     /// What the key may do.
@@ -176,8 +210,9 @@ impl TradeRest {
     /// # Errors
     /// [`VenueError`].
     pub async fn restrictions(&self, at: Timestamp) -> Result<Restrictions, VenueError> {
-        let _ = at;
-        Err(unbuilt())
+        let path = "/sapi/v1/account/apiRestrictions";
+        let answer = self.signed(Method::GET, path, String::new(), at, MAX_ANSWER_BYTES).await?;
+        read_restrictions(&answer).map_err(|error| unreadable(&error))
     }
 
     /// The venue's clock, somewhere between the request and the answer.
@@ -185,10 +220,36 @@ impl TradeRest {
     /// # Errors
     /// [`VenueError`].
     pub async fn server_time(&self) -> Result<Timestamp, VenueError> {
-        Err(unbuilt())
+        self.rest.server_time().await
+    }
+
+    /// Makes a signed call; what is posted goes as a form, the rest as a query.
+    async fn signed(
+        &self,
+        method: Method,
+        path: &str,
+        parameters: String,
+        at: Timestamp,
+        most: usize,
+    ) -> Result<Vec<u8>, VenueError> {
+        let separator = if parameters.is_empty() { "" } else { "&" };
+        let signed = self.signer.signed(&format!(
+            "{parameters}{separator}recvWindow={}&timestamp={}",
+            RECV_WINDOW.as_millis(),
+            at.millis(),
+        ));
+        let effect = if method == Method::GET { Effect::Read } else { Effect::Order };
+        let (path, form) = if method == Method::POST {
+            (path.to_owned(), Some(signed))
+        } else {
+            (format!("{path}?{signed}"), None)
+        };
+        let key = Some((&self.key, self.account));
+        self.rest.transport.call(Call { method, path: &path, form, key, effect, most }).await
     }
 }
 
-fn unbuilt() -> VenueError {
-    VenueError::Retry { after: None, message: "not built yet".to_owned() }
+/// An answer to a read that is not what the venue documents: nothing happened, and the next may be better.
+fn unreadable(why: &dyn std::fmt::Display) -> VenueError {
+    unusable(Effect::Read, why)
 }
