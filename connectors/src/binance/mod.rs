@@ -11,6 +11,7 @@ mod filters;
 mod listing;
 pub mod rest;
 pub mod sign;
+mod socket;
 pub mod stream;
 mod subscriptions;
 pub mod trade;

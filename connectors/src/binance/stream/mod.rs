@@ -10,11 +10,11 @@ mod hearing;
 use std::time::Duration;
 
 use model::{Pair, Tick};
-use rand::Rng as _;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-use self::connection::{Connection, Down};
+use self::connection::Connection;
 use self::hearing::Hearing;
+use super::socket::{Down, Retries};
 use super::subscriptions::{MAX_STREAMS, SymbolId};
 
 /// How a connection is kept.
@@ -94,10 +94,6 @@ pub struct Counters {
     pub connects: u64,
 }
 
-/// A connection that lived this long was a good one: the wait before the next starts from the shortest again.
-/// Even so a venue that ends each at once is dialled far less than the 300 times in 5 minutes that it allows.
-const SETTLED_AFTER: Duration = Duration::from_secs(10);
-
 /// A market-data connection and what is subscribed to on it.
 #[derive(Debug)]
 pub struct MarketStream {
@@ -106,21 +102,14 @@ pub struct MarketStream {
     connection: Option<Connection>,
     /// Streams beyond the limit that the owner has not been told of.
     refused: usize,
-    retry_at: Instant,
-    failures: u32,
+    retries: Retries,
 }
 
 impl MarketStream {
     /// A connection that opens with the first [`MarketStream::next_batch`].
     pub fn new(config: StreamConfig) -> Self {
-        Self {
-            config,
-            hearing: Hearing::default(),
-            connection: None,
-            refused: 0,
-            retry_at: Instant::now(),
-            failures: 0,
-        }
+        let retries = Retries::new(config.retry_first, config.retry_most);
+        Self { config, hearing: Hearing::default(), connection: None, refused: 0, retries }
     }
 
     /// Subscribes to a pair's trades, now or once connected; its id on this connection.
@@ -180,9 +169,7 @@ impl MarketStream {
 
     /// Opens a socket once it is time.
     async fn connect(&mut self, events: &mut Vec<StreamEvent>) {
-        sleep_until(self.retry_at).await;
-        // Should the caller give up while this dials, the next try waits like any other.
-        self.retry_at = Instant::now() + self.config.retry_first;
+        self.retries.due().await;
         match Connection::open(&self.config).await {
             Ok(connection) => {
                 self.hearing.start_over(Instant::now());
@@ -193,21 +180,10 @@ impl MarketStream {
         }
     }
 
-    /// Drops the socket and sets the time of the next try: now where a good connection was announced to end,
-    /// else later from failure to failure, with jitter so that many do not come back at once.
+    /// Drops the socket and sets the time of the next try.
     fn disconnect(&mut self, down: Down, events: &mut Vec<StreamEvent>) {
-        if self.connection.take().is_some_and(|connection| connection.age() > SETTLED_AFTER) {
-            self.failures = 0;
-        }
-        let longest =
-            self.config.retry_first.saturating_mul(1 << self.failures.min(16)).min(self.config.retry_most);
-        let retry_in = if down.is_announced && self.failures == 0 {
-            Duration::ZERO
-        } else {
-            longest.mul_f64(rand::rng().random_range(0.5..=1.0))
-        };
-        self.failures = self.failures.saturating_add(1);
-        self.retry_at = Instant::now() + retry_in;
+        let age = self.connection.take().map(|connection| connection.age());
+        let retry_in = self.retries.after(&down, age);
         events.push(StreamEvent::Disconnected { reason: down.reason, retry_in });
     }
 }
