@@ -19,7 +19,7 @@ pub use self::report::{
 };
 pub use self::request::{OrderRequest, RequestKind, TimeInForce};
 pub use self::rest::{ExecutionsFrom, OrdersFrom, PAGE, RECV_WINDOW, TradeRest};
-pub use self::stream::{AskId, TradeEvent, TradeStream, TradeStreamConfig};
+pub use self::stream::{AskId, TradeCounters, TradeEvent, TradeStream, TradeStreamConfig};
 pub use super::budget::{AccountTag, Budget, Cost, Lane, Limits, SharedBudget, Usage, Wait};
 pub use super::filters::{Factors, FilterFault, Filters, Grid, OpenOrders, Relation};
 pub use super::sign::{Credential, SecretError, Signer};

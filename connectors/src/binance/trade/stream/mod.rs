@@ -1,14 +1,24 @@
 //! One connection to the venue's socket interface that stays up: the user's own stream, and orders over the same
 //! socket.
+//!
+//! It is driven by whoever owns it through [`TradeStream::next_batch`] and never leaves that runtime. What it says is
+//! decided in [`talk`], which knows no socket.
+
+mod talk;
 
 use std::time::Duration;
 
 use model::{ClientOrderId, Pair, Timestamp};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 
+use self::talk::{Ask, Talk};
 use super::report::{Balance, OrderReport, UserReport};
-use crate::binance::budget::SharedBudget;
+use crate::binance::budget::{AccountTag, Cost, Lane, SharedBudget};
 use crate::binance::error::VenueError;
 use crate::binance::sign::Credential;
+use crate::binance::socket::{BATCH, Down, Keep, Retries, Socket};
+use crate::binance::subscriptions::symbol;
 
 /// How a connection is kept.
 #[derive(Clone, Debug)]
@@ -26,7 +36,8 @@ pub struct TradeStreamConfig {
     pub retry_first: Duration,
     /// The longest wait before a reconnect.
     pub retry_most: Duration,
-    /// How long an answer may take; a connection that leaves a request unanswered for longer is given up.
+    /// How long an answer may take. What an order's was is unknown then; a connection that leaves its subscription
+    /// unanswered is given up.
     pub answer_within: Duration,
 }
 
@@ -40,7 +51,7 @@ impl TradeStreamConfig {
             ping_every: Duration::from_secs(10),
             retry_first: Duration::from_millis(250),
             retry_most: Duration::from_secs(30),
-            answer_within: Duration::from_secs(15),
+            answer_within: Duration::from_secs(10),
         }
     }
 }
@@ -82,7 +93,8 @@ pub enum TradeEvent {
         /// When.
         at: Timestamp,
     },
-    /// What became of a request; exactly one for each.
+    /// What became of a request; exactly one for each. [`VenueError::Retry`] where it was never sent, and
+    /// [`VenueError::Unknown`] where an order or a cancel was and no answer came.
     Answer {
         /// Which.
         id: AskId,
@@ -91,69 +103,176 @@ pub enum TradeEvent {
     },
 }
 
+/// What a connection has seen since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TradeCounters {
+    /// Text frames received.
+    pub frames: u64,
+    /// Frames that could not be read.
+    pub bad_frames: u64,
+    /// Answers to nothing that was waited for (any more).
+    pub stray_answers: u64,
+    /// Connections made.
+    pub connects: u64,
+}
+
 /// A connection to the venue's socket interface for one key.
 #[derive(Debug)]
 pub struct TradeStream {
+    config: TradeStreamConfig,
+    talk: Talk,
+    socket: Option<Socket>,
+    account: AccountTag,
     budget: SharedBudget,
-    next_id: u64,
+    retries: Retries,
 }
 
 impl TradeStream {
     /// A connection that opens with the first [`TradeStream::next_batch`]. `at` is the venue's time now.
-    ///
-    /// # Errors
-    /// [`VenueError::Auth`] where the key or its secret is of no form that the venue has.
-    pub fn new(config: TradeStreamConfig, credential: Credential, at: Timestamp) -> Result<Self, VenueError> {
-        let _ = (config, credential, at);
-        Ok(Self { budget: SharedBudget::default(), next_id: 0 })
+    pub fn new(config: TradeStreamConfig, credential: &Credential, at: Timestamp) -> Self {
+        let retries = Retries::new(config.retry_first, config.retry_most);
+        let talk = Talk::new(credential, at, Instant::now(), config.answer_within);
+        let (account, budget) = (credential.account(), SharedBudget::default());
+        Self { config, talk, socket: None, account, budget, retries }
     }
 
-    /// With the budget of its venue and egress address.
+    /// With the budget of its venue and egress address. Opening a socket asks it by itself, in the lane of exits; for
+    /// a request the caller asks. While the venue has asked to be left alone nothing is sent.
     #[must_use]
     pub fn with_budget(mut self, budget: SharedBudget) -> Self {
         self.budget = budget;
         self
     }
 
-    /// Tells it the venue's time now. Between two it counts on by the monotonic clock, and a request that the venue
-    /// refuses for its time makes it ask for the time by itself.
-    pub fn set_time(&mut self, at: Timestamp) {
-        let _ = at;
+    /// Whose orders are counted.
+    pub fn account_tag(&self) -> AccountTag {
+        self.account
     }
 
-    /// Whether the user's own stream is subscribed to.
+    /// Tells it the venue's time now. Between two it counts on by the monotonic clock, and where the venue refuses a
+    /// request for its time it asks for the time by itself.
+    pub fn set_time(&mut self, at: Timestamp) {
+        self.talk.set_time(at, Instant::now());
+    }
+
+    /// Whether the user's own stream is subscribed to, so that requests are sent. While it is not, every request is
+    /// answered with [`VenueError::Retry`].
     pub fn is_up(&self) -> bool {
-        false
+        self.talk.is_up()
+    }
+
+    /// What it has seen so far.
+    pub fn counters(&self) -> TradeCounters {
+        self.talk.counters()
     }
 
     /// Places an order: an [`OrderRequest::body`](super::OrderRequest::body), as it stands, signed when it is sent.
     pub fn place(&mut self, body: &str) -> AskId {
-        let _ = body;
-        self.next()
+        self.talk.ask(Ask::Place(body.to_owned()))
     }
 
     /// Takes an order back.
     pub fn cancel(&mut self, pair: &Pair, id: ClientOrderId) -> AskId {
-        let _ = (pair, id);
-        self.next()
+        self.talk.ask(Ask::Cancel(format!("symbol={}&origClientOrderId={id}", symbol(pair))))
     }
 
     /// Asks for an order by its client id. Refused with -2013 where the venue does not know it, which shortly after
     /// its placing proves nothing.
     pub fn order_status(&mut self, pair: &Pair, id: ClientOrderId) -> AskId {
-        let _ = (pair, id);
-        self.next()
+        self.talk.ask(Ask::Status(format!("symbol={}&origClientOrderId={id}", symbol(pair))))
     }
 
     /// Waits for something to happen, then appends all that is there, up to a few hundred events. Safe to drop while
-    /// it waits.
+    /// it waits: no request is sent twice, and no event that was appended comes again.
     pub async fn next_batch(&mut self, events: &mut Vec<TradeEvent>) {
-        let _ = (events, &self.budget);
-        std::future::pending::<()>().await;
+        let before = events.len();
+        self.talk.turn_away(events);
+        while events.len() == before {
+            if self.socket.is_none() {
+                self.connect(events).await;
+            } else if let Err(down) = self.turn(events).await {
+                self.disconnect(down, events);
+            }
+        }
     }
 
-    fn next(&mut self) -> AskId {
-        self.next_id += 1;
-        AskId(self.next_id)
+    /// Opens a socket once it is time, and once the budget has room for it.
+    async fn connect(&mut self, events: &mut Vec<TradeEvent>) {
+        self.retries.due().await;
+        if let Err(wait) = self.budget.ask(Cost::CONNECT, Lane::Exit) {
+            return self.retries.not_before(wait.until);
+        }
+        let keep = Keep {
+            rotate_after: self.config.rotate_after,
+            dead_after: self.config.dead_after,
+            ping_every: self.config.ping_every,
+            pause: Duration::ZERO,
+        };
+        match Socket::open(&self.config.url, keep).await {
+            Ok(socket) => {
+                self.talk.start_over();
+                self.socket = Some(socket);
+            }
+            Err(down) => self.disconnect(down, events),
+        }
+    }
+
+    /// One wait: frames, a message that is due, or a deadline.
+    async fn turn(&mut self, events: &mut Vec<TradeEvent>) -> Result<(), Down> {
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        let before = events.len();
+        // Before anything is waited for: what is asked has to go out.
+        while let Some((id, text)) = self.talk.next_message(Instant::now(), &self.budget, events) {
+            let outcome = socket.send(Message::text(text)).await;
+            // Also where it failed, for then nobody can say how much of it left. Dropped while it waits, it has not
+            // begun, and the request comes again.
+            self.talk.sent(id, Instant::now());
+            outcome?;
+        }
+        if events.len() > before {
+            return Ok(());
+        }
+        let mut wake_at = socket.wake_at(false).min(self.talk.deadline());
+        if !self.talk.is_closing() {
+            wake_at = wake_at.min(socket.renew_at());
+        }
+        let mut next = socket.next_until(wake_at).await;
+        let (now, mut taken) = (Instant::now(), 0);
+        while let Some(came) = next {
+            if let Some(frame) = socket.text(came, now)? {
+                let heard = self.talk.hear(frame.as_bytes(), now, events);
+                self.talk.account_for(&self.budget, self.account, now);
+                if let Err(error) = heard {
+                    socket.mistrust(now, &error)?;
+                }
+            }
+            taken += 1;
+            // What is not taken stays in the socket: nothing that was read may be dropped.
+            next = if taken < BATCH { socket.next_now() } else { None };
+        }
+        socket.check_alive(now)?;
+        if now >= socket.renew_at() {
+            self.talk.close("the connection is renewed before the venue ends it", now);
+        }
+        self.talk.check(now, events)?;
+        socket.ping(now).await
+    }
+
+    /// Drops the socket, tells what became of what was asked, and sets the time of the next try.
+    fn disconnect(&mut self, down: Down, events: &mut Vec<TradeEvent>) {
+        let age = self.socket.take().map(|socket| socket.age());
+        let mut retry_in = self.retries.after(&down, age);
+        let now = Instant::now();
+        let mut budget = self.budget.lock();
+        if let Some((status, retry_after)) = down.refused {
+            budget.refused(now, status, retry_after);
+        }
+        if let Some(until) = budget.blocked_until(now).filter(|until| *until - now > retry_in) {
+            self.retries.not_before(until);
+            retry_in = until - now;
+        }
+        drop(budget);
+        self.talk.lose(&down.reason, events);
+        events.push(TradeEvent::Down { reason: down.reason, retry_in });
     }
 }
