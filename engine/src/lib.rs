@@ -32,8 +32,8 @@ pub use record::{BotState, Decision, Recorder, StateError};
 pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use start::{Engine, EngineConfig, StartError};
 pub use store::{
-    Account, ApiKey, BotFilter, BotStats, Delivery, DeliveryStatus, KeyGrant, Page, Store, StoreError,
-    StoredBot, StoredEvent, TradeFilter, Webhook,
+    Account, ApiKey, BotFilter, BotStats, Delivery, DeliveryStatus, ExchangeConnection, KeyGrant,
+    KeyPermissions, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook,
 };
 pub use view::BotView;
 pub use watch_index::{Slot, Wake, WatchIndex};

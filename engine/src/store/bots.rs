@@ -140,6 +140,23 @@ impl Store {
         })
     }
 
+    /// An account's bots that trade at a venue, or are to go on doing so once it answers.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn live_bots(&self, account: AccountId) -> Result<Vec<StoredBot>, StoreError> {
+        let sql =
+            "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
+            FROM bots WHERE account_id = $1 AND deleted_at IS NULL AND NOT dry_run
+                AND (status IN ('starting', 'running', 'stopping')
+                    OR (status = 'error' AND trouble_code = 'venue_unreachable'))
+            ORDER BY id";
+        reading!(self, pool => {
+            let query = sqlx::query(sql).bind(account.to_string());
+            query.fetch_all(pool).await?.into_iter().map(|row| Ok(stored_bot!(row))).collect()
+        })
+    }
+
     /// Bots that are to live after a restart: all that were neither stopped nor told to stay in error; in pages,
     /// oldest first, `after` being the last of the page before.
     ///

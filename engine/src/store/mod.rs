@@ -6,12 +6,14 @@
 mod accounts;
 mod bots;
 mod checkpoint;
+mod exchanges;
 mod outbox;
 mod trades;
 mod write;
 
 pub use accounts::{Account, ApiKey, KeyGrant};
 pub use bots::{BotFilter, StoredBot};
+pub use exchanges::{ExchangeConnection, KeyPermissions};
 pub use outbox::{Delivery, DeliveryStatus, StoredEvent, Webhook};
 pub use trades::{BotStats, TradeFilter};
 
@@ -28,10 +30,14 @@ use sqlx::sqlite::{
 };
 
 /// The schema's steps, per database: number, name, SQL.
-const SQLITE: [(i64, &str, &str); 1] =
-    [(1, "first", include_str!("../../../migrations/sqlite/0001_first.sql"))];
-const POSTGRES: [(i64, &str, &str); 1] =
-    [(1, "first", include_str!("../../../migrations/postgres/0001_first.sql"))];
+const SQLITE: [(i64, &str, &str); 2] = [
+    (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
+    (3, "exchanges", include_str!("../../../migrations/sqlite/0003_exchanges.sql")),
+];
+const POSTGRES: [(i64, &str, &str); 2] = [
+    (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
+    (3, "exchanges", include_str!("../../../migrations/postgres/0003_exchanges.sql")),
+];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {
     let step = |(version, name, sql): &(i64, &'static str, &'static str)| {
