@@ -51,6 +51,8 @@ pub enum ApiError {
         /// Whole seconds after which a request works again.
         retry_after_s: u64,
     },
+    /// A venue that has to be asked does not answer.
+    VenueSilent(String),
     /// What would answer is full or not there yet.
     Unavailable,
     /// Our fault; the cause is in the log under the request id.
@@ -153,6 +155,9 @@ impl ApiError {
                 "rate_limited",
                 &format!("too many requests for this plan; try again in {retry_after_s} s"),
             ),
+            Self::VenueSilent(why) => {
+                row(StatusCode::SERVICE_UNAVAILABLE, "api_error", "venue_unreachable", why)
+            }
             Self::Unavailable => row(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "api_error",
@@ -239,6 +244,7 @@ impl From<EngineError> for ApiError {
             EngineError::NotFound(what) => Self::NotFound(what),
             EngineError::Invalid(faults) => faults.into(),
             EngineError::Conflict { code, message } => Self::Conflict { code, message },
+            EngineError::VenueSilent(why) => Self::VenueSilent(why),
             EngineError::Unavailable(why) => {
                 tracing::warn!(why, "the engine could not take a request");
                 Self::Unavailable

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use engine::{MasterKey, MasterKeyError};
 use figment::providers::{Format as _, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -45,10 +46,9 @@ pub(crate) struct Config {
     /// How events are delivered.
     #[serde(default)]
     pub(crate) webhooks: Webhooks,
-    /// What stored secrets are encrypted with; accepted now so that scripts may set it.
-    #[serde(default)]
-    #[expect(dead_code, reason = "no secret of a venue is stored yet; a script may set it all the same")]
-    pub(crate) master_key: Option<String>,
+    /// What stored secrets are sealed with: 64 hex digits, or base64 of 32 bytes.
+    #[serde(default, deserialize_with = "master_key")]
+    pub(crate) master_key: Option<MasterKey>,
 }
 
 /// The venues' addresses and costs.
@@ -216,11 +216,22 @@ fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Erro
     }
 }
 
+/// What was given is never repeated.
+fn master_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MasterKey>, D::Error> {
+    match Scalar::deserialize(deserializer)? {
+        Scalar::Text(text) => MasterKey::parse(&text).map(Some).map_err(de::Error::custom),
+        _ => Err(de::Error::custom(MasterKeyError::Malformed)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    /// Digits alone, of which none may be lost.
+    const KEY: &str = "0012345678901357902468013579246801122334455667788990019283746501";
 
     fn load(toml: &str, environment: &[(&str, &str)], database_url: Option<&str>) -> Result<Config, String> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -250,7 +261,7 @@ mod tests {
             ("DATABASE_URL", "sqlite://plain"),
             ("BOTPRIMEX_VENUES__BINANCE__REST_URL", "http://env"),
             ("BOTPRIMEX_WEBHOOKS__ALLOW_LOOPBACK", "true"),
-            ("BOTPRIMEX_MASTER_KEY", "0012"),
+            ("BOTPRIMEX_MASTER_KEY", KEY),
         ];
         let config = load(file, &environment, None).unwrap();
         assert_eq!(config.database_url, "sqlite://plain");
@@ -258,8 +269,23 @@ mod tests {
         assert_eq!(config.venues.binance.stream_url, "ws://file");
         assert_eq!(config.venues.binance.taker_fee, "0.075".parse().unwrap());
         assert!(config.webhooks.allow_loopback);
+        assert!(config.master_key.is_some());
         let config = load(file, &environment, Some("sqlite://flag")).unwrap();
         assert_eq!(config.database_url, "sqlite://flag");
+    }
+
+    #[test]
+    fn a_master_key_that_will_not_do_is_refused_and_not_repeated() {
+        let unquoted = format!("master_key = {KEY}\n");
+        for (file, value) in [("", "0012"), ("", &KEY[2..]), ("master_key = 4711", ""), (&unquoted, "")] {
+            let environment = [("BOTPRIMEX_MASTER_KEY", value)];
+            let error = load(file, if value.is_empty() { &[] } else { &environment }, None).err().unwrap();
+            assert!(error.contains("master_key") || error.contains("line 1"), "{error}");
+            assert!(
+                !error.contains(&KEY[2..20]) && !error.contains("0012") && !error.contains("4711"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub(crate) fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
     let binance = &config.venues.binance;
     Ok(EngineConfig {
         database_url: config.database_url.clone(),
+        master_key: config.master_key.clone(),
         rest_url: binance.rest_url.clone(),
         stream_url: binance.stream_url.clone(),
         taker_fee: Rate::from_pct(binance.taker_fee)?,

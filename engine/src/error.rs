@@ -25,6 +25,9 @@ pub enum EngineError {
     /// Too much is under way, or something that is needed does not answer; nothing was done.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// A venue that has to be asked does not answer, in words for whoever asked; nothing was done.
+    #[error("{0}")]
+    VenueSilent(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -19,6 +19,7 @@ use crate::actors::fleet::{Find, Fleet, Forget, Launch};
 use crate::change::{BotStatus, Change, NewBot, Positions};
 use crate::clock;
 use crate::error::EngineError;
+use crate::exchanges::Connections;
 use crate::ledger::Ledger;
 use crate::markets::Markets;
 use crate::meters::Meters;
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) hub: Hub,
     pub(crate) ready: AtomicBool,
     pub(crate) locks: Vec<Mutex<()>>,
+    pub(crate) connections: Connections,
 }
 
 impl Inner {
@@ -82,7 +84,7 @@ impl EngineHandle {
     }
 
     /// Runs something on the runtime that the store's connections live on.
-    async fn on_store<T, F>(&self, ask: impl FnOnce(Store) -> F) -> Result<T, EngineError>
+    pub(crate) async fn on_store<T, F>(&self, ask: impl FnOnce(Store) -> F) -> Result<T, EngineError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -225,9 +227,9 @@ impl EngineHandle {
         self.take_work()?;
         let bot = self.stored(account, id).await?;
         if !bot.definition.dry_run {
-            let message =
-                "a live bot needs a usable exchange connection, and there is none: store one, or set dry_run";
-            return Err(EngineError::field("exchange_id", message));
+            let _kept = self.connections_of(account).await;
+            self.live_connection(account, &bot.definition).await?;
+            return Err(EngineError::field("dry_run", "live trading is not available yet: set dry_run"));
         }
         let durable = match self.find(id).await? {
             Some(live) => live.send(Resume).timeout(ANSWER).await??,

@@ -7,6 +7,7 @@ mod actors;
 mod change;
 mod clock;
 mod error;
+mod exchanges;
 mod handle;
 mod key;
 mod ledger;
@@ -14,7 +15,6 @@ mod markets;
 mod meters;
 pub mod probe;
 mod record;
-#[cfg_attr(not(test), expect(dead_code, reason = "what is stored with it comes next"))]
 mod secrets;
 mod start;
 mod store;
@@ -24,6 +24,7 @@ mod webhook;
 
 pub use change::{BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, StatusError};
 pub use error::EngineError;
+pub use exchanges::{NewExchange, StoredExchange};
 pub use handle::EngineHandle;
 pub use key::{key_hash, new_key};
 pub use ledger::{Durable, Ledger, LedgerError};

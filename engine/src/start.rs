@@ -15,10 +15,12 @@ use tokio::sync::watch;
 
 use crate::actors::feed::MarketFeed;
 use crate::actors::fleet::{Fleet, Recover};
+use crate::exchanges::{self, Connections};
 use crate::handle::{EngineHandle, Inner};
 use crate::ledger::Ledger;
 use crate::markets::Markets;
 use crate::meters::Meters;
+use crate::secrets::{MasterKey, MasterKeyError};
 use crate::store::{Store, StoreError};
 use crate::webhook::Hub;
 
@@ -30,6 +32,9 @@ const RECOVER: u32 = 1_000;
 pub struct EngineConfig {
     /// Where everything is stored: `sqlite://FILE` or `postgres://…`.
     pub database_url: String,
+    /// What stored secrets are sealed with; without it a key file beside the database, made at the first start, or
+    /// `botprimex.key` in the working directory where the database is no file.
+    pub master_key: Option<MasterKey>,
     /// Binance's REST address, without path.
     pub rest_url: String,
     /// Binance's stream address, without path.
@@ -48,6 +53,9 @@ pub enum StartError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is no master key to go on with.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
     /// A thread or runtime could not be made.
     #[error("a thread could not be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -122,9 +130,13 @@ impl Engine {
         io: &Runtime,
         config: EngineConfig,
     ) -> Result<(EngineHandle, Vec<Thread>, watch::Receiver<Option<Result<(), String>>>), StartError> {
-        let url = config.database_url.clone();
-        let opened = io.spawn(async move { Store::open(&url).await });
-        let store = opened.await.map_err(|_| StartError::Ended)??;
+        let (url, configured) = (config.database_url.clone(), config.master_key.clone());
+        let opened = io.spawn(async move {
+            let store = Store::open(&url).await?;
+            let master = exchanges::master_key(&store, configured, &url).await?;
+            Ok::<_, StartError>((store, master))
+        });
+        let (store, master) = opened.await.map_err(|_| StartError::Ended)??;
         let rest = Rest::new(&config.rest_url).map_err(|error| StartError::Venue(error.to_string()))?;
         let markets = Arc::new(Markets::new(rest, config.taker_fee, config.slippage));
 
@@ -163,6 +175,7 @@ impl Engine {
             hub: hub.clone(),
             ready: AtomicBool::new(false),
             locks: Inner::locks(),
+            connections: Connections::new(master, config.rest_url, Inner::locks()),
         };
         let recovered = io.spawn(recover(store, fleet, hub, inner.markets.clone()));
         recovered.await.map_err(|_| StartError::Ended)??;

@@ -49,6 +49,7 @@ impl Server {
         let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
         let engine = Engine::start(EngineConfig {
             database_url: database_url.clone(),
+            master_key: None,
             rest_url: format!("http://{venue}"),
             stream_url: format!("ws://{venue}"),
             taker_fee: "0.001".parse().unwrap(),

@@ -87,6 +87,7 @@ impl Demo {
         let (account, key) = make_account(&database_url).await?;
         let engine = Engine::start(EngineConfig {
             database_url,
+            master_key: None,
             rest_url: format!("http://{}", venue.address()),
             stream_url: format!("ws://{}", venue.address()),
             taker_fee: Rate::from_pct(args.fee)?,

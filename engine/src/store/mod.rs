@@ -19,6 +19,7 @@ pub use trades::{BotStats, TradeFilter};
 
 use checkpoint::Checkpoints;
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -206,6 +207,12 @@ impl Store {
             .await?;
         migrator(&POSTGRES).run(&pool).await.map_err(migration)?;
         Ok(Self::Postgres(pool))
+    }
+
+    /// The file that a URL names, where it is a file.
+    pub(crate) fn file(url: &str) -> Option<PathBuf> {
+        let options = url.starts_with("sqlite:").then(|| SqliteConnectOptions::from_str(url).ok())??;
+        Some(options.get_filename().to_owned())
     }
 
     /// Closes every connection; what was committed is on disk.

@@ -1,0 +1,451 @@
+//! Exchange connections: what a venue has to say of a key before it is stored, and which one a live bot uses.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use connectors::binance::rest::VenueError;
+use connectors::binance::trade::{Credential, Restrictions, SecretError, TradeRest};
+use model::{AccountId, BotDefinition, Exchange, ExchangeId, Warning};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::clock;
+use crate::error::EngineError;
+use crate::handle::EngineHandle;
+use crate::secrets::{ApiCredential, KEY_VERSION, MasterKey, MasterKeyError};
+use crate::start::StartError;
+use crate::store::{ExchangeConnection, KeyPermissions, Page, Store, StoredBot};
+
+/// How long a request waits for the venue to tell what a key may do.
+const VENUE: Duration = Duration::from_secs(8);
+
+/// What a connection is made of.
+#[derive(Clone, Debug)]
+pub struct NewExchange {
+    /// At which venue.
+    pub exchange: Exchange,
+    /// What its owner calls it.
+    pub name: String,
+    /// What the venue gave for it.
+    pub credential: ApiCredential,
+}
+
+/// A stored connection with what it signs with.
+#[derive(Clone, Debug)]
+pub struct StoredExchange {
+    /// As it is listed.
+    pub connection: ExchangeConnection,
+    /// What it signs with.
+    pub credential: ApiCredential,
+}
+
+/// What connections need beyond the store.
+pub(crate) struct Connections {
+    master: MasterKey,
+    rest_url: String,
+    locks: Vec<Mutex<()>>,
+}
+
+impl Connections {
+    /// Sealed with this key, at a venue with this REST address.
+    pub(crate) fn new(master: MasterKey, rest_url: String, locks: Vec<Mutex<()>>) -> Self {
+        Self { master, rest_url, locks }
+    }
+}
+
+impl EngineHandle {
+    /// Stores a connection, once its venue has said that the key is good, can trade spot, and can take nothing out;
+    /// with what its owner should know. A key that works from anywhere is stored with a warning.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] for a key that the venue does not take or that may do too much or too little,
+    /// [`EngineError::VenueSilent`] where the venue does not tell, [`EngineError::Conflict`] for a key that is
+    /// stored already. Then nothing is stored.
+    pub async fn create_exchange(
+        &self,
+        account: AccountId,
+        new: NewExchange,
+    ) -> Result<(ExchangeConnection, Vec<Warning>), EngineError> {
+        let NewExchange { exchange, name, credential } = new;
+        let (restrictions, account_trades) = self.ask_venue(exchange, &credential).await?;
+        let warnings = judged(exchange, &restrictions, account_trades)?;
+        let api_key = credential.api_key.expose();
+        let connection = ExchangeConnection {
+            id: ExchangeId::new(),
+            account_id: account,
+            exchange,
+            name,
+            key_hint: api_key.chars().skip(api_key.chars().count().saturating_sub(4)).collect(),
+            permissions: KeyPermissions {
+                read: restrictions.can_read,
+                spot_trading: restrictions.can_trade_spot,
+                withdrawals: restrictions.can_withdraw,
+            },
+            ip_bound: restrictions.is_ip_bound,
+            created_at: clock::now(),
+        };
+        let master = &self.inner.connections.master;
+        let sealed = master.seal(account, connection.id, &credential);
+        let fingerprint = master.fingerprint(exchange, &credential.api_key);
+        let stored = connection.clone();
+        let ask =
+            move |store: Store| async move { store.create_exchange(&stored, &sealed, fingerprint).await };
+        if !self.on_store(ask).await? {
+            let message = format!(
+                "this {exchange} key is stored already, and a key belongs to one account only: delete the other \
+                 connection, or make a new key at the venue"
+            );
+            return Err(EngineError::Conflict { code: "api_key_in_use", message });
+        }
+        Ok((connection, warnings))
+    }
+
+    /// An account's connections, newest first, `after` being the last of the page before.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn exchanges(
+        &self,
+        account: AccountId,
+        limit: u32,
+        after: Option<ExchangeId>,
+    ) -> Result<Page<ExchangeConnection>, EngineError> {
+        self.on_store(move |store| async move { store.exchanges(account, limit, after).await }).await
+    }
+
+    /// Deletes a connection and erases what it signs with.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], and [`EngineError::Conflict`] while a bot trades with it.
+    pub async fn delete_exchange(&self, account: AccountId, id: ExchangeId) -> Result<(), EngineError> {
+        let _unused_meanwhile = self.connections_of(account).await;
+        let ask = move |store: Store| async move {
+            let found = store.sealed_exchanges(account, None, Some(id)).await?;
+            Ok((found.into_iter().next(), store.live_bots(account).await?))
+        };
+        let (found, live) = self.on_store(ask).await?;
+        let (connection, _) = found.ok_or(EngineError::NotFound("exchange connection"))?;
+        if let Some(bot) = live.iter().find(|bot| may_use(bot, &connection)) {
+            let message = format!("{} trades with this connection: stop it first", bot.id);
+            return Err(EngineError::Conflict { code: "exchange_in_use", message });
+        }
+        let now = clock::now();
+        let deleted = move |store: Store| async move { store.delete_exchange(account, id, now).await };
+        if self.on_store(deleted).await? { Ok(()) } else { Err(EngineError::NotFound("exchange connection")) }
+    }
+
+    /// The connection that a live bot trades with: the one that it names, or else the only one that its owner has
+    /// at its venue. Whoever starts a bot with it holds [`EngineHandle::connections_of`] until the start is durable.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] that says what is missing.
+    pub(crate) async fn live_connection(
+        &self,
+        account: AccountId,
+        definition: &BotDefinition,
+    ) -> Result<StoredExchange, EngineError> {
+        let (exchange, asked) = (definition.exchange, definition.exchange_id);
+        let ask =
+            move |store: Store| async move { store.sealed_exchanges(account, Some(exchange), asked).await };
+        let mut found = self.on_store(ask).await?;
+        let refused = |message: String| Err(EngineError::field("exchange_id", message));
+        let (connection, sealed) = match (found.pop(), found.len(), asked) {
+            (Some(only), 0, _) => only,
+            (None, _, Some(id)) => {
+                return refused(format!(
+                    "{id} is no connection to {exchange} of this account: GET /v1/exchanges lists them"
+                ));
+            }
+            (None, _, None) => {
+                return refused(format!(
+                    "a live bot needs a usable exchange connection, and there is none to {exchange}: store one with \
+                     POST /v1/exchanges, or set dry_run"
+                ));
+            }
+            (Some(_), others, _) => {
+                let all = others + 1;
+                return refused(format!(
+                    "there are {all} connections to {exchange}: set it to the one to use"
+                ));
+            }
+        };
+        match self.inner.connections.master.open(account, connection.id, &sealed) {
+            Ok(credential) => Ok(StoredExchange { connection, credential }),
+            Err(error) => {
+                tracing::error!(id = %connection.id, %error, "a stored exchange connection does not open");
+                refused(format!("{} does not open ({error}): delete it and store it anew", connection.id))
+            }
+        }
+    }
+
+    /// Keeps an account's connections from being deleted while one is taken into use.
+    pub(crate) async fn connections_of(&self, account: AccountId) -> Option<MutexGuard<'_, ()>> {
+        let locks = &self.inner.connections.locks;
+        let lock = usize::try_from(account.as_u128() % locks.len().max(1) as u128).unwrap_or_default();
+        match locks.get(lock) {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        }
+    }
+
+    /// What a key may do, and whether its account may trade.
+    async fn ask_venue(
+        &self,
+        exchange: Exchange,
+        credential: &ApiCredential,
+    ) -> Result<(Restrictions, bool), EngineError> {
+        let (key, secret) = (credential.api_key.expose(), credential.api_secret.expose());
+        let Exchange::Binance = exchange;
+        let signing = Credential::new(key, secret).map_err(misspelled)?;
+        let rest_url = self.inner.connections.rest_url.clone();
+        let asked = self.inner.io.spawn(async move {
+            let rest = TradeRest::new(&rest_url, &signing)?;
+            let now = rest.server_time().await?;
+            let (restrictions, account) = tokio::try_join!(rest.restrictions(now), rest.account(now))?;
+            Ok((restrictions, account.can_trade))
+        });
+        let answer = match tokio::time::timeout(VENUE, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => return Err(EngineError::Unavailable("the engine is closing".to_owned())),
+            Err(_) => Err(VenueError::Retry { after: None, message: "the deadline passed".to_owned() }),
+        };
+        answer.map_err(|error| unasked(exchange, &error))
+    }
+}
+
+/// What is wrong with a credential before anybody is asked.
+fn misspelled(error: SecretError) -> EngineError {
+    let param = match error {
+        SecretError::Empty | SecretError::Key => "api_key",
+        SecretError::Pem => "api_secret",
+    };
+    EngineError::field(param, error.to_string())
+}
+
+/// Why a venue did not tell what a key may do. Its words go to the log alone: they are text from outside.
+fn unasked(exchange: Exchange, error: &VenueError) -> EngineError {
+    tracing::info!(%exchange, %error, "an exchange key could not be checked");
+    match error {
+        VenueError::Auth { code, .. } => EngineError::field(
+            "api_key",
+            format!(
+                "{exchange} does not accept this key, or not with this secret (code {code}): check both, and that \
+                 the key's list of addresses names this server"
+            ),
+        ),
+        VenueError::Rejected { code, .. } => EngineError::field(
+            "api_key",
+            format!("{exchange} does not tell what this key may do (code {code}), so it is not stored"),
+        ),
+        VenueError::Retry { .. } | VenueError::Clock { .. } | VenueError::Unknown { .. } => {
+            EngineError::VenueSilent(format!(
+                "{exchange} does not answer as it should just now, so the key could not be checked and is not stored: \
+             try again"
+            ))
+        }
+    }
+}
+
+/// Whether a key may be stored, and what its owner should know of it.
+fn judged(exchange: Exchange, key: &Restrictions, account_trades: bool) -> Result<Vec<Warning>, EngineError> {
+    let refused = |message: &str| Err(EngineError::field("api_key", message));
+    if key.can_withdraw || key.can_transfer {
+        return refused(
+            "this key can take money out of the account: make one without withdrawals and transfers, for reading and \
+             spot trading alone",
+        );
+    }
+    if !key.can_read {
+        return refused("this key cannot read the account: allow reading at the venue");
+    }
+    if !key.can_trade_spot {
+        return refused("this key cannot trade: allow spot trading at the venue");
+    }
+    if !account_trades {
+        return refused("the account behind this key may not trade: ask the venue why");
+    }
+    let mut warnings = Vec::new();
+    let mut warn = |message| warnings.push(Warning { param: "api_key".to_owned(), message });
+    if !key.is_ip_bound {
+        warn(format!(
+            "the key works from any address, so whoever gets hold of it can trade with it: bind it to this server's \
+             addresses at {exchange}"
+        ));
+    }
+    if let Some(until) = key.trades_until {
+        warn(format!("the key can trade until {until} only: renew it at {exchange} before"));
+    }
+    Ok(warnings)
+}
+
+/// Whether a live bot trades with a connection, or may: one that names none took the only one that there was.
+fn may_use(bot: &StoredBot, connection: &ExchangeConnection) -> bool {
+    let definition = &bot.definition;
+    definition.exchange == connection.exchange && definition.exchange_id.is_none_or(|id| id == connection.id)
+}
+
+/// The master key: what is configured, or else what the file beside the database holds; a first one is drawn.
+///
+/// # Errors
+/// [`StartError`], also when it does not open the connections that are stored.
+pub(crate) async fn master_key(
+    store: &Store,
+    configured: Option<MasterKey>,
+    database_url: &str,
+) -> Result<MasterKey, StartError> {
+    let file = key_file(database_url);
+    let is_needed = store.has_exchanges().await?;
+    let known = store.master_key_check(KEY_VERSION).await?;
+    let (key, called) = match configured {
+        Some(key) => (key, "master_key (BOTPRIMEX_MASTER_KEY)".to_owned()),
+        None => {
+            let key = match MasterKey::read(&file)? {
+                Some(key) => key,
+                None if is_needed => return Err(MasterKeyError::Missing(file).into()),
+                None => {
+                    let key = MasterKey::make(&file)?;
+                    tracing::info!(
+                        file = %file.display(),
+                        "a master key was made: back it up, without it stored exchange connections do not open"
+                    );
+                    key
+                }
+            };
+            (key, file.display().to_string())
+        }
+    };
+    if known.as_deref() != Some(&key.check_value()[..]) {
+        if is_needed {
+            return Err(MasterKeyError::Another(called).into());
+        }
+        store.remember_master_key(KEY_VERSION, key.check_value(), clock::now()).await?;
+    }
+    Ok(key)
+}
+
+/// Where the master key is kept when none is configured: beside the database where that is a file.
+fn key_file(database_url: &str) -> PathBuf {
+    let mut file = Store::file(database_url).unwrap_or_else(|| PathBuf::from("botprimex")).into_os_string();
+    file.push(".key");
+    PathBuf::from(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Timestamp;
+
+    use super::*;
+    use crate::secrets::Secret;
+
+    const GOOD: Restrictions = Restrictions {
+        can_read: true,
+        can_trade_spot: true,
+        can_withdraw: false,
+        can_transfer: false,
+        is_ip_bound: true,
+        trades_until: None,
+    };
+
+    fn judge(key: &Restrictions, account_trades: bool) -> Result<usize, String> {
+        let judged = judged(Exchange::Binance, key, account_trades);
+        judged.map(|warnings| warnings.len()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_key_that_may_do_too_much_or_too_little_is_refused_with_the_remedy() {
+        assert_eq!(judge(&GOOD, true), Ok(0));
+        for (key, account_trades, told) in [
+            (Restrictions { can_withdraw: true, ..GOOD }, true, "without withdrawals"),
+            (Restrictions { can_transfer: true, ..GOOD }, true, "without withdrawals and transfers"),
+            (Restrictions { can_read: false, ..GOOD }, true, "allow reading"),
+            (Restrictions { can_trade_spot: false, ..GOOD }, true, "allow spot trading"),
+            (GOOD, false, "may not trade"),
+        ] {
+            let error = judge(&key, account_trades).unwrap_err();
+            assert!(error.starts_with("api_key: ") && error.contains(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_works_from_anywhere_or_ends_is_stored_with_a_warning() {
+        assert_eq!(judge(&Restrictions { is_ip_bound: false, ..GOOD }, true), Ok(1));
+        let until = Some(Timestamp::from_millis(1_800_000_000_000));
+        assert_eq!(judge(&Restrictions { trades_until: until, ..GOOD }, true), Ok(1));
+    }
+
+    /// A store in a file that holds one connection, and its key file.
+    async fn in_use(folder: &tempfile::TempDir) -> (String, PathBuf) {
+        let url = format!("sqlite://{}", folder.path().join("books.db").display());
+        let store = Store::open(&url).await.unwrap();
+        let master = master_key(&store, None, &url).await.unwrap();
+        let account = store.create_account("one", clock::now()).await.unwrap().id;
+        let connection = ExchangeConnection {
+            id: ExchangeId::new(),
+            account_id: account,
+            exchange: Exchange::Binance,
+            name: "main".to_owned(),
+            key_hint: String::new(),
+            permissions: KeyPermissions { read: true, spot_trading: true, withdrawals: false },
+            ip_bound: true,
+            created_at: clock::now(),
+        };
+        let text = |text: &str| Secret::new(text.to_owned());
+        let credential = ApiCredential { api_key: text("public"), api_secret: text("hidden") };
+        let sealed = master.seal(account, connection.id, &credential);
+        assert!(store.create_exchange(&connection, &sealed, [1; 32]).await.unwrap());
+        store.close().await;
+        (url, folder.path().join("books.db.key"))
+    }
+
+    async fn start(url: &str, configured: Option<&str>) -> Result<MasterKey, String> {
+        let store = Store::open(url).await.unwrap();
+        let configured = configured.map(|text| MasterKey::parse(text).unwrap());
+        let master = master_key(&store, configured, url).await;
+        store.close().await;
+        master.map_err(|error| error.to_string())
+    }
+
+    const ANOTHER: &str = "8f1d3c5b7a9e0246c8ea0f2d4b69871533557799bbddff1020406080a0c0e001";
+
+    #[tokio::test]
+    async fn a_lost_or_changed_master_key_is_told_at_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, file) = in_use(&folder).await;
+        let key = start(&url, None).await.unwrap();
+
+        let error = start(&url, Some(ANOTHER)).await.unwrap_err();
+        assert!(error.contains("master_key (BOTPRIMEX_MASTER_KEY) is not the master key"), "{error}");
+        let kept = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let error = start(&url, None).await.unwrap_err();
+        assert!(error.contains("is missing: restore") && error.contains("books.db.key"), "{error}");
+        assert!(!file.exists(), "no new key in the place of a lost one");
+        MasterKey::make(&file).unwrap();
+        let error = start(&url, None).await.unwrap_err();
+        assert!(error.contains("books.db.key is not the master key"), "{error}");
+
+        std::fs::remove_file(&file).unwrap();
+        let restored = start(&url, Some(&kept)).await.unwrap();
+        assert_eq!(restored.check_value(), key.check_value());
+    }
+
+    #[tokio::test]
+    async fn while_nothing_is_stored_the_master_key_may_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("books.db").display());
+        let made = start(&url, None).await.unwrap();
+        let given = start(&url, Some(ANOTHER)).await.unwrap();
+        assert_ne!(made.check_value(), given.check_value());
+        assert_eq!(start(&url, Some(ANOTHER)).await.unwrap().check_value(), given.check_value());
+    }
+
+    #[test]
+    fn the_key_file_lies_beside_the_database() {
+        for (url, file) in [
+            ("sqlite://books.db", "books.db.key"),
+            ("sqlite:///var/lib/books.db?mode=rwc", "/var/lib/books.db.key"),
+            ("postgres://user:password@host/books", "botprimex.key"),
+        ] {
+            assert_eq!(key_file(url), PathBuf::from(file));
+        }
+    }
+}
