@@ -3,6 +3,7 @@
 mod auth;
 mod bots;
 mod events;
+mod exchanges;
 mod show;
 mod trades;
 mod webhooks;
@@ -32,6 +33,8 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
             .service(web::resource("/bots/{id}/trades").get(trades::of_bot))
             .service(web::resource("/trades").get(trades::list))
             .service(web::resource("/trades/{id}").get(trades::get))
+            .service(web::resource("/exchanges").get(exchanges::list).post(exchanges::create))
+            .service(web::resource("/exchanges/{id}").delete(exchanges::delete))
             .service(web::resource("/webhooks").get(webhooks::list).post(webhooks::create))
             .service(web::resource("/webhooks/{id}").get(webhooks::get).delete(webhooks::delete))
             .service(web::resource("/events").get(events::list))

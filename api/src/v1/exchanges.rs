@@ -1,0 +1,180 @@
+//! `/v1/exchanges`: stored connections to venues. What they sign with goes in and never comes out.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use engine::{ApiCredential, EngineHandle, ExchangeConnection, KeyPermissions, NewExchange, Secret};
+use model::{Exchange, ExchangeId, Fault, Timestamp, Warning};
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+
+use super::auth::Caller;
+use super::show;
+use crate::ApiError;
+use crate::body::{self, Fields};
+use crate::query::Query;
+
+type Engine = web::Data<EngineHandle>;
+
+/// The fields of a body.
+const FIELDS: [&str; 4] = ["exchange", "name", "api_key", "api_secret"];
+
+/// The longest API key that is taken; venues' have 64 characters.
+const LONGEST_KEY: usize = 512;
+
+/// The longest API secret that is taken: private keys as PEM fit.
+const LONGEST_SECRET: usize = 4_096;
+
+/// A connection as it is shown.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: ExchangeId,
+    exchange: Exchange,
+    name: &'a str,
+    key_hint: String,
+    permissions: KeyPermissions,
+    ip_bound: bool,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<&'a [Warning]>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(connection: &'a ExchangeConnection, warnings: Option<&'a [Warning]>) -> Self {
+        Self {
+            id: connection.id,
+            exchange: connection.exchange,
+            name: &connection.name,
+            key_hint: format!("…{}", connection.key_hint),
+            permissions: connection.permissions,
+            ip_bound: connection.ip_bound,
+            created_at: connection.created_at,
+            warnings,
+        }
+    }
+}
+
+/// Takes texts out of a body one by one and remembers what was wrong with them. It never repeats what was given: a
+/// secret may stand in any field.
+struct Reader<'a> {
+    fields: &'a Fields,
+    faults: Vec<Fault>,
+}
+
+impl Reader<'_> {
+    /// A text that must be there.
+    fn required<T>(
+        &mut self,
+        field: &str,
+        wanted: &str,
+        read: impl FnOnce(String) -> Option<T>,
+    ) -> Option<T> {
+        if !self.is_given(field) {
+            return self.fault(field, "parameter_missing", format!("is required: {wanted}"));
+        }
+        self.optional(field, wanted, read)
+    }
+
+    /// A text that may be missing or `null`.
+    fn optional<T>(
+        &mut self,
+        field: &str,
+        wanted: &str,
+        read: impl FnOnce(String) -> Option<T>,
+    ) -> Option<T> {
+        let raw = self.fields.get(field).filter(|_| self.is_given(field))?;
+        let value = serde_json::from_str::<String>(raw.get()).ok().and_then(read);
+        value.or_else(|| self.fault(field, "parameter_invalid", format!("must be {wanted}")))
+    }
+
+    fn is_given(&self, field: &str) -> bool {
+        self.fields.get(field).is_some_and(|raw| raw.get() != "null")
+    }
+
+    fn fault<T>(&mut self, field: &str, code: &'static str, message: String) -> Option<T> {
+        self.faults.push(Fault { param: field.chars().take(60).collect(), code, message });
+        None
+    }
+}
+
+fn parse(fields: &Fields) -> Result<NewExchange, ApiError> {
+    let mut body = Reader { fields, faults: Vec::new() };
+    let known = Exchange::ALL.map(Exchange::as_str).join(" or ");
+    let exchange =
+        body.required("exchange", &format!("an exchange that bots can trade on: {known}"), |text| {
+            Exchange::ALL.into_iter().find(|exchange| exchange.as_str() == text)
+        });
+    let wanted = "a text of 1 to 100 characters without control characters";
+    let name = body.optional("name", wanted, |text| Some(text).filter(|text| is_name(text)));
+    let wanted =
+        format!("the public half of the key, as the venue shows it, of at most {LONGEST_KEY} characters");
+    let api_key = body.required("api_key", &wanted, |text| {
+        let fits =
+            (1..=LONGEST_KEY).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Secret::new(text))
+    });
+    let wanted = format!(
+        "the key's secret, or its Ed25519 private key as PEM, of at most {LONGEST_SECRET} characters"
+    );
+    let api_secret = body.required("api_secret", &wanted, |text| {
+        (1..=LONGEST_SECRET).contains(&text.len()).then(|| Secret::new(text))
+    });
+    for field in fields.keys().filter(|field| !FIELDS.contains(&field.as_str())) {
+        let message = format!("is not a field here; known are {}", FIELDS.join(", "));
+        body.fault::<()>(field, "parameter_unknown", message);
+    }
+    match (exchange, api_key, api_secret) {
+        (Some(exchange), Some(api_key), Some(api_secret)) if body.faults.is_empty() => {
+            let name = name.unwrap_or_else(|| exchange.as_str().to_owned());
+            Ok(NewExchange { exchange, name, credential: ApiCredential { api_key, api_secret } })
+        }
+        _ => Err(ApiError::Invalid(body.faults)),
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=100).contains(&text.chars().count())
+        && !text.chars().any(char::is_control)
+        && !text.trim().is_empty()
+}
+
+pub(crate) async fn create(
+    caller: Caller,
+    engine: Engine,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let account = caller.needs("exchanges:write")?;
+    Query::new(request.query_string())?.finish()?;
+    let new = parse(&body::object(&request, payload).await?)?;
+    let (connection, warnings) = engine.create_exchange(account, new).await?;
+    let location = format!("/v1/exchanges/{}", connection.id);
+    let shown = Shown::of(&connection, Some(&warnings));
+    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(shown))
+}
+
+pub(crate) async fn list(
+    caller: Caller,
+    engine: Engine,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let account = caller.needs("exchanges:read")?;
+    let mut query = Query::new(request.query_string())?;
+    let page = query.page::<ExchangeId>();
+    query.finish()?;
+    let connections = engine.exchanges(account, page.limit, page.starting_after).await?;
+    let shown = |connection: &ExchangeConnection| {
+        to_raw_value(&Shown::of(connection, None)).map_err(|_| ApiError::Internal)
+    };
+    show::list(&connections, shown, |connection| connection.id.to_string())
+}
+
+pub(crate) async fn delete(
+    caller: Caller,
+    engine: Engine,
+    path: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let account = caller.needs("exchanges:write")?;
+    let id = path.parse().map_err(|_| ApiError::NotFound("exchange connection"))?;
+    engine.delete_exchange(account, id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
