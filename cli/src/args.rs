@@ -111,9 +111,61 @@ pub(crate) struct VenueArgs {
     /// Fault: this share of orders is refused, 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub(crate) reject_rate: f64,
-    /// Fault: this share of orders is accepted and never answered, 0 to 1.
+    /// Fault: this share of orders is accepted and never answered, 0 to 1: the connection is closed, or the answer is
+    /// that nobody knows (504, -1007); over a socket it is closed or stays silent.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub(crate) lose_ack_rate: f64,
+    /// Fault: this share of orders is accepted and answered late, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) late_ack_rate: f64,
+    /// How late.
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    pub(crate) late_ack_ms: u64,
+    /// Fault: this share of execution reports is told again, up to three times within two seconds, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) duplicate_rate: f64,
+    /// Fault: this share of execution reports is told after the next ones, 200 ms late at most, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) reorder_rate: f64,
+    /// Fault: this share of execution reports is never told on the stream, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) drop_report_rate: f64,
+    /// Fault: orders fill in up to so many executions, those of takers each a little dearer.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) partial_fills: u32,
+    /// Fault: for this share of market, IOC and FOK orders the book is too thin, so that the rest expires, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) thin_rate: f64,
+    /// Fault: so long after it was accepted no query knows of an order or its fills.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(crate) hide_ms: u64,
+    /// For this share of orders, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, value_parser = share, requires = "hide_ms")]
+    pub(crate) hide_rate: f64,
+    /// Fault: a symbol's market streams fall silent so many seconds after the market began; may be given again.
+    #[arg(long, value_name = "SYMBOL:AFTER_S")]
+    pub(crate) silence: Vec<Silence>,
+    /// Fault: an address is banned after so many requests, and again after so many more.
+    #[arg(long, value_name = "REQUESTS")]
+    pub(crate) ban_after: Option<u64>,
+    /// For so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub(crate) ban_s: u64,
+    /// Fault: this share of requests begins one to three seconds in which the address is refused (429), 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) rate_limit_rate: f64,
+    /// How much further than usual the made-up market moves, as a factor.
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = factor)]
+    pub(crate) volatility: Decimal,
+    /// What fees are paid in.
+    #[arg(long, value_enum, default_value = "received")]
+    pub(crate) fee_asset: FeeAsset,
+    /// Every key may withdraw, which a careful client refuses.
+    #[arg(long)]
+    pub(crate) allow_withdrawals: bool,
+    /// Answers `/venue/...` as well, where tests move the market and read the ledger. No real exchange has this.
+    #[arg(long)]
+    pub(crate) control: bool,
 }
 
 /// The demo's flags.
@@ -237,6 +289,36 @@ pub(crate) enum ReplayStart {
     Now,
 }
 
+/// What fees are paid in.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FeeAsset {
+    /// The pair's quote, on top of what a buy costs.
+    Quote,
+    /// What is received: base of a buy, quote of a sell.
+    Received,
+    /// BNB at a made-up price while there is enough of it, else what is received.
+    #[value(name = "BNB", alias = "bnb")]
+    Bnb,
+}
+
+/// A symbol that falls silent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Silence {
+    pub(crate) symbol: String,
+    pub(crate) after_s: u64,
+}
+
+impl FromStr for Silence {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || "such as BTCUSDT:60".to_owned();
+        let (symbol, after_s) = text.split_once(':').ok_or_else(refused)?;
+        let is_symbol = !symbol.is_empty() && symbol.bytes().all(|b| b.is_ascii_alphanumeric());
+        let after_s = after_s.parse().ok().filter(|_| is_symbol).ok_or_else(refused)?;
+        Ok(Self { symbol: symbol.to_owned(), after_s })
+    }
+}
+
 /// How fast a market is played.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Speed {
@@ -332,6 +414,14 @@ impl FromStr for Span {
     }
 }
 
+fn factor(text: &str) -> Result<Decimal, String> {
+    let factor = model::number::parse(text).map_err(|error| error.to_string())?;
+    if factor.is_sign_negative() || factor > Decimal::ONE_THOUSAND {
+        return Err("a number from 0 to 1000".to_owned());
+    }
+    Ok(factor)
+}
+
 fn share(text: &str) -> Result<f64, String> {
     text.parse::<f64>()
         .ok()
@@ -381,6 +471,25 @@ mod tests {
         assert_eq!(args.speed, Speed::Max);
         assert_eq!(args.balance[1], Balance { asset: "BTC".to_owned(), amount: Decimal::new(5, 1) });
         assert_eq!(args.start, ReplayStart::Now);
+    }
+
+    #[test]
+    fn a_venue_goes_wrong_in_every_way() {
+        let args: VenueArgs = parse(
+            "venue --late-ack-rate 0.05 --late-ack-ms 2000 --duplicate-rate 0.1 --reorder-rate 0.1 --drop-report-rate 0.02 \
+             --partial-fills 5 --thin-rate 0.1 --hide-ms 3000 --hide-rate 0.2 --fee-asset BNB --allow-withdrawals \
+             --silence ETHUSDT:30 --silence BTCUSDT:0 --ban-after 500 --ban-s 10 --rate-limit-rate 0.01 --control \
+             --volatility 2.5",
+        )
+        .unwrap();
+        assert_eq!((args.partial_fills, args.hide_ms, args.ban_after), (5, 3_000, Some(500)));
+        assert_eq!(args.silence[0], Silence { symbol: "ETHUSDT".to_owned(), after_s: 30 });
+        assert_eq!((args.fee_asset, args.volatility), (FeeAsset::Bnb, Decimal::new(25, 1)));
+        for line in
+            ["--silence BTCUSDT", "--silence :3", "--volatility -1", "--partial-fills 0", "--thin-rate 1.1"]
+        {
+            refuse::<VenueArgs>(&format!("venue {line}"));
+        }
     }
 
     #[test]

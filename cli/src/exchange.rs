@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::Rate;
 use rand::RngCore as _;
-use venue::{Config, Credential, Faults, MarketSource, Speed, Start, Steps};
+use venue::{Config, Credential, Faults, FeeAsset, MarketSource, Silence, Speed, Start, Steps};
 
 use crate::args::{self, ReplayStart, VenueArgs};
 use crate::output;
@@ -65,13 +65,42 @@ fn config(args: &VenueArgs) -> anyhow::Result<Config> {
             lot_step: args.lot_step.unwrap_or(default.lot_step),
             min_notional: args.min_notional.unwrap_or(default.min_notional),
         },
-        faults: Faults {
-            drop_connection_every: args.drop_connection_every.map(Duration::from_secs),
-            latency: Duration::from_millis(args.latency_ms),
-            reject_rate: args.reject_rate,
-            lose_ack_rate: args.lose_ack_rate,
+        faults: faults(args),
+        volatility: args.volatility,
+        fee_asset: match args.fee_asset {
+            args::FeeAsset::Received => FeeAsset::Received,
+            args::FeeAsset::Quote => FeeAsset::Quote,
+            args::FeeAsset::Bnb => FeeAsset::Bnb,
         },
+        can_withdraw: args.allow_withdrawals,
+        control: args.control,
     })
+}
+
+fn faults(args: &VenueArgs) -> Faults {
+    let silence = |args::Silence { symbol, after_s }: &args::Silence| Silence {
+        symbol: symbol.clone(),
+        after: Duration::from_secs(*after_s),
+    };
+    Faults {
+        drop_connection_every: args.drop_connection_every.map(Duration::from_secs),
+        latency: Duration::from_millis(args.latency_ms),
+        reject_rate: args.reject_rate,
+        lose_ack_rate: args.lose_ack_rate,
+        late_ack_rate: args.late_ack_rate,
+        late_ack: Duration::from_millis(args.late_ack_ms),
+        duplicate_rate: args.duplicate_rate,
+        reorder_rate: args.reorder_rate,
+        drop_report_rate: args.drop_report_rate,
+        partial_fills: args.partial_fills,
+        thin_rate: args.thin_rate,
+        hide: Duration::from_millis(args.hide_ms),
+        hide_rate: args.hide_rate,
+        silence: args.silence.iter().map(silence).collect(),
+        ban_after: args.ban_after,
+        ban: Duration::from_secs(args.ban_s),
+        rate_limit_rate: args.rate_limit_rate,
+    }
 }
 
 /// A speed as the venue takes it.

@@ -1,6 +1,6 @@
 //! Accounts: what each holds, free and locked, its orders and fills, and who hears of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::Timestamp;
 use rust_decimal::Decimal;
@@ -18,12 +18,29 @@ pub(crate) struct Balance {
     pub(crate) locked: Decimal,
 }
 
+/// Funds that the owner moved by hand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) asset: String,
+    /// Into the account where positive.
+    pub(crate) delta: Decimal,
+    pub(crate) at: Timestamp,
+}
+
 /// One account.
 #[derive(Debug)]
 pub(crate) struct Account {
+    /// What it began with.
+    pub(crate) start: Vec<(String, Decimal)>,
+    pub(crate) transfers: Vec<Transfer>,
     pub(crate) balances: BTreeMap<String, Balance>,
-    pub(crate) orders: Vec<Order>,
     pub(crate) fills: Vec<Fill>,
+    /// Every order ever taken, by rising id.
+    orders: Vec<Order>,
+    /// Which of them are open: prints look at no others.
+    open: BTreeSet<usize>,
+    /// Which of them bear a client id; it may be used again once the order before is closed.
+    named: HashMap<String, Vec<usize>>,
     listeners: Vec<UnboundedSender<Value>>,
 }
 
@@ -43,11 +60,80 @@ impl Account {
             (asset.clone(), Balance { free: *free, locked: Decimal::ZERO })
         };
         Self {
+            start: balances.to_vec(),
+            transfers: Vec::new(),
             balances: balances.iter().map(balance).collect(),
-            orders: Vec::new(),
             fills: Vec::new(),
+            orders: Vec::new(),
+            open: BTreeSet::new(),
+            named: HashMap::new(),
             listeners: Vec::new(),
         }
+    }
+
+    /// Every order, by rising id.
+    pub(crate) fn orders(&self) -> &[Order] {
+        &self.orders
+    }
+
+    /// The open ones with their indexes.
+    pub(crate) fn open_orders(&self) -> impl Iterator<Item = (usize, &Order)> {
+        self.open.iter().filter_map(|index| Some((*index, self.orders.get(*index)?)))
+    }
+
+    /// Takes an open order in; its index.
+    pub(crate) fn add(&mut self, order: Order) -> usize {
+        let index = self.orders.len();
+        self.open.insert(index);
+        self.named.entry(order.client_id.clone()).or_default().push(index);
+        self.orders.push(order);
+        index
+    }
+
+    pub(crate) fn order(&self, index: usize) -> Option<&Order> {
+        self.orders.get(index)
+    }
+
+    /// An order to be changed; [`Account::close`] must follow where it is open no more.
+    pub(crate) fn order_mut(&mut self, index: usize) -> Option<&mut Order> {
+        self.orders.get_mut(index)
+    }
+
+    /// An order is open no more.
+    pub(crate) fn close(&mut self, index: usize) {
+        self.open.remove(&index);
+    }
+
+    /// The order with an id.
+    pub(crate) fn with_id(&self, id: i64) -> Option<usize> {
+        self.orders.binary_search_by_key(&id, |order| order.id).ok()
+    }
+
+    /// The orders of a pair with a client id, the newest first.
+    pub(crate) fn with_client_id(&self, symbol: usize, client_id: &str) -> impl Iterator<Item = usize> {
+        let named = self.named.get(client_id).into_iter().flatten().rev();
+        named
+            .copied()
+            .filter(move |index| self.orders.get(*index).is_some_and(|order| order.symbol == symbol))
+    }
+
+    /// The fills of an order.
+    pub(crate) fn fills_of(&self, order: &Order) -> Vec<Fill> {
+        order.fills.iter().filter_map(|index| self.fills.get(*index).cloned()).collect()
+    }
+
+    /// Moves funds in or out by hand; false, and nothing moves, where there is too little that is free.
+    pub(crate) fn transfer(&mut self, asset: &str, delta: Decimal, at: Timestamp) -> bool {
+        let balance = self.balance(asset);
+        if balance.free + delta < Decimal::ZERO {
+            return false;
+        }
+        balance.free += delta;
+        self.transfers.push(Transfer { asset: asset.to_owned(), delta, at });
+        let ms = at.millis();
+        self.tell(&json!({"e": "balanceUpdate", "E": ms, "a": asset, "d": eight(delta), "T": ms}));
+        self.tell_balances(&[asset], at);
+        true
     }
 
     /// What is held of an asset.
@@ -66,7 +152,7 @@ impl Account {
     }
 
     /// Tells what these assets stand at.
-    pub(crate) fn tell_balances(&mut self, assets: [&str; 2], at: Timestamp) {
+    pub(crate) fn tell_balances(&mut self, assets: &[&str], at: Timestamp) {
         let changed: Vec<Value> = assets
             .iter()
             .map(|asset| {
@@ -146,20 +232,16 @@ impl Account {
         balance.free += amount;
     }
 
-    /// Moves what a fill moves: out of what was reserved, into what is free, the fee off what is received.
+    /// Moves what a fill moves: out of what was reserved for it, into what is free, and off goes the fee.
     pub(crate) fn settle(&mut self, fill: &Fill, base: &str, quote: &str, reserved: Decimal) {
         let worth = fill.price * fill.qty;
-        match fill.side {
-            Side::Buy => {
-                self.balance(quote).locked -= reserved;
-                self.balance(quote).free += reserved - worth;
-                self.balance(base).free += fill.qty - fill.fee;
-            }
-            Side::Sell => {
-                self.balance(base).locked -= reserved;
-                self.balance(base).free += reserved - fill.qty;
-                self.balance(quote).free += worth - fill.fee;
-            }
-        }
+        let (spent, paid, received, gained) = match fill.side {
+            Side::Buy => (quote, worth, base, fill.qty),
+            Side::Sell => (base, fill.qty, quote, worth),
+        };
+        self.balance(spent).locked -= reserved;
+        self.balance(spent).free += reserved - paid;
+        self.balance(received).free += gained;
+        self.balance(&fill.fee_asset).free -= fill.fee;
     }
 }

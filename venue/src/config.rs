@@ -28,6 +28,14 @@ pub struct Config {
     pub steps: Steps,
     /// What goes wrong.
     pub faults: Faults,
+    /// How much further than usual a made-up market moves, as a factor.
+    pub volatility: Decimal,
+    /// What a trade's fee is paid in.
+    pub fee_asset: FeeAsset,
+    /// Whether every key may withdraw, which a careful client refuses.
+    pub can_withdraw: bool,
+    /// Whether tests may move the market and act as the owner, and read the ledger, under `/venue/`.
+    pub control: bool,
 }
 
 impl Default for Config {
@@ -43,8 +51,23 @@ impl Default for Config {
             credentials: Vec::new(),
             steps: Steps::default(),
             faults: Faults::default(),
+            volatility: Decimal::ONE,
+            fee_asset: FeeAsset::Received,
+            can_withdraw: false,
+            control: false,
         }
     }
+}
+
+/// What a trade's fee is paid in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FeeAsset {
+    /// What is received: base of a buy, quote of a sell.
+    Received,
+    /// The pair's quote, on top of what a buy costs.
+    Quote,
+    /// BNB at a made-up 600 quote apiece while there is enough of it, else what is received.
+    Bnb,
 }
 
 /// What is played.
@@ -121,15 +144,77 @@ impl Default for Steps {
     }
 }
 
-/// What goes wrong, by dice that the seed loads.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+/// What goes wrong, by dice that the seed loads. A rate is a share, 0 to 1.
+#[derive(Clone, PartialEq, Debug)]
 pub struct Faults {
     /// Sockets are dropped about this often, from half to one and a half times this.
     pub drop_connection_every: Option<Duration>,
     /// Every answer is late by this.
     pub latency: Duration,
-    /// This share of orders is refused, 0 to 1.
+    /// This share of orders is refused.
     pub reject_rate: f64,
-    /// This share of orders is taken and never answered, 0 to 1.
+    /// This share of orders is taken and never answered: the connection is closed, over a socket it may stay open
+    /// and silent, over HTTP the answer may be that nobody knows (504, -1007).
     pub lose_ack_rate: f64,
+    /// This share of orders is taken and answered late.
+    pub late_ack_rate: f64,
+    /// How late.
+    pub late_ack: Duration,
+    /// This share of execution reports is told again, up to three times, at once or within two seconds.
+    pub duplicate_rate: f64,
+    /// This share of execution reports is told after the next ones, or after 200 ms where none comes.
+    pub reorder_rate: f64,
+    /// This share of execution reports is never told; queries know of them.
+    pub drop_report_rate: f64,
+    /// Orders fill in up to so many executions; what takes walks the book, so each is a little dearer.
+    pub partial_fills: u32,
+    /// This share of orders that end at once (market, IOC, FOK) finds too thin a book: what is left expires, and a
+    /// FOK fills nothing.
+    pub thin_rate: f64,
+    /// So long after it was taken no query knows of a hidden order or its fills.
+    pub hide: Duration,
+    /// This share of orders is hidden, where [`Faults::hide`] is not zero.
+    pub hide_rate: f64,
+    /// Symbols whose market streams say nothing more, their sockets staying healthy.
+    pub silence: Vec<Silence>,
+    /// An address is banned (418) after so many requests, and again after so many more.
+    pub ban_after: Option<u64>,
+    /// How long such a ban lasts, in whole seconds.
+    pub ban: Duration,
+    /// This share of requests, and every one of that address for the next one to three seconds, is refused (429).
+    pub rate_limit_rate: f64,
+}
+
+impl Default for Faults {
+    /// Nothing goes wrong.
+    fn default() -> Self {
+        Self {
+            drop_connection_every: None,
+            latency: Duration::ZERO,
+            reject_rate: 0.0,
+            lose_ack_rate: 0.0,
+            late_ack_rate: 0.0,
+            late_ack: Duration::from_secs(10),
+            duplicate_rate: 0.0,
+            reorder_rate: 0.0,
+            drop_report_rate: 0.0,
+            partial_fills: 1,
+            thin_rate: 0.0,
+            hide: Duration::ZERO,
+            hide_rate: 1.0,
+            silence: Vec::new(),
+            ban_after: None,
+            ban: Duration::from_mins(2),
+            rate_limit_rate: 0.0,
+        }
+    }
+}
+
+/// A symbol that falls silent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Silence {
+    /// Such as `BTCUSDT`.
+    pub symbol: String,
+    /// How long after the market began.
+    pub after: Duration,
 }

@@ -1,8 +1,9 @@
 //! Requests over HTTP: who asks, whether the signature is good, and the answer with the limits it leaves.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::any::Any;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
@@ -14,12 +15,9 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use crate::call::Call;
-use crate::fault::Fault;
+use crate::fault::{Ack, Fault};
 use crate::params::Params;
-use crate::{Shared, clock, socket};
-
-/// How long a lost acknowledgement is waited for before the answer is that nobody knows.
-const LOST: Duration = Duration::from_secs(30);
+use crate::{Shared, clock, control, socket};
 
 /// The longest window that a request may be good for, in ms.
 const LONGEST_WINDOW_MS: f64 = 60_000.0;
@@ -28,14 +26,21 @@ const LONGEST_WINDOW_MS: f64 = 60_000.0;
 pub(crate) fn bind(shared: &Arc<Shared>) -> std::io::Result<(Server, SocketAddr)> {
     let listen = shared.config.listen;
     let shared = web::Data::from(shared.clone());
+    let (has_control, closes) = (shared.config.control, shared.config.faults.lose_ack_rate > 0.0);
     let server = HttpServer::new(move || {
-        App::new()
+        let app = App::new()
             .app_data(shared.clone())
             .route("/ws-api/v3", web::get().to(socket::api))
             .route("/ws", web::get().to(socket::raw))
             .route("/ws/{streams:.*}", web::get().to(socket::raw))
-            .route("/stream", web::get().to(socket::combined))
-            .default_service(web::to(answer))
+            .route("/stream", web::get().to(socket::combined));
+        let app = if has_control { app.configure(control::routes) } else { app };
+        app.default_service(web::to(answer))
+    })
+    .on_connect(move |connection, kept| {
+        if closes && let Some(closer) = closer(connection) {
+            kept.insert(closer);
+        }
     })
     .workers(1)
     .shutdown_timeout(1)
@@ -50,20 +55,21 @@ pub(crate) fn peer(request: &HttpRequest) -> IpAddr {
     request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }
 
+/// A second handle of a connection, to close it without an answer.
+fn closer(connection: &dyn Any) -> Option<TcpStream> {
+    let stream = connection.downcast_ref::<actix_web::rt::net::TcpStream>()?;
+    stream.as_fd().try_clone_to_owned().ok().map(TcpStream::from)
+}
+
 async fn answer(shared: web::Data<Shared>, request: HttpRequest, body: Bytes) -> HttpResponse {
     tokio::time::sleep(shared.config.faults.latency).await;
     let Some((call, weight)) = Call::of_path(request.method().as_str(), request.path()) else {
         let fault = Fault::with_status(404, -1000, "There is nothing at this path.");
         return told(&Err(fault), None);
     };
-    let used = match shared.limits().take(peer(&request), weight, clock::now()) {
+    let used = match shared.admit(peer(&request), weight) {
         Ok(used) => used,
-        Err((fault, wait_s)) => {
-            let mut answer = told(&Err(fault), None);
-            let headers = answer.headers_mut();
-            headers.insert(actix_web::http::header::RETRY_AFTER, wait_s.into());
-            return answer;
-        }
+        Err(fault) => return told(&Err(fault), None),
     };
     let body = String::from_utf8_lossy(&body);
     let mut params = Params::from_form(&body);
@@ -71,24 +77,37 @@ async fn answer(shared: web::Data<Shared>, request: HttpRequest, body: Bytes) ->
     params.0.extend(Params::from_form(request.query_string()).0);
     let result = authorise(&shared, call, &request, &body, &params)
         .and_then(|account| ask(&shared, call, account, &params));
-    if call == Call::PlaceOrder && result.is_ok() && shared.faults.happens(shared.config.faults.lose_ack_rate)
-    {
-        tokio::time::sleep(LOST).await;
-        let message = "Timeout waiting for response from backend server. Send status unknown; execution status unknown.";
-        return told(&Err(Fault::with_status(504, -1007, message)), Some(used));
+    match acknowledged(&shared, call, &result) {
+        Ack::Told => {}
+        Ack::Late => tokio::time::sleep(shared.config.faults.late_ack).await,
+        Ack::Lost => {
+            let message = "Timeout waiting for response from backend server. Send status unknown; execution status unknown.";
+            return told(&Err(Fault::with_status(504, -1007, message)), Some(used));
+        }
+        Ack::Closed => {
+            // What is returned then finds nobody.
+            if let Some(connection) = request.conn_data::<TcpStream>() {
+                drop(connection.shutdown(std::net::Shutdown::Both));
+            }
+        }
     }
     told(&result, Some(used))
 }
 
+/// How the dice let a client know of an order that was taken; of anything else always at once.
+pub(crate) fn acknowledged(shared: &Shared, call: Call, result: &Result<Value, Fault>) -> Ack {
+    if call.takes_order() && result.is_ok() { shared.dice.ack(&shared.config.faults) } else { Ack::Told }
+}
+
 /// Does what is asked, unless the dice refuse the order.
 pub(crate) fn ask(shared: &Shared, call: Call, account: usize, params: &Params) -> Result<Value, Fault> {
-    if call == Call::PlaceOrder && shared.faults.happens(shared.config.faults.reject_rate) {
+    if call.takes_order() && shared.dice.happens("ordersRefused", shared.config.faults.reject_rate) {
         return Err(Fault::new(-2010, "This action is disabled on this account."));
     }
     call.answer(&mut shared.world(), account, params, clock::now())
 }
 
-fn told(result: &Result<Value, Fault>, used: Option<u32>) -> HttpResponse {
+pub(crate) fn told(result: &Result<Value, Fault>, used: Option<u32>) -> HttpResponse {
     let (status, body) = match result {
         Ok(body) => (StatusCode::OK, body.to_string()),
         Err(fault) => {
@@ -100,6 +119,9 @@ fn told(result: &Result<Value, Fault>, used: Option<u32>) -> HttpResponse {
     if let Some(used) = used {
         answer.insert_header(("x-mbx-used-weight", used)).insert_header(("x-mbx-used-weight-1m", used));
         answer.insert_header(("x-mbx-order-count-10s", 0)).insert_header(("x-mbx-order-count-1d", 0));
+    }
+    if let Err(Fault { retry_after_s: Some(seconds), .. }) = result {
+        answer.insert_header((actix_web::http::header::RETRY_AFTER, *seconds));
     }
     answer.content_type("application/json;charset=UTF-8").body(body)
 }

@@ -3,6 +3,18 @@
 //! It plays a market, made up or recorded, to whoever subscribes, and matches signed orders against it. Real
 //! third-party clients drive it unchanged. It shares no code with what it is there to prove.
 //!
+//! With [`Config::control`] it also answers under `/venue/`, which no real exchange has: a test moves the market there,
+//! acts as the owner of an account would on the web site, and reads the ledger that everything is compared with.
+//! Nothing there is signed, limited or subject to [`Faults`].
+//!
+//! | request | body | what it does |
+//! |---|---|---|
+//! | `POST /venue/price` | `symbol`, `price`, `qty` (1) | somebody trades at that price: it fills and triggers; a made-up market goes on from there |
+//! | `POST /venue/balance` | `key`, `asset`, `delta` | moves funds in, or out where negative and free |
+//! | `POST /venue/cancel` | `key`, `symbol`, `orderId` or `clientOrderId` | cancels an order |
+//! | `POST /venue/sell` | `key`, `symbol`, `quantity`, `side` (`SELL`) | a market order, its client id beginning `web_` |
+//! | `GET /venue/ledger` | query `key` | every account with all its orders, fills and balances, and how often each fault happened |
+//!
 //! ```no_run
 //! # async fn example() -> Result<(), venue::VenueError> {
 //! let venue = venue::start(venue::Config::default()).await?;
@@ -18,6 +30,7 @@ mod call;
 mod candles;
 mod clock;
 mod config;
+mod control;
 mod fault;
 mod http;
 mod hub;
@@ -27,23 +40,27 @@ mod matching;
 mod order;
 mod params;
 mod player;
+mod reports;
 mod socket;
 mod world;
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use actix_web::dev::{Server, ServerHandle};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
-pub use config::{Config, Credential, Faults, MarketSource, Speed, Start, Steps};
+pub use config::{Config, Credential, Faults, FeeAsset, MarketSource, Silence, Speed, Start, Steps};
 pub use market::MarketError;
 pub use player::Progress;
 
+use fault::{Dice, Fault};
 use hub::Hub;
 use limits::Limits;
 use market::Market;
+use player::Move;
 use world::World;
 
 /// Why a venue could not start.
@@ -64,18 +81,25 @@ pub(crate) struct Shared {
     world: Mutex<World>,
     hub: Mutex<Hub>,
     limits: Mutex<Limits>,
-    faults: fault::Dice,
+    pub(crate) dice: Arc<Dice>,
+    /// Moves of the market by hand, for the player to make.
+    pub(crate) moves: mpsc::UnboundedSender<Move>,
+    /// When the market began, by this machine's clock.
+    pub(crate) began: OnceLock<Instant>,
     /// Somebody has subscribed to a stream.
     pub(crate) subscribed: Notify,
 }
 
 impl Shared {
-    fn new(config: Config, market: &Market) -> Self {
+    fn new(config: Config, market: &Market, moves: mpsc::UnboundedSender<Move>) -> Self {
+        let dice = Arc::new(Dice::new(config.seed));
         Self {
-            world: Mutex::new(World::new(&config, market)),
+            world: Mutex::new(World::new(&config, market, dice.clone())),
             hub: Mutex::default(),
-            limits: Mutex::default(),
-            faults: fault::Dice::new(config.seed),
+            limits: Mutex::new(Limits::new(config.faults.ban_after, config.faults.ban)),
+            dice,
+            moves,
+            began: OnceLock::new(),
             subscribed: Notify::new(),
             config,
         }
@@ -92,9 +116,20 @@ impl Shared {
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What every address has used of its limits.
-    pub(crate) fn limits(&self) -> MutexGuard<'_, Limits> {
-        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts a request of an address; the weight it has used in this minute.
+    pub(crate) fn admit(&self, address: IpAddr, weight: u32) -> Result<u32, Fault> {
+        let is_refused = self.dice.happens("pauses", self.config.faults.rate_limit_rate);
+        let pause_s = is_refused.then(|| self.dice.between(1, 3).cast_signed());
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.take(address, weight, pause_s, clock::now())
+    }
+
+    /// Whether a stream's symbol has fallen silent.
+    pub(crate) fn is_silent(&self, stream: &str) -> bool {
+        let symbol = stream.split('@').next().unwrap_or_default();
+        let is_over = |after| self.began.get().is_some_and(|began| began.elapsed() >= after);
+        let silence = &self.config.faults.silence;
+        silence.iter().any(|silence| silence.symbol.eq_ignore_ascii_case(symbol) && is_over(silence.after))
     }
 }
 
@@ -127,7 +162,8 @@ pub async fn start(config: Config) -> Result<Venue, VenueError> {
 type Up = (SocketAddr, ServerHandle, watch::Receiver<Progress>);
 
 async fn serve(config: Config, told: oneshot::Sender<Result<Up, VenueError>>) {
-    let (shared, market, server, address) = match open(config) {
+    let (moves, asked) = mpsc::unbounded_channel();
+    let (shared, market, server, address) = match open(config, moves) {
         Ok(opened) => opened,
         Err(error) => return drop(told.send(Err(error))),
     };
@@ -135,16 +171,19 @@ async fn serve(config: Config, told: oneshot::Sender<Result<Up, VenueError>>) {
     if told.send(Ok((address, server.handle(), seen))).is_err() {
         return;
     }
-    let player = actix_web::rt::spawn(player::play(shared, market, progress));
+    let player = actix_web::rt::spawn(player::play(shared, market, progress, asked));
     if let Err(error) = server.await {
         tracing::error!(%error, "the venue's server ended");
     }
     player.abort();
 }
 
-fn open(config: Config) -> Result<(Arc<Shared>, Market, Server, SocketAddr), VenueError> {
+fn open(
+    config: Config,
+    moves: mpsc::UnboundedSender<Move>,
+) -> Result<(Arc<Shared>, Market, Server, SocketAddr), VenueError> {
     let market = market::open(&config)?;
-    let shared = Arc::new(Shared::new(config, &market));
+    let shared = Arc::new(Shared::new(config, &market, moves));
     let (server, address) = http::bind(&shared)?;
     Ok((shared, market, server, address))
 }

@@ -1,13 +1,15 @@
 //! Orders against the market that is played: what is refused, what rests, what fills and at which price.
 
-use model::{Price, Timestamp};
-use rust_decimal::Decimal;
+use model::{Pair, Price, Timestamp};
+use rust_decimal::prelude::ToPrimitive as _;
+use rust_decimal::{Decimal, RoundingStrategy};
 
-use crate::account::Execution;
+use crate::account::{Account, Execution};
+use crate::config::{Faults, FeeAsset};
 use crate::fault::Fault;
 use crate::market::Print;
 use crate::order::{Fill, Kind, Order, Side, Status, TimeInForce};
-use crate::world::World;
+use crate::world::{Level, World};
 
 /// What somebody wants.
 #[derive(Clone, Debug)]
@@ -25,6 +27,12 @@ pub(crate) struct OrderRequest {
 
 /// How far from the market a price may lie, as factors of it.
 const PRICE_BAND: (i64, i64) = (5, 5);
+
+/// What fees may be paid in instead of what is received.
+const BNB: &str = "BNB";
+
+/// What a BNB counts for there, in quote.
+const BNB_PRICE: Decimal = Decimal::from_parts(600, 0, 0, false, 0);
 
 /// How many orders of a pair an account may have open.
 const MOST_OPEN: usize = 200;
@@ -67,13 +75,13 @@ impl World {
             return Err(Fault::filter("NOTIONAL"));
         }
         let owner = self.accounts.get(account).ok_or_else(closed)?;
-        let open =
-            owner.orders.iter().filter(|order| order.status.is_open() && order.symbol == request.symbol);
-        let mut open = open.peekable();
-        if open.clone().count() >= MOST_OPEN {
+        let open = owner.open_orders().filter(|(_, order)| order.symbol == request.symbol);
+        if open.count() >= MOST_OPEN {
             return Err(Fault::filter("MAX_NUM_ORDERS"));
         }
-        if open.any(|order| order.client_id == request.client_id) {
+        let mut named = owner.with_client_id(request.symbol, &request.client_id);
+        let is_open = |index| owner.order(index).is_some_and(|order| order.status.is_open());
+        if named.any(is_open) {
             return Err(Fault::new(-2010, "Duplicate order sent."));
         }
         let would_take = |price: Decimal| crosses(request.side, price, taken_at);
@@ -88,27 +96,43 @@ impl World {
         Ok(qty)
     }
 
-    /// Places an order: it fills, rests or waits for its trigger. Its id.
+    /// Places an order: it fills, rests or waits for its trigger. Its index.
     pub(crate) fn place(
         &mut self,
         account: usize,
         request: OrderRequest,
         at: Timestamp,
-    ) -> Result<i64, Fault> {
-        let qty = self.check_order(account, &request)?;
-        let taken_at = self.taken_at(request.symbol, request.side)?;
-        let (asset, reserve) =
-            self.reserve(request.symbol, request.side, qty, request.price.unwrap_or(taken_at));
+    ) -> Result<usize, Fault> {
+        let mut qty = self.check_order(account, &request)?;
+        let OrderRequest { symbol, side, kind, .. } = request;
+        let mut offers = Vec::new();
+        if kind == Kind::Market {
+            offers = self.offers(symbol, side, qty, None)?;
+            if let (Some(quote), Side::Buy) = (request.quote_qty, side) {
+                offers = self.afforded(offers, quote);
+                qty = total(&offers);
+            }
+            offers = shortened(offers, self.found(qty));
+        }
+        let worth = match (request.price, request.stop_price) {
+            (Some(price), _) | (None, Some(price)) => price * qty,
+            (None, None) => cost(&offers),
+        };
+        let (asset, reserved) = match side {
+            Side::Buy => (self.coin(symbol, Pair::quote), self.with_fee(worth)),
+            Side::Sell => (self.coin(symbol, Pair::base), qty),
+        };
+        let hidden_until = self.hidden_until(at);
         let owner = self.accounts.get_mut(account).ok_or_else(closed)?;
-        if !owner.lock(&asset, reserve) {
+        if !owner.lock(&asset, reserved) {
             return Err(Fault::new(-2010, "Account has insufficient balance for requested action."));
         }
-        let order = Order {
+        let index = owner.add(Order {
             id: self.numbers.order(),
             client_id: request.client_id,
-            symbol: request.symbol,
-            side: request.side,
-            kind: request.kind,
+            symbol,
+            side,
+            kind,
             time_in_force: request.time_in_force,
             price: request.price.unwrap_or_default(),
             qty,
@@ -116,23 +140,24 @@ impl World {
             stop_price: request.stop_price,
             executed: Decimal::ZERO,
             quote_executed: Decimal::ZERO,
-            reserved: reserve,
+            reserved,
             status: Status::New,
-            is_working: !request.kind.is_stop(),
+            is_working: !kind.is_stop(),
+            hidden_until,
+            fills: Vec::new(),
             created_at: at,
             updated_at: at,
-        };
-        let id = order.id;
-        owner.orders.push(order);
-        let index = owner.orders.len() - 1;
+        });
         self.tell(account, index, Execution::New, at);
-        if !request.kind.is_stop() {
+        if kind == Kind::Market {
+            self.take(account, index, &offers, true, at);
+        } else if !kind.is_stop() {
             self.work(account, index, at);
         }
-        Ok(id)
+        Ok(index)
     }
 
-    /// Cancels an open order; its index.
+    /// Cancels an open order.
     pub(crate) fn cancel(
         &mut self,
         account: usize,
@@ -141,8 +166,7 @@ impl World {
         at: Timestamp,
     ) -> Result<(), Fault> {
         let unknown = || Fault::new(-2011, "Unknown order sent.");
-        let order =
-            self.accounts.get(account).and_then(|owner| owner.orders.get(index)).ok_or_else(unknown)?;
+        let order = self.order(account, index).ok_or_else(unknown)?;
         if !order.status.is_open() {
             return Err(unknown());
         }
@@ -152,40 +176,42 @@ impl World {
 
     /// Fills resting orders that a print reaches, and triggers stops.
     pub(crate) fn match_print(&mut self, symbol: usize, print: &Print, at: Timestamp) {
-        let price = print.price.decimal();
         for account in 0..self.accounts.len() {
-            let orders = self.accounts.get(account).map_or(0, |owner| owner.orders.len());
-            for index in 0..orders {
-                let Some(order) = self.accounts.get(account).and_then(|owner| owner.orders.get(index)) else {
-                    continue;
-                };
-                if order.symbol != symbol || !order.status.is_open() {
-                    continue;
-                }
-                if !order.is_working {
-                    let stop = order.stop_price.unwrap_or_default();
-                    if is_triggered(order.kind, order.side, stop, price) {
-                        self.trigger(account, index, at);
-                    }
-                    continue;
-                }
-                let limit = order.price;
-                let (is_through, is_at) = match order.side {
-                    Side::Buy => (price < limit, price == limit),
-                    Side::Sell => (price > limit, price == limit),
-                };
-                let left = order.left();
-                // Traded through, the whole order must have filled; at its price, as much as was traded there.
-                let qty = if is_through { left } else { left.min(print.qty.decimal()) };
-                if (is_through || is_at) && !qty.is_zero() {
-                    self.fill(account, index, limit, qty, true, at);
-                }
+            let open = self.accounts.get(account).into_iter().flat_map(Account::open_orders);
+            let of_pair: Vec<usize> =
+                open.filter(|(_, order)| order.symbol == symbol).map(|(index, _)| index).collect();
+            for index in of_pair {
+                self.match_order(account, index, print, at);
             }
         }
     }
 
+    fn match_order(&mut self, account: usize, index: usize, print: &Print, at: Timestamp) {
+        let price = print.price.decimal();
+        let Some(order) = self.order(account, index) else { return };
+        if !order.is_working {
+            if is_triggered(order.kind, order.side, order.stop_price.unwrap_or_default(), price) {
+                self.trigger(account, index, at);
+            }
+            return;
+        }
+        let (limit, left) = (order.price, order.left());
+        let is_through = match order.side {
+            Side::Buy => price < limit,
+            Side::Sell => price > limit,
+        };
+        // Traded through, the whole order must have filled; at its price, as much as was traded there.
+        if is_through {
+            for part in self.parts(left) {
+                self.fill(account, index, limit, part, true, at);
+            }
+        } else if price == limit {
+            self.fill(account, index, limit, left.min(print.qty.decimal()), true, at);
+        }
+    }
+
     fn trigger(&mut self, account: usize, index: usize, at: Timestamp) {
-        if let Some(order) = self.accounts.get_mut(account).and_then(|owner| owner.orders.get_mut(index)) {
+        if let Some(order) = self.order_mut(account, index) {
             order.is_working = true;
             order.updated_at = at;
         }
@@ -195,17 +221,121 @@ impl World {
 
     /// Takes what the book offers at once, then rests or ends.
     fn work(&mut self, account: usize, index: usize, at: Timestamp) {
-        let Some(order) = self.accounts.get(account).and_then(|owner| owner.orders.get(index)) else {
-            return;
-        };
-        let Ok(taken_at) = self.taken_at(order.symbol, order.side) else { return };
-        let is_market = !order.kind.has_price();
-        let (left, time_in_force) = (order.left(), order.time_in_force);
-        if is_market || crosses(order.side, order.price, taken_at) {
-            self.fill(account, index, taken_at, left, false, at);
-        } else if time_in_force != TimeInForce::Gtc {
+        let Some(order) = self.order(account, index) else { return };
+        let Order { symbol, side, kind, price, time_in_force, .. } = *order;
+        let left = order.left();
+        let limit = kind.has_price().then_some(price);
+        let is_brief = limit.is_none() || time_in_force != TimeInForce::Gtc;
+        let Ok(mut offers) = self.offers(symbol, side, left, limit) else { return };
+        if is_brief && !offers.is_empty() {
+            offers = shortened(offers, self.found(left));
+        }
+        if limit.is_none() && side == Side::Buy {
+            offers = self.reserve_more(account, index, offers);
+        }
+        if time_in_force == TimeInForce::Fok && total(&offers) < left {
+            offers.clear();
+        }
+        self.take(account, index, &offers, is_brief, at);
+    }
+
+    /// Takes what is offered; what is left of a brief order expires.
+    fn take(&mut self, account: usize, index: usize, offers: &[Level], is_brief: bool, at: Timestamp) {
+        for (price, qty) in offers {
+            self.fill(account, index, *price, *qty, false, at);
+        }
+        if is_brief && self.order(account, index).is_some_and(|order| order.status.is_open()) {
             self.end(account, index, Status::Expired, Execution::Expired, at);
         }
+    }
+
+    /// What the book gives to whoever takes now, dearer and dearer. There is enough of it, within the limit.
+    fn offers(
+        &self,
+        symbol: usize,
+        side: Side,
+        qty: Decimal,
+        limit: Option<Decimal>,
+    ) -> Result<Vec<Level>, Fault> {
+        let mut price = self.taken_at(symbol, side)?;
+        let mut offers = Vec::new();
+        for (index, part) in self.parts(qty).into_iter().enumerate() {
+            if index > 0 {
+                let away = self.steps.tick_size.decimal() * Decimal::from(self.trouble.dice.between(1, 3));
+                price += if side == Side::Buy { away } else { -away };
+            }
+            if price <= Decimal::ZERO || limit.is_some_and(|limit| !crosses(side, limit, price)) {
+                break;
+            }
+            offers.push((price, part));
+        }
+        Ok(offers)
+    }
+
+    /// Cuts a quantity into as many executions as the dice say, each of whole lots.
+    fn parts(&self, qty: Decimal) -> Vec<Decimal> {
+        let lot = self.steps.lot_step.decimal();
+        let mut lots = (qty / lot).to_u64().unwrap_or_default();
+        let most = u64::from(self.trouble.faults.partial_fills).min(lots);
+        if most <= 1 {
+            return vec![qty];
+        }
+        let count = self.trouble.dice.between(1, most);
+        let mut left = qty;
+        let mut parts = Vec::new();
+        for others in (1..count).rev() {
+            let fair = lots / (others + 1);
+            let part = self.trouble.dice.between(1, (2 * fair).clamp(1, lots - others));
+            lots -= part;
+            let part = lot * Decimal::from(part);
+            left -= part;
+            parts.push(part);
+        }
+        parts.push(left);
+        parts
+    }
+
+    /// How much of a quantity the book has: all, or fewer lots where the dice find it thin.
+    fn found(&self, qty: Decimal) -> Decimal {
+        let lot = self.steps.lot_step.decimal();
+        let lots = (qty / lot).to_u64().unwrap_or_default();
+        if lots > 1 && self.trouble.dice.happens("thinBooks", self.trouble.faults.thin_rate) {
+            return lot * Decimal::from(self.trouble.dice.between(1, lots - 1));
+        }
+        qty
+    }
+
+    /// As much of the offers as an amount of quote pays for, in whole lots.
+    fn afforded(&self, offers: Vec<Level>, mut quote: Decimal) -> Vec<Level> {
+        let lot = self.steps.lot_step.decimal();
+        let afford = |(price, qty): Level| {
+            let mut qty = qty.min((quote / price / lot).floor() * lot);
+            // A quotient may have been rounded up.
+            if qty * price > quote {
+                qty -= lot;
+            }
+            quote -= qty * price;
+            (qty > Decimal::ZERO).then_some((price, qty))
+        };
+        offers.into_iter().filter_map(afford).collect()
+    }
+
+    /// A triggered stop that buys may find the market dearer than its trigger: what is free is reserved as well,
+    /// and what cannot be paid is not taken.
+    fn reserve_more(&mut self, account: usize, index: usize, offers: Vec<Level>) -> Vec<Level> {
+        let Some(order) = self.order(account, index) else { return offers };
+        let reserved = order.reserved;
+        let asset = self.coin(order.symbol, Pair::quote);
+        let free = self.accounts.get_mut(account).map_or(Decimal::ZERO, |owner| owner.balance(&asset).free);
+        let offers = self.afforded(offers, (reserved + free) / self.with_fee_factor());
+        let more = (self.with_fee(cost(&offers)) - reserved).clamp(Decimal::ZERO, free);
+        if let Some(owner) = self.accounts.get_mut(account)
+            && owner.lock(&asset, more)
+            && let Some(order) = owner.order_mut(index)
+        {
+            order.reserved += more;
+        }
+        offers
     }
 
     /// One execution.
@@ -218,78 +348,144 @@ impl World {
         is_maker: bool,
         at: Timestamp,
     ) {
-        let (trade_id, fee_rate) = (self.numbers.fill(), self.fee);
+        let Some(order) = self.order(account, index).filter(|_| !qty.is_zero()) else { return };
+        let (order_id, symbol, side) = (order.id, order.symbol, order.side);
+        let (base, quote) = (self.coin(symbol, Pair::base), self.coin(symbol, Pair::quote));
+        let (fee, fee_asset) = self.fee(account, side, &base, &quote, (price, qty));
+        let (trade_id, factor) = (self.numbers.fill(), self.with_fee_factor());
         let Some(owner) = self.accounts.get_mut(account) else { return };
-        let Some(order) = owner.orders.get_mut(index) else { return };
-        let Some(symbol) = self.symbols.get(order.symbol) else { return };
-        let (base, quote) = (symbol.pair.base(), symbol.pair.quote());
-        let received = if order.side == Side::Buy { qty } else { qty * price };
-        let fill = Fill {
-            trade_id,
-            order_id: order.id,
-            symbol: order.symbol,
-            side: order.side,
-            price,
-            qty,
-            fee: (received * fee_rate).round_dp(8),
-            fee_asset: if order.side == Side::Buy { base } else { quote }.to_owned(),
-            is_maker,
-            at,
-        };
+        let number = owner.fills.len();
+        let Some(order) = owner.order_mut(index) else { return };
+        let fill = Fill { trade_id, order_id, symbol, side, price, qty, fee, fee_asset, is_maker, at };
+        order.fills.push(number);
         order.executed += qty;
         order.quote_executed += price * qty;
         order.updated_at = at;
-        order.status = if order.left().is_zero() { Status::Filled } else { Status::PartiallyFilled };
-        // The last fill gives back whatever is left of what was reserved.
+        let is_whole = order.left().is_zero();
+        order.status = if is_whole { Status::Filled } else { Status::PartiallyFilled };
         let part = match order.side {
-            Side::Buy => (order.price * qty).min(order.reserved),
+            Side::Buy if order.kind.has_price() => order.price * qty * factor,
+            Side::Buy => price * qty * factor,
             Side::Sell => qty,
         };
-        let reserved = if order.status == Status::Filled { order.reserved } else { part };
+        // The last fill gives back whatever is left of what was reserved.
+        let reserved = if is_whole { order.reserved } else { part.min(order.reserved) };
         order.reserved -= reserved;
-        let order = order.clone();
-        owner.settle(&fill, base, quote, reserved);
+        if is_whole {
+            owner.close(index);
+        }
+        owner.settle(&fill, &base, &quote, reserved);
         owner.fills.push(fill.clone());
-        owner.tell_order(&order, &symbol.name, Execution::Trade(&fill), self.numbers.execution(), at);
-        owner.tell_balances([base, quote], at);
+        self.tell(account, index, Execution::Trade(&fill), at);
+        if let Some(owner) = self.accounts.get_mut(account) {
+            let both = [base.as_str(), &quote];
+            let third = Some(fill.fee_asset.as_str()).filter(|asset| !both.contains(asset));
+            owner.tell_balances(&both.into_iter().chain(third).collect::<Vec<_>>(), at);
+        }
+    }
+
+    /// What an execution costs, and in which asset.
+    fn fee(
+        &mut self,
+        account: usize,
+        side: Side,
+        base: &str,
+        quote: &str,
+        (price, qty): Level,
+    ) -> (Decimal, String) {
+        let worth = price * qty;
+        let in_bnb = (worth * self.fee / BNB_PRICE).trunc_with_scale(8);
+        let has_bnb = |owner: &mut Account| owner.balance(BNB).free >= in_bnb;
+        match self.fee_asset {
+            // Never more than was reserved for it.
+            FeeAsset::Quote => ((worth * self.fee).trunc_with_scale(8), quote.to_owned()),
+            FeeAsset::Bnb if self.accounts.get_mut(account).is_some_and(has_bnb) => (in_bnb, BNB.to_owned()),
+            FeeAsset::Bnb | FeeAsset::Received => match side {
+                Side::Buy => ((qty * self.fee).round_dp(8), base.to_owned()),
+                Side::Sell => ((worth * self.fee).round_dp(8), quote.to_owned()),
+            },
+        }
+    }
+
+    /// By what a buy's worth is multiplied to be reserved.
+    fn with_fee_factor(&self) -> Decimal {
+        let fee = if self.fee_asset == FeeAsset::Quote { self.fee } else { Decimal::ZERO };
+        Decimal::ONE + fee
+    }
+
+    /// What a buy reserves.
+    fn with_fee(&self, worth: Decimal) -> Decimal {
+        let up = RoundingStrategy::AwayFromZero;
+        (worth * self.with_fee_factor()).round_dp_with_strategy(8, up)
+    }
+
+    /// Until when an order that is taken now is hidden.
+    fn hidden_until(&self, at: Timestamp) -> Timestamp {
+        let Faults { hide, hide_rate, .. } = self.trouble.faults;
+        if hide.is_zero() || !self.trouble.dice.happens("ordersHidden", hide_rate) {
+            return Timestamp::MIN;
+        }
+        Timestamp::from_millis(at.millis() + i64::try_from(hide.as_millis()).unwrap_or(i64::MAX / 2))
     }
 
     /// Ends an order unfilled, or with what it filled, and gives back what is still reserved.
     fn end(&mut self, account: usize, index: usize, status: Status, told: Execution<'_>, at: Timestamp) {
-        let Some(owner) = self.accounts.get_mut(account) else { return };
-        let Some(order) = owner.orders.get_mut(index) else { return };
+        let Some(order) = self.order_mut(account, index) else { return };
         order.status = status;
         order.updated_at = at;
         let (symbol, side) = (order.symbol, order.side);
         let reserved = std::mem::take(&mut order.reserved);
-        let asset = self.reserve(symbol, side, Decimal::ZERO, Decimal::ZERO).0;
+        let (base, quote) = (self.coin(symbol, Pair::base), self.coin(symbol, Pair::quote));
         if let Some(owner) = self.accounts.get_mut(account) {
-            owner.unlock(&asset, reserved);
+            owner.close(index);
+            owner.unlock(if side == Side::Buy { &quote } else { &base }, reserved);
         }
         self.tell(account, index, told, at);
-        if let (Some(owner), Some(symbol)) = (self.accounts.get_mut(account), self.symbols.get(symbol)) {
-            owner.tell_balances([symbol.pair.base(), symbol.pair.quote()], at);
+        if let Some(owner) = self.accounts.get_mut(account) {
+            owner.tell_balances(&[&base, &quote], at);
         }
     }
 
-    /// What an order needs: the asset and how much of it.
-    fn reserve(&self, symbol: usize, side: Side, qty: Decimal, price: Decimal) -> (String, Decimal) {
-        let pair = self.symbols.get(symbol).map(|symbol| &symbol.pair);
-        let asset =
-            |pick: fn(&model::Pair) -> &str| pair.map(|pair| pick(pair).to_owned()).unwrap_or_default();
-        match side {
-            Side::Buy => (asset(model::Pair::quote), qty * price),
-            Side::Sell => (asset(model::Pair::base), qty),
-        }
+    fn order(&self, account: usize, index: usize) -> Option<&Order> {
+        self.accounts.get(account)?.order(index)
+    }
+
+    fn order_mut(&mut self, account: usize, index: usize) -> Option<&mut Order> {
+        self.accounts.get_mut(account)?.order_mut(index)
+    }
+
+    /// A coin of a pair.
+    fn coin(&self, symbol: usize, pick: fn(&Pair) -> &str) -> String {
+        self.symbols.get(symbol).map(|symbol| pick(&symbol.pair).to_owned()).unwrap_or_default()
     }
 
     fn tell(&mut self, account: usize, index: usize, execution: Execution<'_>, at: Timestamp) {
         let number = self.numbers.execution();
         let Some(owner) = self.accounts.get_mut(account) else { return };
-        let Some(order) = owner.orders.get(index).cloned() else { return };
+        let Some(order) = owner.order(index).cloned() else { return };
         let Some(symbol) = self.symbols.get(order.symbol) else { return };
         owner.tell_order(&order, &symbol.name, execution, number, at);
     }
+}
+
+/// How much is offered in all.
+fn total(offers: &[Level]) -> Decimal {
+    offers.iter().map(|(_, qty)| qty).sum()
+}
+
+/// What all of the offers cost.
+fn cost(offers: &[Level]) -> Decimal {
+    offers.iter().map(|(price, qty)| price * qty).sum()
+}
+
+/// The first offers, up to a quantity.
+fn shortened(offers: Vec<Level>, mut most: Decimal) -> Vec<Level> {
+    let shorten = |(price, qty): Level| {
+        let qty = qty.min(most);
+        most -= qty;
+        (!qty.is_zero()).then_some((price, qty))
+    };
+    offers.into_iter().filter_map(shorten).collect()
 }
 
 fn closed() -> Fault {

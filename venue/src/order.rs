@@ -171,11 +171,20 @@ pub(crate) struct Order {
     pub(crate) status: Status,
     /// Whether it is on the book: a stop is once it has triggered.
     pub(crate) is_working: bool,
+    /// Until when no query knows of it.
+    pub(crate) hidden_until: Timestamp,
+    /// Which of its owner's fills are its own.
+    pub(crate) fills: Vec<usize>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
 }
 
 impl Order {
+    /// Whether queries know of it.
+    pub(crate) fn is_visible(&self, now: Timestamp) -> bool {
+        self.hidden_until <= now
+    }
+
     /// How much of it is still to be filled.
     pub(crate) fn left(&self) -> Decimal {
         self.qty - self.executed

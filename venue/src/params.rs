@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
+use serde_json::Value;
 
 use crate::fault::Fault;
 
@@ -15,6 +16,16 @@ impl Params {
     pub(crate) fn from_form(text: &str) -> Self {
         let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(text);
         Self(pairs.map(|pairs| pairs.into_inner().into_iter().collect()).unwrap_or_default())
+    }
+
+    /// From an object, each value as it was written.
+    pub(crate) fn from_json(object: Option<&Value>) -> Self {
+        let fields = object.and_then(Value::as_object).into_iter().flatten();
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Self(fields.map(|(name, value)| (name.clone(), text(value))).collect())
     }
 
     /// A parameter that may be missing; an empty one is.

@@ -6,14 +6,16 @@ use actix_web::web::{self, Bytes};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, Session};
 use futures_util::StreamExt as _;
+use model::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::call::{Call, rate_limits};
-use crate::fault::Fault;
+use crate::fault::{Ack, Fault};
 use crate::hub::{ListenerId, MOST_STREAMS, WAITING};
 use crate::params::Params;
+use crate::reports::Courier;
 use crate::{Shared, clock, http};
 
 /// How often a peer is pinged.
@@ -25,14 +27,7 @@ const LARGEST: usize = 64 * 1024;
 /// When a connection is dropped, where that is among the faults.
 fn end_of_life(shared: &Shared) -> Option<Instant> {
     let about = shared.config.faults.drop_connection_every?;
-    Some(Instant::now() + shared.faults.life(about))
-}
-
-async fn until(end: Option<Instant>) {
-    match end {
-        Some(end) => tokio::time::sleep_until(end).await,
-        None => std::future::pending().await,
-    }
+    Some(Instant::now() + shared.dice.life(about))
 }
 
 fn open(
@@ -114,7 +109,7 @@ async fn stream(
             },
             _ = ping.tick() => session.ping(b"").await.is_ok(),
             // Dropped without a word, as networks do.
-            () = until(end) => return,
+            () = clock::until(end) => return,
         };
         if !is_alive {
             drop(session.close(None).await);
@@ -186,19 +181,15 @@ struct Subscriptions {
 impl Subscriptions {
     /// Begins to forward an account's events under a new number.
     fn add(&mut self, shared: &Shared, account: usize) -> u64 {
-        let (listener, mut heard) = mpsc::unbounded_channel();
+        let (listener, heard) = mpsc::unbounded_channel();
         if let Some(account) = shared.world().accounts.get_mut(account) {
             account.listen(listener);
         }
         let (number, events) = (self.next, self.events.clone());
         self.next += 1;
-        let forwarder = actix_web::rt::spawn(async move {
-            while let Some(event) = heard.recv().await {
-                if events.send((number, event)).is_err() {
-                    return;
-                }
-            }
-        });
+        let courier = Courier::new(shared.dice.clone(), shared.config.faults.clone());
+        let forwarder =
+            actix_web::rt::spawn(courier.carry(heard, move |event| events.send((number, event)).is_ok()));
         self.open.push((number, forwarder));
         number
     }
@@ -231,9 +222,19 @@ async fn converse(
             message = messages.next() => match message {
                 Some(Ok(AggregatedMessage::Text(text))) => {
                     tokio::time::sleep(shared.config.faults.latency).await;
-                    match respond(shared, peer, &text, &mut subscriptions) {
-                        Some(answer) => session.text(answer.to_string()).await.is_ok(),
-                        None => true,
+                    let (ack, answer) = respond(shared, peer, &text, &mut subscriptions);
+                    match ack {
+                        Ack::Told => session.text(answer.to_string()).await.is_ok(),
+                        Ack::Late => {
+                            let (mut session, late) = (session.clone(), shared.config.faults.late_ack);
+                            actix_web::rt::spawn(async move {
+                                tokio::time::sleep(late).await;
+                                drop(session.text(answer.to_string()).await);
+                            });
+                            true
+                        }
+                        Ack::Lost => true,
+                        Ack::Closed => break,
                     }
                 }
                 Some(Ok(AggregatedMessage::Ping(bytes))) => session.pong(&bytes).await.is_ok(),
@@ -248,7 +249,7 @@ async fn converse(
                 None => true,
             },
             _ = ping.tick() => session.ping(b"").await.is_ok(),
-            () = until(end) => break,
+            () = clock::until(end) => break,
         };
         if !is_alive {
             drop(session.close(None).await);
@@ -258,17 +259,18 @@ async fn converse(
     subscriptions.remove(None);
 }
 
-/// Answers a request; `None` where the dice lose the answer.
+/// Answers a request, and how the answer is told.
 fn respond(
     shared: &Shared,
     peer: std::net::IpAddr,
     text: &str,
     subscriptions: &mut Subscriptions,
-) -> Option<Value> {
+) -> (Ack, Value) {
     let request: Value = serde_json::from_str(text).unwrap_or_default();
     let id = request.get("id").cloned().unwrap_or_default();
     let method = request.get("method").and_then(Value::as_str).unwrap_or_default();
-    let params = params(request.get("params"));
+    let params = Params::from_json(request.get("params"));
+    let mut ack = Ack::Told;
     let result = match method {
         "userDataStream.subscribe.signature" => authorise(shared, &params)
             .map(|account| json!({"subscriptionId": subscriptions.add(shared, account)})),
@@ -284,28 +286,42 @@ fn respond(
         "session.logon" => {
             Err(Fault::new(-1022, "Signature for this request is not valid: only Ed25519 keys can log on."))
         }
-        _ => called(shared, peer, method, &params),
+        _ => called(shared, peer, method, &params).and_then(|(call, account)| {
+            let result = http::ask(shared, call, account, &params);
+            ack = http::acknowledged(shared, call, &result);
+            result
+        }),
     };
-    let is_lost = method == "order.place"
-        && result.is_ok()
-        && shared.faults.happens(shared.config.faults.lose_ack_rate);
-    if is_lost {
-        return None;
-    }
-    Some(match result {
+    let answer = match result {
         Ok(result) => json!({"id": id, "status": 200, "result": result, "rateLimits": used_limits()}),
-        Err(fault) => {
-            json!({"id": id, "status": fault.status, "error": fault.json(), "rateLimits": used_limits()})
-        }
-    })
+        Err(fault) => json!({"id": id, "status": fault.status, "error": refusal(&fault, clock::now()),
+            "rateLimits": used_limits()}),
+    };
+    (ack, answer)
 }
 
-fn called(shared: &Shared, peer: std::net::IpAddr, method: &str, params: &Params) -> Result<Value, Fault> {
+/// A refusal as sockets word it: with the time at which it may be tried again.
+fn refusal(fault: &Fault, now: Timestamp) -> Value {
+    let mut shown = fault.json();
+    if let (Some(seconds), Some(object)) = (fault.retry_after_s, shown.as_object_mut()) {
+        let data = json!({"serverTime": now.millis(), "retryAfter": now.millis() + seconds * 1_000});
+        object.insert("data".to_owned(), data);
+    }
+    shown
+}
+
+/// What is asked, and by which account.
+fn called(
+    shared: &Shared,
+    peer: std::net::IpAddr,
+    method: &str,
+    params: &Params,
+) -> Result<(Call, usize), Fault> {
     let (call, weight) = Call::of_method(method)
         .ok_or_else(|| Fault::new(-1099, format!("Not found, authenticated, or authorized: {method}")))?;
-    shared.limits().take(peer, weight, clock::now()).map_err(|(fault, _)| fault)?;
+    shared.admit(peer, weight)?;
     let account = if call.is_signed() { authorise(shared, params)? } else { 0 };
-    http::ask(shared, call, account, params)
+    Ok((call, account))
 }
 
 /// Whose request it is: over a socket all parameters but the signature are signed, sorted by name.
@@ -313,16 +329,6 @@ fn authorise(shared: &Shared, params: &Params) -> Result<usize, Fault> {
     let signed = params.0.iter().filter(|(name, _)| *name != "signature");
     let payload = signed.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
     http::verify(shared, params.get("apiKey").unwrap_or_default(), &payload, params, clock::now())
-}
-
-/// The parameters of a request as texts, each as it was written.
-fn params(given: Option<&Value>) -> Params {
-    let fields = given.and_then(Value::as_object).into_iter().flatten();
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    Params(fields.map(|(name, value)| (name.clone(), text(value))).collect())
 }
 
 /// The limits with what of them is used, as answers over a socket carry them.

@@ -1,6 +1,7 @@
 //! The market as it stands, who trades on it, and what its streams say of each event.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use model::{Pair, Price, Qty, Timestamp};
 use rust_decimal::Decimal;
@@ -8,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::account::Account;
 use crate::candles::Candles;
-use crate::config::{Config, Steps};
+use crate::config::{Config, Faults, FeeAsset, Steps};
+use crate::fault::Dice;
 use crate::hub::Hub;
 use crate::market::{Happening, Market, MarketEvent, Print, Top};
 use crate::params::eight;
@@ -29,9 +31,20 @@ pub(crate) struct World {
     pub(crate) accounts: Vec<Account>,
     pub(crate) steps: Steps,
     pub(crate) fee: Decimal,
+    pub(crate) fee_asset: FeeAsset,
+    pub(crate) can_withdraw: bool,
+    /// What goes wrong with orders.
+    pub(crate) trouble: Trouble,
     /// Numbers given out so far: orders, fills, executions.
     pub(crate) numbers: Numbers,
     recorded: Vec<String>,
+}
+
+/// What may go wrong, and the dice that decide it.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    pub(crate) faults: Faults,
+    pub(crate) dice: Arc<Dice>,
 }
 
 /// The last number of each kind.
@@ -104,7 +117,7 @@ pub(crate) struct Day {
 
 impl World {
     /// A market that has not begun, with everybody's first balances.
-    pub(crate) fn new(config: &Config, market: &Market) -> Self {
+    pub(crate) fn new(config: &Config, market: &Market, dice: Arc<Dice>) -> Self {
         let symbol = |(pair, first): (&Pair, &Option<Price>)| {
             let name = format!("{}{}", pair.base(), pair.quote());
             let mut symbol = Symbol {
@@ -129,6 +142,9 @@ impl World {
             accounts: config.credentials.iter().map(|_| Account::new(&config.balances)).collect(),
             steps: config.steps,
             fee: config.fee.decimal(),
+            fee_asset: config.fee_asset,
+            can_withdraw: config.can_withdraw,
+            trouble: Trouble { faults: config.faults.clone(), dice },
             numbers: Numbers::default(),
             recorded: market.recorded.clone(),
         }
@@ -137,6 +153,17 @@ impl World {
     /// The pair that a symbol names.
     pub(crate) fn symbol(&self, name: &str) -> Option<usize> {
         self.symbols.iter().position(|symbol| symbol.name == name)
+    }
+
+    /// Moves a pair to a price at once, as if somebody had traded there: what the streams say of it.
+    pub(crate) fn jump(&mut self, pair: usize, price: Price, qty: Qty, hub: &Hub) -> Vec<(String, String)> {
+        let Some(symbol) = self.symbols.get_mut(pair) else { return Vec::new() };
+        let is_buyer_maker = symbol.last.is_some_and(|last| price < last);
+        symbol.top = symbol.top_around(price, is_buyer_maker, self.steps);
+        // In the market's own time, which may run faster than the clock.
+        let at = if symbol.day.count == 0 { crate::clock::now() } else { symbol.day.closed_at };
+        let happening = Happening::Print(Print { id: 0, price, qty, is_buyer_maker });
+        self.apply(MarketEvent { at, pair, happening, recorded: None }, hub)
     }
 
     /// Takes an event in: the book moves, orders fill, and what the streams that somebody hears say of it is

@@ -82,6 +82,11 @@ impl Call {
         found.map(|(call, .., weight)| (*call, *weight))
     }
 
+    /// Whether an order comes of it.
+    pub(crate) const fn takes_order(self) -> bool {
+        matches!(self, Self::PlaceOrder)
+    }
+
     /// Whether it must be signed.
     pub(crate) const fn is_signed(self) -> bool {
         matches!(
@@ -124,14 +129,14 @@ impl Call {
             Self::PlaceOrder => orders::place(world, account, params, now),
             Self::TestOrder => orders::test(world, account, params),
             Self::CancelOrder => orders::cancel(world, account, params, now),
-            Self::QueryOrder => orders::query(world, account, params),
-            Self::OpenOrders => orders::open(world, account, params),
+            Self::QueryOrder => orders::query(world, account, params, now),
+            Self::OpenOrders => orders::open(world, account, params, now),
             Self::CancelOpenOrders => orders::cancel_open(world, account, params, now),
-            Self::AllOrders => orders::all(world, account, params),
-            Self::MyTrades => orders::fills(world, account, params),
+            Self::AllOrders => orders::all(world, account, params, now),
+            Self::MyTrades => orders::fills(world, account, params, now),
             Self::Account => orders::account(world, account, params, now),
             Self::Commission => orders::commission(world, params),
-            Self::ApiRestrictions => Ok(orders::api_restrictions(now)),
+            Self::ApiRestrictions => Ok(orders::api_restrictions(world, now)),
             Self::RateLimitOrder => Ok(orders::order_limits()),
         }
     }

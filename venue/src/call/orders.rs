@@ -105,12 +105,18 @@ fn find(world: &World, account: usize, params: &Params, absent: Fault) -> Result
         let message = "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!";
         return Err(Fault::new(-1102, message));
     }
-    let is_named = |order: &Order| {
-        order.symbol == symbol
-            && id.is_none_or(|id| order.id == id)
-            && client_id.is_none_or(|client_id| order.client_id == client_id)
+    let owner = of(world, account)?;
+    let found = match (id, client_id) {
+        (None, Some(client_id)) => owner.with_client_id(symbol, client_id).next(),
+        _ => id.and_then(|id| owner.with_id(id)),
     };
-    of(world, account)?.orders.iter().rposition(is_named).ok_or(absent)
+    let is_meant = |index: &usize| {
+        let order = owner.order(*index);
+        order.is_some_and(|order| {
+            order.symbol == symbol && client_id.is_none_or(|client_id| order.client_id == client_id)
+        })
+    };
+    found.filter(is_meant).ok_or(absent)
 }
 
 pub(super) fn place(
@@ -127,11 +133,10 @@ pub(super) fn place(
         _ if matches!(request.kind, Kind::Market | Kind::Limit) => Form::Full,
         _ => Form::Ack,
     };
-    let id = world.place(account, request, now)?;
+    let index = world.place(account, request, now)?;
     let owner = of(world, account)?;
-    let Some(order) = owner.orders.iter().rfind(|order| order.id == id) else { return Ok(json!({})) };
-    let fills: Vec<Fill> = owner.fills.iter().filter(|fill| fill.order_id == id).cloned().collect();
-    Ok(order.placed_json(&name(world, order), form, &fills))
+    let Some(order) = owner.order(index) else { return Ok(json!({})) };
+    Ok(order.placed_json(&name(world, order), form, &owner.fills_of(order)))
 }
 
 pub(super) fn test(world: &World, account: usize, params: &Params) -> Result<Value, Fault> {
@@ -148,7 +153,7 @@ pub(super) fn cancel(
     let index = find(world, account, params, Fault::new(-2011, "Unknown order sent."))?;
     let cancel_id = params.get("newClientOrderId").map_or_else(made_up_id, str::to_owned);
     world.cancel(account, index, &cancel_id, now)?;
-    let Some(order) = of(world, account)?.orders.get(index) else { return Ok(json!({})) };
+    let Some(order) = of(world, account)?.order(index) else { return Ok(json!({})) };
     Ok(order.canceled_json(&name(world, order), &cancel_id))
 }
 
@@ -159,8 +164,7 @@ pub(super) fn cancel_open(
     now: Timestamp,
 ) -> Result<Value, Fault> {
     let symbol = symbol(world, params)?;
-    let orders = of(world, account)?.orders.iter().enumerate();
-    let open = orders.filter(|(_, order)| order.symbol == symbol && order.status.is_open());
+    let open = of(world, account)?.open_orders().filter(|(_, order)| order.symbol == symbol);
     let open: Vec<usize> = open.map(|(index, _)| index).collect();
     if open.is_empty() {
         return Err(Fault::new(-2011, "Unknown order sent."));
@@ -169,27 +173,28 @@ pub(super) fn cancel_open(
     for index in open {
         let cancel_id = made_up_id();
         world.cancel(account, index, &cancel_id, now)?;
-        if let Some(order) = of(world, account)?.orders.get(index) {
+        if let Some(order) = of(world, account)?.order(index) {
             answers.push(order.canceled_json(&name(world, order), &cancel_id));
         }
     }
     Ok(Value::Array(answers))
 }
 
-pub(super) fn query(world: &World, account: usize, params: &Params) -> Result<Value, Fault> {
-    let index = find(world, account, params, Fault::new(-2013, "Order does not exist."))?;
-    let order = of(world, account)?.orders.get(index);
-    Ok(order.map(|order| order.json(&name(world, order))).unwrap_or_default())
+pub(super) fn query(world: &World, account: usize, params: &Params, now: Timestamp) -> Result<Value, Fault> {
+    let absent = || Fault::new(-2013, "Order does not exist.");
+    let index = find(world, account, params, absent())?;
+    let order = of(world, account)?.order(index).filter(|order| order.is_visible(now)).ok_or_else(absent)?;
+    Ok(order.json(&name(world, order)))
 }
 
-pub(super) fn open(world: &World, account: usize, params: &Params) -> Result<Value, Fault> {
+pub(super) fn open(world: &World, account: usize, params: &Params, now: Timestamp) -> Result<Value, Fault> {
     let of_symbol = if params.get("symbol").is_some() { Some(symbol(world, params)?) } else { None };
-    let orders = of(world, account)?.orders.iter();
-    let open = orders.filter(|order| order.status.is_open() && of_symbol.is_none_or(|of| order.symbol == of));
-    Ok(open.map(|order| order.json(&name(world, order))).collect())
+    let open = of(world, account)?.open_orders().map(|(_, order)| order);
+    let shown = open.filter(|order| of_symbol.is_none_or(|of| order.symbol == of) && order.is_visible(now));
+    Ok(shown.map(|order| order.json(&name(world, order))).collect())
 }
 
-pub(super) fn all(world: &World, account: usize, params: &Params) -> Result<Value, Fault> {
+pub(super) fn all(world: &World, account: usize, params: &Params, now: Timestamp) -> Result<Value, Fault> {
     let symbol = symbol(world, params)?;
     let (limit, from_id) = (params.limit(500, 1_000)?, params.whole("orderId")?);
     let (from, to) = (params.whole("startTime")?, params.whole("endTime")?);
@@ -199,13 +204,19 @@ pub(super) fn all(world: &World, account: usize, params: &Params) -> Result<Valu
             && from_id.is_none_or(|id| order.id >= id)
             && from.is_none_or(|from| ms >= from)
             && to.is_none_or(|to| ms <= to)
+            && order.is_visible(now)
     };
-    let found: Vec<&Order> = of(world, account)?.orders.iter().filter(is_wanted).collect();
+    let found: Vec<&Order> = of(world, account)?.orders().iter().filter(is_wanted).collect();
     let skip = if from_id.is_some() || from.is_some() { 0 } else { found.len().saturating_sub(limit) };
     Ok(found.into_iter().skip(skip).take(limit).map(|order| order.json(&name(world, order))).collect())
 }
 
-pub(super) fn fills(world: &World, account: usize, params: &Params) -> Result<Value, Fault> {
+pub(super) fn fills(world: &World, account: usize, params: &Params, now: Timestamp) -> Result<Value, Fault> {
+    let owner = of(world, account)?;
+    let is_visible = |fill: &Fill| {
+        let order = owner.with_id(fill.order_id).and_then(|index| owner.order(index));
+        order.is_none_or(|order| order.is_visible(now))
+    };
     let index = symbol(world, params)?;
     let (limit, from_id) = (params.limit(500, 1_000)?, params.whole("fromId")?);
     let (order_id, from, to) =
@@ -217,9 +228,10 @@ pub(super) fn fills(world: &World, account: usize, params: &Params) -> Result<Va
             && order_id.is_none_or(|id| fill.order_id == id)
             && from.is_none_or(|from| ms >= from)
             && to.is_none_or(|to| ms <= to)
+            && is_visible(fill)
     };
     let symbol = world.symbols.get(index).map(|symbol| symbol.name.clone()).unwrap_or_default();
-    let found: Vec<&Fill> = of(world, account)?.fills.iter().filter(is_wanted).collect();
+    let found: Vec<&Fill> = owner.fills.iter().filter(is_wanted).collect();
     let skip = if from_id.is_some() || from.is_some() { 0 } else { found.len().saturating_sub(limit) };
     Ok(found.into_iter().skip(skip).take(limit).map(|fill| fill.json(&symbol)).collect())
 }
@@ -243,7 +255,7 @@ pub(super) fn account(
     Ok(
         json!({"makerCommission": old_fee, "takerCommission": old_fee, "buyerCommission": 0, "sellerCommission": 0,
         "commissionRates": {"maker": fee, "taker": fee, "buyer": "0.00000000", "seller": "0.00000000"},
-        "canTrade": true, "canWithdraw": false, "canDeposit": true, "brokered": false,
+        "canTrade": true, "canWithdraw": world.can_withdraw, "canDeposit": true, "brokered": false,
         "requireSelfTradePrevention": false, "preventSor": false, "updateTime": now.millis(),
         "accountType": "SPOT", "balances": balances, "permissions": ["SPOT"], "uid": 354_937_868 + account}),
     )
@@ -259,8 +271,9 @@ pub(super) fn commission(world: &World, params: &Params) -> Result<Value, Fault>
             "discount": zero}}))
 }
 
-pub(super) fn api_restrictions(now: Timestamp) -> Value {
-    json!({"ipRestrict": false, "createTime": now.millis(), "enableReading": true, "enableWithdrawals": false,
+pub(super) fn api_restrictions(world: &World, now: Timestamp) -> Value {
+    json!({"ipRestrict": false, "createTime": now.millis(), "enableReading": true,
+        "enableWithdrawals": world.can_withdraw,
         "enableInternalTransfer": false, "enableMargin": false, "enableFutures": false,
         "permitsUniversalTransfer": false, "enableVanillaOptions": false, "enableFixApiTrade": false,
         "enableFixReadOnly": false, "enableSpotAndMarginTrading": true, "enablePortfolioMarginTrading": false})

@@ -82,7 +82,17 @@ pub(crate) struct Market {
     pub(crate) recorded: Vec<String>,
     /// Whether it waits for a subscriber.
     pub(crate) waits: bool,
-    pub(crate) events: Box<dyn Iterator<Item = Result<MarketEvent, MarketError>>>,
+    pub(crate) script: Box<dyn Script>,
+}
+
+/// What happens, event by event.
+pub(crate) trait Script {
+    /// The next event; `None` at the end.
+    fn next_event(&mut self) -> Option<Result<MarketEvent, MarketError>>;
+
+    /// Somebody moved a pair by hand. Whether the script goes on from there, an event that it told before being
+    /// void; a recording does not.
+    fn go_on_from(&mut self, pair: usize, price: Price) -> bool;
 }
 
 /// Opens what the configuration names.
@@ -91,13 +101,14 @@ pub(crate) fn open(config: &Config) -> Result<Market, MarketError> {
         MarketSource::RandomWalk { pairs } => {
             let default = || ["BTC/USDT", "ETH/USDT"].iter().filter_map(|pair| pair.parse().ok()).collect();
             let pairs: Vec<Pair> = if pairs.is_empty() { default() } else { pairs.clone() };
-            let walk = walk::Walk::new(&pairs, config.seed, config.steps, crate::clock::now());
+            let walk = walk::Walk::new(&pairs, config.seed, config.steps, crate::clock::now())
+                .with_volatility(config.volatility);
             Ok(Market {
                 first: walk.prices().into_iter().map(Some).collect(),
                 pairs,
                 recorded: Vec::new(),
                 waits: false,
-                events: Box::new(walk.map(Ok)),
+                script: Box::new(walk),
             })
         }
         MarketSource::Replay { files, pair, start } => {

@@ -6,10 +6,10 @@ use std::io::{BufRead, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use model::Pair;
+use model::{Pair, Price};
 
 use super::formats::Format;
-use super::{Happening, Market, MarketError, MarketEvent};
+use super::{Happening, Market, MarketError, MarketEvent, Script};
 
 /// How many events are looked at before the market begins, to know its pairs and streams.
 const LOOK_AHEAD: usize = 2_000;
@@ -64,9 +64,24 @@ pub(crate) fn open(files: &[PathBuf], pair: Option<&Pair>) -> Result<Market, Mar
     let (first, pairs) = (first.collect(), replay.pairs.clone());
     replay.ahead = seen;
     // What joins later in a file is no pair of this market: everything that is listed is listed from the start.
-    let listed = pairs.len();
-    let events = replay.filter(move |event| event.as_ref().map_or(true, |event| event.pair < listed));
-    Ok(Market { pairs, first, recorded, waits: true, events: Box::new(events) })
+    let script = Listed { listed: pairs.len(), replay };
+    Ok(Market { pairs, first, recorded, waits: true, script: Box::new(script) })
+}
+
+/// The events of the pairs that are listed.
+struct Listed {
+    replay: Replay,
+    listed: usize,
+}
+
+impl Script for Listed {
+    fn next_event(&mut self) -> Option<Result<MarketEvent, MarketError>> {
+        self.replay.find(|event| event.as_ref().map_or(true, |event| event.pair < self.listed))
+    }
+
+    fn go_on_from(&mut self, _: usize, _: Price) -> bool {
+        false
+    }
 }
 
 /// The events of all files.

@@ -4,7 +4,10 @@ use model::{Pair, Price, Qty, Timestamp};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Happening, MarketEvent, Print};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
+
+use super::{Happening, MarketError, MarketEvent, Print, Script};
 use crate::config::Steps;
 
 /// What the market is like for a while: how far a print moves it, in millionths of the price, and which way.
@@ -29,6 +32,12 @@ const MOODS: [Mood; 5] = [
 
 const WEIGHTS: u32 = 100;
 
+/// The longest step, in millionths of the price, however volatile.
+const LONGEST: i64 = 200_000;
+
+/// How far a price strays from where it began, as a factor.
+const FURTHEST: i64 = 20;
+
 /// One pair's walk.
 #[derive(Debug)]
 struct Path {
@@ -37,7 +46,6 @@ struct Path {
     mood: Mood,
     left: u32,
     next_at: Timestamp,
-    next_id: i64,
 }
 
 /// The walks of all pairs, merged in the order of time.
@@ -45,6 +53,7 @@ struct Path {
 pub(crate) struct Walk {
     dice: ChaCha8Rng,
     steps: Steps,
+    volatility: Decimal,
     paths: Vec<Path>,
 }
 
@@ -53,9 +62,19 @@ impl Walk {
     pub(crate) fn new(pairs: &[Pair], seed: u64, steps: Steps, now: Timestamp) -> Self {
         let path = |pair: &Pair| {
             let price = begin(pair);
-            Path { price, anchor: price, mood: MOODS[0], left: 400, next_at: now, next_id: 1 }
+            Path { price, anchor: price, mood: MOODS[0], left: 400, next_at: now }
         };
-        Self { dice: ChaCha8Rng::seed_from_u64(seed), steps, paths: pairs.iter().map(path).collect() }
+        Self {
+            dice: ChaCha8Rng::seed_from_u64(seed),
+            steps,
+            volatility: Decimal::ONE,
+            paths: pairs.iter().map(path).collect(),
+        }
+    }
+
+    /// The same walk in steps that are so much longer.
+    pub(crate) fn with_volatility(self, volatility: Decimal) -> Self {
+        Self { volatility, ..self }
     }
 
     /// Where every pair stands.
@@ -82,12 +101,25 @@ fn begin(pair: &Pair) -> i64 {
     whole * 100_000_000
 }
 
+impl Script for Walk {
+    fn next_event(&mut self) -> Option<Result<MarketEvent, MarketError>> {
+        self.next().map(Ok)
+    }
+
+    fn go_on_from(&mut self, pair: usize, price: Price) -> bool {
+        if let Some(path) = self.paths.get_mut(pair) {
+            (path.price, path.anchor) = (price.e8(), price.e8());
+        }
+        true
+    }
+}
+
 impl Iterator for Walk {
     type Item = MarketEvent;
 
     fn next(&mut self) -> Option<MarketEvent> {
         let (pair, _) = self.paths.iter().enumerate().min_by_key(|(_, path)| path.next_at)?;
-        let Self { dice, steps, paths } = self;
+        let Self { dice, steps, volatility, paths } = self;
         let path = paths.get_mut(pair)?;
         if path.left == 0 {
             let mut roll = dice.random_range(0..WEIGHTS);
@@ -105,16 +137,16 @@ impl Iterator for Walk {
         // Far from where it began it is pulled back a little, so that it neither dies nor explodes.
         let away = (path.price - path.anchor) / (path.anchor / 1_000).max(1);
         let step = dice.random_range(-path.mood.spread..=path.mood.spread) + path.mood.drift - away / 40;
+        let step = (Decimal::from(step) * *volatility).to_i64().unwrap_or_default().clamp(-LONGEST, LONGEST);
         path.price += path.price / 1_000_000 * step;
+        path.price = path.price.clamp(path.anchor / FURTHEST, path.anchor.saturating_mul(FURTHEST));
         let at = path.next_at;
         path.next_at = Timestamp::from_nanos(at.nanos() + dice.random_range(100_000_000..900_000_000));
-        let id = path.next_id;
-        path.next_id += 1;
         let (units, is_buyer_maker) = (path.price, step < 0);
         let lots = dice.random_range(1..=20_000_u32);
-        let qty = Qty::new(steps.lot_step.decimal() * rust_decimal::Decimal::from(lots)).ok()?;
+        let qty = Qty::new(steps.lot_step.decimal() * Decimal::from(lots)).ok()?;
         let price = self.on_tick(units)?;
-        let happening = Happening::Print(Print { id, price, qty, is_buyer_maker });
+        let happening = Happening::Print(Print { id: 0, price, qty, is_buyer_maker });
         Some(MarketEvent { at, pair, happening, recorded: None })
     }
 }
@@ -122,6 +154,29 @@ impl Iterator for Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn volatility_makes_steps_longer_and_a_jump_is_where_it_goes_on() {
+        let pairs = ["BTC/USDT".parse().unwrap()];
+        let walk = |volatility: i64| {
+            Walk::new(&pairs, 1, Steps::default(), Timestamp::from_nanos(0))
+                .with_volatility(Decimal::from(volatility))
+        };
+        let furthest_step = |walk: Walk| {
+            let prices: Vec<i64> = walk.take(20_000).map(|event| price(&event)).collect();
+            prices.windows(2).map(|two| (two[1] - two[0]).abs() * 1_000_000 / two[0]).max().unwrap()
+        };
+        let (calm, wild) = (furthest_step(walk(1)), furthest_step(walk(20)));
+        assert!(calm < 500 && (4_000..=LONGEST).contains(&wild), "{calm} {wild}");
+        let mut walk = walk(1);
+        assert!(walk.go_on_from(0, "100".parse().unwrap()));
+        assert!(walk.take(1_000).all(|event| (90..110).contains(&(price(&event) / 100_000_000))));
+    }
+
+    fn price(event: &MarketEvent) -> i64 {
+        let Happening::Print(print) = event.happening else { panic!() };
+        print.price.e8()
+    }
 
     #[test]
     fn the_same_seed_walks_the_same_way_and_stays_in_reach() {

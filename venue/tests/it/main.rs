@@ -7,6 +7,8 @@
     reason = "tests"
 )]
 
+mod client;
+mod faults;
 mod orders;
 mod replay;
 
@@ -33,7 +35,9 @@ impl Socket {
     pub(crate) async fn hear(&mut self) -> Option<Value> {
         loop {
             let next = tokio::time::timeout(Duration::from_secs(2), self.0.next()).await.ok()?;
-            if let Message::Text(text) = next.unwrap().unwrap() {
+            // Closed by the venue: nothing more will be heard.
+            let Ok(next) = next? else { return None };
+            if let Message::Text(text) = next {
                 return Some(serde_json::from_str(&text).unwrap());
             }
         }

@@ -1,68 +1,15 @@
 //! Signed orders, and the books that they move.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use rust_decimal::Decimal;
 use serde_json::Value;
-use sha2::Sha256;
-use std::time::{SystemTime, UNIX_EPOCH};
-use venue::{Config, Credential, Faults, Speed, Venue};
+use venue::{Config, Faults};
 
-use crate::Socket;
-
-fn config() -> Config {
-    let credentials = vec![Credential { key: "key".to_owned(), secret: "secret".to_owned() }];
-    Config { credentials, speed: Speed::Times(0.001), ..Config::default() }
-}
-
-fn now_ms() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()
-}
-
-fn sign(payload: &str, secret: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(payload.as_bytes());
-    hex::encode(mac.finalize().into_bytes())
-}
-
-async fn signed(venue: &Venue, method: &str, path: &str, query: &str, secret: &str) -> (u16, Value) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let payload = format!("{query}&timestamp={}", now_ms());
-    let payload = payload.trim_start_matches('&');
-    let url = format!("http://{}{path}?{payload}&signature={}", venue.address(), sign(payload, secret));
-    let request = reqwest::Client::new().request(method.parse().unwrap(), url).header("x-mbx-apikey", "key");
-    let answer = request.send().await.unwrap();
-    (answer.status().as_u16(), answer.json().await.unwrap())
-}
-
-async fn ask(venue: &Venue, method: &str, path: &str, query: &str) -> (u16, Value) {
-    signed(venue, method, path, query, "secret").await
-}
-
-/// Free and locked of an asset.
-async fn held(venue: &Venue, asset: &str) -> (Decimal, Decimal) {
-    let (_, account) = ask(venue, "GET", "/api/v3/account", "").await;
-    let balances = account["balances"].as_array().unwrap();
-    let held = balances.iter().find(|balance| balance["asset"] == asset).unwrap();
-    let amount = |key: &str| held[key].as_str().unwrap().parse().unwrap();
-    (amount("free"), amount("locked"))
-}
-
-fn amount(value: &Value) -> Decimal {
-    value.as_str().unwrap().parse().unwrap()
-}
+use crate::client::{amount, ask, config, hear_account, held, signed};
 
 #[tokio::test]
 async fn a_market_order_fills_and_the_books_add_up() {
     let venue = venue::start(config()).await.unwrap();
-    let mut user = Socket::open(&venue, "/ws-api/v3").await;
-    let (at, key) = (now_ms(), "key");
-    let signature = sign(&format!("apiKey={key}&timestamp={at}"), "secret");
-    user.say(format!(
-        r#"{{"id":7,"method":"userDataStream.subscribe.signature","params":{{"apiKey":"{key}","timestamp":{at},"signature":"{signature}"}}}}"#
-    ))
-    .await;
-    assert_eq!(user.hear().await.unwrap()["result"]["subscriptionId"], 0);
-
+    let mut user = hear_account(&venue).await;
     let order = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01";
     let (status, placed) = ask(&venue, "POST", "/api/v3/order", order).await;
     assert_eq!((status, placed["status"].as_str()), (200, Some("FILLED")), "{placed}");

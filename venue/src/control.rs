@@ -1,0 +1,142 @@
+//! What no real exchange has: a test's hand on the market, on the owner's account, and on the ledger.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, Bytes, Query, ServiceConfig};
+use model::{Price, Qty};
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::account::Account;
+use crate::call::Call;
+use crate::fault::Fault;
+use crate::params::Params;
+use crate::player::Move;
+use crate::world::World;
+use crate::{Shared, clock, http};
+
+/// Everything under `/venue/`.
+pub(crate) fn routes(service: &mut ServiceConfig) {
+    service
+        .route("/venue/price", web::post().to(price))
+        .route("/venue/balance", web::post().to(balance))
+        .route("/venue/cancel", web::post().to(cancel))
+        .route("/venue/sell", web::post().to(sell))
+        .route("/venue/ledger", web::get().to(ledger));
+}
+
+fn params(body: &Bytes) -> Params {
+    Params::from_json(serde_json::from_slice::<Value>(body).ok().as_ref())
+}
+
+/// The account of a key.
+fn account(shared: &Shared, params: &Params) -> Result<usize, Fault> {
+    let key = params.required("key")?;
+    let found = shared.config.credentials.iter().position(|credential| credential.key == key);
+    found.ok_or_else(|| Fault::new(-2015, "No account has this key."))
+}
+
+/// A number that must be there.
+fn number(params: &Params, name: &str) -> Result<Decimal, Fault> {
+    model::number::parse(params.required(name)?).map_err(|_| Fault::mandatory(name))
+}
+
+async fn price(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
+    let (done, made) = oneshot::channel();
+    let asked = asked_move(&shared, &params(&body), done);
+    let moved = asked.and_then(|by_hand| {
+        shared.moves.send(by_hand).map_err(|_| Fault::with_status(503, -1000, "The market has ended."))
+    });
+    if let Err(fault) = moved {
+        return http::told(&Err(fault), None);
+    }
+    drop(made.await);
+    http::told(&Ok(json!({})), None)
+}
+
+fn asked_move(shared: &Shared, params: &Params, done: oneshot::Sender<()>) -> Result<Move, Fault> {
+    let symbol = params.required("symbol")?;
+    let pair = shared.world().symbol(symbol).ok_or_else(|| Fault::new(-1121, "Invalid symbol."))?;
+    let price = Price::new(number(params, "price")?).map_err(|_| Fault::mandatory("price"))?;
+    if price.e8() == 0 || !price.is_on_tick(shared.config.steps.tick_size) {
+        return Err(Fault::filter("PRICE_FILTER"));
+    }
+    let qty = if params.get("qty").is_some() { number(params, "qty")? } else { Decimal::ONE };
+    let qty = Qty::new(qty).map_err(|_| Fault::mandatory("qty"))?;
+    Ok(Move { pair, price, qty, done })
+}
+
+async fn balance(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
+    let params = params(&body);
+    let moved = account(&shared, &params).and_then(|account| {
+        let (asset, delta) = (params.required("asset")?, number(&params, "delta")?);
+        let mut world = shared.world();
+        let owner = world.accounts.get_mut(account);
+        if owner.is_some_and(|owner| owner.transfer(asset, delta, clock::now())) {
+            return Ok(json!({}));
+        }
+        Err(Fault::new(-2010, "Account has insufficient balance for requested action."))
+    });
+    http::told(&moved, None)
+}
+
+async fn cancel(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
+    let mut params = params(&body);
+    if let Some(id) = params.0.remove("clientOrderId") {
+        params.0.insert("origClientOrderId".to_owned(), id);
+    }
+    http::told(&by_hand(&shared, Call::CancelOrder, params), None)
+}
+
+async fn sell(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
+    let mut params = params(&body);
+    params.0.insert("type".to_owned(), "MARKET".to_owned());
+    params.0.entry("side".to_owned()).or_insert_with(|| "SELL".to_owned());
+    http::told(&by_hand(&shared, Call::PlaceOrder, params), None)
+}
+
+/// Does what the owner does on the web site.
+fn by_hand(shared: &Shared, call: Call, mut params: Params) -> Result<Value, Fault> {
+    let account = account(shared, &params)?;
+    let id = format!("web_{:016x}", rand::random::<u64>());
+    params.0.insert("newClientOrderId".to_owned(), id);
+    call.answer(&mut shared.world(), account, &params, clock::now())
+}
+
+async fn ledger(shared: web::Data<Shared>, query: Query<BTreeMap<String, String>>) -> HttpResponse {
+    let wanted = query.get("key");
+    let world = shared.world();
+    let keys = shared.config.credentials.iter().map(|credential| &credential.key);
+    let accounts = keys.zip(&world.accounts).filter(|(key, _)| wanted.is_none_or(|wanted| wanted == *key));
+    let accounts: Vec<Value> = accounts.map(|(key, account)| books(&world, key, account)).collect();
+    let books =
+        json!({"time": clock::now().millis(), "faults": shared.dice.happened(), "accounts": accounts});
+    http::told(&Ok(books), None)
+}
+
+/// Everything of an account, amounts exact.
+fn books(world: &World, key: &str, account: &Account) -> Value {
+    let name =
+        |symbol: usize| world.symbols.get(symbol).map(|symbol| symbol.name.as_str()).unwrap_or_default();
+    let exact = |amount: Decimal| amount.normalize().to_string();
+    let start: BTreeMap<&str, String> =
+        account.start.iter().map(|(asset, amount)| (asset.as_str(), exact(*amount))).collect();
+    let balances: BTreeMap<&str, Value> = account
+        .balances
+        .iter()
+        .map(|(asset, held)| {
+            (asset.as_str(), json!({"free": exact(held.free), "locked": exact(held.locked)}))
+        })
+        .collect();
+    let transfers: Vec<Value> = account
+        .transfers
+        .iter()
+        .map(|moved| json!({"asset": moved.asset, "delta": exact(moved.delta), "time": moved.at.millis()}))
+        .collect();
+    let orders: Vec<Value> = account.orders().iter().map(|order| order.json(name(order.symbol))).collect();
+    let fills: Vec<Value> = account.fills.iter().map(|fill| fill.json(name(fill.symbol))).collect();
+    json!({"key": key, "start": start, "transfers": transfers, "balances": balances, "orders": orders,
+        "fills": fills})
+}
