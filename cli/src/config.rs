@@ -60,7 +60,8 @@ pub(crate) struct Venues {
     pub(crate) binance: Binance,
 }
 
-/// Binance's addresses (bases without path, but `ws_api_url` whole) and its taker fee.
+/// Binance's addresses (bases without path, but `ws_api_url` whole), its taker fee and what paper orders lose to the
+/// book, both in percent.
 #[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Binance {
@@ -69,6 +70,12 @@ pub(crate) struct Binance {
     pub(crate) ws_api_url: String,
     #[serde(deserialize_with = "percent")]
     pub(crate) taker_fee: Pct,
+    #[serde(deserialize_with = "percent")]
+    pub(crate) slippage: Pct,
+    /// How many seconds after an order was decided the venue's word that it does not know it can be a proof. Its
+    /// queries have been seen to lag by a minute: less is for tests.
+    #[serde(deserialize_with = "seconds")]
+    pub(crate) absent_after_s: u64,
 }
 
 impl Default for Binance {
@@ -78,6 +85,8 @@ impl Default for Binance {
             stream_url: "wss://stream.binance.com:9443".to_owned(),
             ws_api_url: "wss://ws-api.binance.com:443/ws-api/v3".to_owned(),
             taker_fee: "0.1".parse().expect("a constant"),
+            slippage: Pct::ZERO,
+            absent_after_s: 75,
         }
     }
 }
@@ -205,6 +214,15 @@ fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pct, D::Error> 
         return Err(de::Error::custom("a percentage from 0 to below 100 is wanted"));
     }
     Ok(pct)
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = match Scalar::deserialize(deserializer)? {
+        Scalar::Text(text) => text,
+        Scalar::Integer(number) => number.to_string(),
+        Scalar::Float(_) | Scalar::Bool(_) => String::new(),
+    };
+    text.parse().map_err(|_| de::Error::custom("a whole number of seconds is wanted"))
 }
 
 fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {

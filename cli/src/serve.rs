@@ -1,5 +1,7 @@
 //! `botprimex serve`: the server.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use api::ApiConfig;
 use engine::{Engine, EngineConfig};
@@ -56,7 +58,9 @@ pub(crate) fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
         rest_url: binance.rest_url.clone(),
         stream_url: binance.stream_url.clone(),
         taker_fee: Rate::from_pct(binance.taker_fee)?,
-        slippage: Rate::ZERO,
+        ws_api_url: binance.ws_api_url.clone(),
+        absent_after: Duration::from_secs(binance.absent_after_s),
+        slippage: Rate::from_pct(binance.slippage)?,
         allow_loopback: config.webhooks.allow_loopback,
     })
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use model::{AccountId, BotDefinition, BotId, DomainEvent, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::live::Intent;
 use crate::record::{BotState, Decision};
 
 /// One bot's change: its row, its trade with the orders and fills, and the events that tell of it, in one
@@ -21,6 +22,8 @@ pub struct Change {
     pub deleted: Option<(BotId, Timestamp)>,
     /// What its machine did to its trade; the orders, fills and events that this comes to are written with it.
     pub decision: Option<Decision>,
+    /// Orders that leave once this is durable.
+    pub intents: Vec<Intent>,
     /// Other events to put into the outbox, in order.
     pub events: Vec<DomainEvent>,
 }

@@ -3,14 +3,21 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use actix::Actor as _;
+use actix_rt::ArbiterHandle;
 use connectors::binance::rest::VenueError;
-use connectors::binance::trade::{Credential, Restrictions, SecretError, TradeRest};
+use connectors::binance::trade::{
+    Credential, Restrictions, SecretError, SharedBudget, TradeRest, TradeStreamConfig,
+};
 use model::{AccountId, BotDefinition, Exchange, ExchangeId, Warning};
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::actors::{self, exchange::ConnectionParts};
 use crate::clock;
 use crate::error::EngineError;
-use crate::handle::EngineHandle;
+use crate::handle::{EngineHandle, Inner};
+use crate::live::Gateway;
+use crate::record;
 use crate::secrets::{ApiCredential, KEY_VERSION, MasterKey, MasterKeyError};
 use crate::start::StartError;
 use crate::store::{ExchangeConnection, KeyPermissions, Page, Store, StoredBot};
@@ -38,17 +45,55 @@ pub struct StoredExchange {
     pub credential: ApiCredential,
 }
 
+/// Where a venue is, and what it allows from here.
+pub(crate) struct Venue {
+    pub(crate) rest_url: String,
+    pub(crate) ws_api_url: String,
+    /// As [`crate::EngineConfig::absent_after`].
+    pub(crate) absent_after: Duration,
+    /// What all connections to it may ask from this address.
+    pub(crate) budget: SharedBudget,
+}
+
 /// What connections need beyond the store.
 pub(crate) struct Connections {
     master: MasterKey,
-    rest_url: String,
+    venue: Venue,
     locks: Vec<Mutex<()>>,
+    /// Where they live: beside the bots that trade over them.
+    arbiter: ArbiterHandle,
+    open: Gateway,
 }
 
 impl Connections {
-    /// Sealed with this key, at a venue with this REST address.
-    pub(crate) fn new(master: MasterKey, rest_url: String, locks: Vec<Mutex<()>>) -> Self {
-        Self { master, rest_url, locks }
+    /// Sealed with this key, at this venue, living on this arbiter.
+    pub(crate) fn new(master: MasterKey, venue: Venue, arbiter: ArbiterHandle, open: Gateway) -> Self {
+        Self { master, venue, locks: Inner::locks(), arbiter, open }
+    }
+
+    /// Opens a connection unless it is open.
+    fn open(&self, stored: &StoredExchange) -> Result<(), EngineError> {
+        let id = stored.connection.id;
+        if self.open.connection(id).is_some() {
+            return Ok(());
+        }
+        let (key, secret) = (stored.credential.api_key.expose(), stored.credential.api_secret.expose());
+        let credential = Credential::new(key, secret).map_err(misspelled)?;
+        let rest = TradeRest::new(&self.venue.rest_url, &credential)
+            .map_err(|error| EngineError::Unavailable(error.to_string()))?
+            .with_budget(self.venue.budget.clone());
+        let parts = ConnectionParts {
+            id,
+            rest,
+            stream: TradeStreamConfig::new(self.venue.ws_api_url.clone()),
+            credential,
+            absent_after: self.venue.absent_after,
+        };
+        let connection = actors::exchange::ExchangeConnection::start_in_arbiter(&self.arbiter, move |_| {
+            actors::exchange::ExchangeConnection::new(parts)
+        });
+        self.open.open(id, connection);
+        Ok(())
     }
 }
 
@@ -130,7 +175,27 @@ impl EngineHandle {
         }
         let now = clock::now();
         let deleted = move |store: Store| async move { store.delete_exchange(account, id, now).await };
-        if self.on_store(deleted).await? { Ok(()) } else { Err(EngineError::NotFound("exchange connection")) }
+        if !self.on_store(deleted).await? {
+            return Err(EngineError::NotFound("exchange connection"));
+        }
+        if let Some(connection) = self.inner.connections.open.close(id) {
+            actors::deliver(&connection, actors::exchange::Close);
+        }
+        Ok(())
+    }
+
+    /// Opens the connection that a live bot trades over: the one that its coins and orders are at, or else the one
+    /// that its definition says.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::live_connection`].
+    pub(crate) async fn connect(&self, bot: &StoredBot) -> Result<ExchangeId, EngineError> {
+        let engaged = bot.state.as_deref().and_then(record::engaged_with);
+        let definition =
+            BotDefinition { exchange_id: engaged.or(bot.definition.exchange_id), ..bot.definition.clone() };
+        let stored = self.live_connection(bot.account_id, &definition).await?;
+        self.inner.connections.open(&stored)?;
+        Ok(stored.connection.id)
     }
 
     /// The connection that a live bot trades with: the one that it names, or else the only one that its owner has
@@ -196,7 +261,7 @@ impl EngineHandle {
         let (key, secret) = (credential.api_key.expose(), credential.api_secret.expose());
         let Exchange::Binance = exchange;
         let signing = Credential::new(key, secret).map_err(misspelled)?;
-        let rest_url = self.inner.connections.rest_url.clone();
+        let rest_url = self.inner.connections.venue.rest_url.clone();
         let asked = self.inner.io.spawn(async move {
             let rest = TradeRest::new(&rest_url, &signing)?;
             let now = rest.server_time().await?;

@@ -2,7 +2,7 @@
 //! they are answered; reads come from the store and from what the feed publishes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
@@ -59,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) ready: AtomicBool,
     pub(crate) locks: Vec<Mutex<()>>,
     pub(crate) connections: Connections,
+    /// How many live bots' orders of before the start are not accounted for yet.
+    pub(crate) unreconciled: Arc<AtomicUsize>,
 }
 
 impl Inner {
@@ -78,9 +80,9 @@ const FIXED_WHILE_LIVE: &str =
     "exchange, pair, strategy and dry_run can only be changed while the bot is stopped";
 
 impl EngineHandle {
-    /// Whether all bots that lived before have been taken up again.
+    /// Whether all bots that lived before have been taken up again, live ones with every order accounted for.
     pub fn is_ready(&self) -> bool {
-        self.inner.ready.load(Ordering::Acquire)
+        self.inner.ready.load(Ordering::Acquire) && self.inner.unreconciled.load(Ordering::Acquire) == 0
     }
 
     /// Runs something on the runtime that the store's connections live on.
@@ -226,18 +228,16 @@ impl EngineHandle {
         let _alone = self.alone(id).await;
         self.take_work()?;
         let bot = self.stored(account, id).await?;
-        if !bot.definition.dry_run {
-            let _kept = self.connections_of(account).await;
-            self.live_connection(account, &bot.definition).await?;
-            return Err(EngineError::field("dry_run", "live trading is not available yet: set dry_run"));
-        }
+        let is_live = !bot.definition.dry_run;
+        let _kept = if is_live { self.connections_of(account).await } else { None };
+        let exchange_id = if is_live { Some(self.connect(&bot).await?) } else { None };
         let durable = match self.find(id).await? {
             Some(live) => live.send(Resume).timeout(ANSWER).await??,
             None => {
                 if self.market(&bot.definition.pair).await == Some(None) {
                     return Err(unknown_pair(&bot.definition));
                 }
-                let launch = Launch { bot, stopping: None };
+                let launch = Launch { bot, stopping: None, exchange_id };
                 self.inner.fleet.send(launch).timeout(ANSWER).await??
             }
         };
@@ -269,7 +269,8 @@ impl EngineHandle {
         let holds = positions != Positions::Hold && self.holds(bot.account_id, bot.id).await?;
         if holds {
             // It lives once more, only until it is flat.
-            let launch = Launch { bot: bot.clone(), stopping: Some(positions) };
+            let exchange_id = if bot.definition.dry_run { None } else { Some(self.connect(bot).await?) };
+            let launch = Launch { bot: bot.clone(), stopping: Some(positions), exchange_id };
             return Ok(self.inner.fleet.send(launch).timeout(ANSWER).await??.wait().await?);
         }
         if was_waiting || bot.status != BotStatus::Stopped {

@@ -8,9 +8,10 @@ use connectors::binance::stream::{StreamConfig, StreamEvent};
 use model::{Market, Pair, Rate};
 
 use crate::actors::feed::{Heard, MarketFeed};
-use crate::actors::fleet::{Fleet, Launch, Recover};
+use crate::actors::fleet::{Fleet, Launch, Recover, Recovered};
 use crate::error::EngineError;
 use crate::ledger::Ledger;
+use crate::live::Gateway;
 use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::store::StoredBot;
@@ -46,7 +47,8 @@ impl Probe {
         let config = StreamConfig::new("ws://127.0.0.1:1");
         let feed = MarketFeed::new(config, markets.clone(), meters.clone()).unconnected(pairs).start();
         let io = tokio::runtime::Handle::current();
-        let fleet = Fleet::new(feed.clone(), ledger.clone(), markets, meters.clone(), io).start();
+        let fleet =
+            Fleet::new(feed.clone(), ledger.clone(), markets, meters.clone(), io, Gateway::default()).start();
         Ok(Self { feed, fleet, meters })
     }
 
@@ -55,7 +57,7 @@ impl Probe {
     /// # Errors
     /// As [`crate::EngineHandle::start_bot`].
     pub async fn launch(&self, bot: StoredBot) -> Result<(), EngineError> {
-        self.fleet.send(Launch { bot, stopping: None }).await??;
+        self.fleet.send(Launch { bot, stopping: None, exchange_id: None }).await??;
         Ok(())
     }
 
@@ -64,7 +66,8 @@ impl Probe {
     /// # Errors
     /// [`EngineError::Unavailable`].
     pub async fn recover(&self, bots: Vec<StoredBot>) -> Result<(), EngineError> {
-        Ok(self.fleet.send(Recover(bots)).await?)
+        let bots = bots.into_iter().map(|bot| Recovered { bot, exchange_id: None, unreconciled: None });
+        Ok(self.fleet.send(Recover(bots.collect())).await?)
     }
 
     /// Hands the feed what a connection would have heard, and waits until it has woken whom it must.

@@ -1,28 +1,47 @@
 //! Starting and stopping: the threads, what runs on each, and the one path from the store to living bots.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix::{Actor as _, Addr};
+use actix::Actor as _;
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use connectors::binance::rest::Rest;
 use connectors::binance::stream::StreamConfig;
+use connectors::binance::trade::SharedBudget;
 use model::Rate;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::actors::feed::MarketFeed;
-use crate::actors::fleet::{Fleet, Recover};
-use crate::exchanges::{self, Connections};
+use crate::actors::fleet::{Fleet, Recover, Recovered};
+use crate::exchanges::{self, Connections, Venue};
 use crate::handle::{EngineHandle, Inner};
 use crate::ledger::Ledger;
+use crate::live::Gateway;
 use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::secrets::{MasterKey, MasterKeyError};
 use crate::store::{Store, StoreError};
 use crate::webhook::Hub;
+
+/// Held while what became of a live bot's orders before the start is not known; all of them share a count.
+#[derive(Debug)]
+pub(crate) struct Unreconciled(Arc<AtomicUsize>);
+
+impl Unreconciled {
+    pub(crate) fn one_of(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Unreconciled {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 /// How many bots are taken up at once after a start.
 const RECOVER: u32 = 1_000;
@@ -39,6 +58,11 @@ pub struct EngineConfig {
     pub rest_url: String,
     /// Binance's stream address, without path.
     pub stream_url: String,
+    /// Binance's socket interface, the whole address.
+    pub ws_api_url: String,
+    /// How long after an order was decided the venue's word that it does not know it can be a proof: its queries
+    /// have been seen to lag by a minute.
+    pub absent_after: Duration,
     /// What a taker pays, as a fraction.
     pub taker_fee: Rate,
     /// How much worse than the decided price paper orders fill, as a fraction.
@@ -147,8 +171,12 @@ impl Engine {
         let hub =
             Hub::new(store.clone(), io.handle().clone(), webhooks.arbiter.clone(), config.allow_loopback)
                 .map_err(|error| StartError::Client(error.to_string()))?;
-        let rung = hub.clone();
-        let (ledger, writer) = Ledger::new(store.clone(), move |changes| rung.committed(changes));
+        let gateway = Gateway::default();
+        let (rung, sends) = (hub.clone(), gateway.clone());
+        let (ledger, writer) = Ledger::new(store.clone(), move |changes| {
+            sends.committed(changes.iter().flat_map(|change| &change.intents));
+            rung.committed(changes);
+        });
         let (end, ended) = watch::channel(None);
         io.spawn(async move {
             let result = writer.await.map_err(|error| error.to_string());
@@ -162,8 +190,8 @@ impl Engine {
         });
         let fleet = Fleet::start_in_arbiter(&trading.arbiter, {
             let (ledger, markets, io) = (ledger.clone(), markets.clone(), io.handle().clone());
-            let meters = meters.clone();
-            move |_| Fleet::new(feed, ledger, markets, meters, io)
+            let (meters, gateway) = (meters.clone(), gateway.clone());
+            move |_| Fleet::new(feed, ledger, markets, meters, io, gateway)
         });
         let inner = Inner {
             store: store.clone(),
@@ -175,12 +203,24 @@ impl Engine {
             hub: hub.clone(),
             ready: AtomicBool::new(false),
             locks: Inner::locks(),
-            connections: Connections::new(master, config.rest_url, Inner::locks()),
+            connections: Connections::new(
+                master,
+                Venue {
+                    rest_url: config.rest_url,
+                    ws_api_url: config.ws_api_url,
+                    absent_after: config.absent_after,
+                    budget: SharedBudget::default(),
+                },
+                trading.arbiter.clone(),
+                gateway,
+            ),
+            unreconciled: Arc::default(),
         };
-        let recovered = io.spawn(recover(store, fleet, hub, inner.markets.clone()));
+        let handle = EngineHandle { inner: Arc::new(inner) };
+        let recovered = io.spawn(recover(handle.clone()));
         recovered.await.map_err(|_| StartError::Ended)??;
-        inner.ready.store(true, Ordering::Release);
-        Ok((EngineHandle { inner: Arc::new(inner) }, vec![trading, webhooks], ended))
+        handle.inner.ready.store(true, Ordering::Release);
+        Ok((handle, vec![trading, webhooks], ended))
     }
 
     /// The way in.
@@ -223,12 +263,8 @@ impl Engine {
 }
 
 /// Hands every bot that lived to the fleet, and every endpoint to the hub.
-async fn recover(
-    store: Store,
-    fleet: Addr<Fleet>,
-    hub: Hub,
-    markets: Arc<Markets>,
-) -> Result<(), StartError> {
+async fn recover(handle: EngineHandle) -> Result<(), StartError> {
+    let Inner { store, fleet, hub, markets, unreconciled, .. } = &*handle.inner;
     for webhook in store.webhooks(None).await? {
         hub.open(webhook);
     }
@@ -244,7 +280,14 @@ async fn recover(
                 tracing::warn!(%pair, "the venue does not tell what the pair is like: its bots wait");
             }
         }
-        fleet.send(Recover(page.rows)).await.map_err(|_| StartError::Ended)?;
+        let mut bots = Vec::with_capacity(page.rows.len());
+        for bot in page.rows {
+            let is_live = !bot.definition.dry_run;
+            let unreconciled = is_live.then(|| Unreconciled::one_of(unreconciled));
+            let exchange_id = if is_live { handle.connect(&bot).await.ok() } else { None };
+            bots.push(Recovered { bot, exchange_id, unreconciled });
+        }
+        fleet.send(Recover(bots)).await.map_err(|_| StartError::Ended)?;
         if !page.has_more {
             return Ok(());
         }

@@ -37,7 +37,7 @@ pub use ids::{
 pub use market::{Market, Tick};
 pub use money::{Pct, Price, Qty, Quote, Rate};
 pub use number::NumberError;
-pub use order::{Fill, Order, OrderStatus, Side};
+pub use order::{Fill, Order, OrderStatus, OrderType, Receipt, Side};
 pub use pair::{Exchange, Pair, PairError};
 pub use time::{Interval, Timestamp, TimestampError};
 pub use trade::{ExitReason, Trade, TradeStatus};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientOrderId, FillId, OrderId, OrderKind, Price, Qty, Quote, Timestamp};
+use crate::{ClientOrderId, FillId, OrderId, Price, Qty, Quote, Timestamp};
 
 /// Which way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -12,6 +12,18 @@ pub enum Side {
     Buy,
     /// Quote for base.
     Sell,
+}
+
+/// How an order is worked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderType {
+    /// At whatever the book gives.
+    Market,
+    /// At its price or better.
+    Limit,
+    /// It rests, and sells once the price has fallen to its own.
+    StopLossLimit,
 }
 
 /// Where an order is in its life.
@@ -47,7 +59,7 @@ pub struct Order {
     pub side: Side,
     /// How it is worked.
     #[serde(rename = "type")]
-    pub kind: OrderKind,
+    pub kind: OrderType,
     /// Where it stands.
     pub status: OrderStatus,
     /// The price decided at.
@@ -60,6 +72,26 @@ pub struct Order {
     pub created_at: Timestamp,
     /// What filled it.
     pub fills: Vec<Fill>,
+    /// When it was where; on paper there is nothing to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
+}
+
+/// When a live order was where, by our own clock; `None` where it has not come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The tick that caused it was read from the socket.
+    pub ticked_at: Option<Timestamp>,
+    /// The bot had decided.
+    pub decided_at: Option<Timestamp>,
+    /// It was durable.
+    pub journaled_at: Option<Timestamp>,
+    /// It was handed to the connection.
+    pub sent_at: Option<Timestamp>,
+    /// The venue was first heard of it.
+    pub acknowledged_at: Option<Timestamp>,
+    /// The last of its executions was heard of.
+    pub filled_at: Option<Timestamp>,
 }
 
 /// One execution of an order.
@@ -77,4 +109,7 @@ pub struct Fill {
     pub fee: Quote,
     /// The coin the fee was taken in.
     pub fee_asset: String,
+    /// The venue's own number of it; on paper there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub venue_trade_id: Option<i64>,
 }

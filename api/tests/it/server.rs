@@ -53,6 +53,8 @@ impl Server {
             rest_url: format!("http://{venue}"),
             stream_url: format!("ws://{venue}"),
             taker_fee: "0.001".parse().unwrap(),
+            ws_api_url: format!("ws://{venue}/ws-api/v3"),
+            absent_after: std::time::Duration::from_secs(75),
             slippage: "0".parse().unwrap(),
             allow_loopback: true,
         })

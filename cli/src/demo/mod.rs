@@ -91,6 +91,8 @@ impl Demo {
             rest_url: format!("http://{}", venue.address()),
             stream_url: format!("ws://{}", venue.address()),
             taker_fee: Rate::from_pct(args.fee)?,
+            ws_api_url: format!("ws://{}/ws-api/v3", venue.address()),
+            absent_after: Duration::from_secs(75),
             slippage: Rate::ZERO,
             allow_loopback: true,
         })

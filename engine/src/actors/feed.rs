@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::bot::Bot;
 use super::deliver;
+use crate::clock;
 use crate::markets::{LastPrice, Markets};
 use crate::meters::Meters;
 use crate::watch_index::{Slot, Wake, WatchIndex};
@@ -47,6 +48,8 @@ pub(crate) struct Woken {
     pub(crate) moved: PriceMove,
     /// At which tick; the new watch names it.
     pub(crate) seq: u64,
+    /// When the tick was read from the socket, by our own clock.
+    pub(crate) heard_at: Timestamp,
 }
 
 /// A bot's new watch.
@@ -147,22 +150,32 @@ impl MarketFeed {
         }
     }
 
-    fn on_tick(&mut self, id: SymbolId, tick: Tick) {
+    fn on_tick(&mut self, id: SymbolId, tick: Tick, heard: &mut HeardAt) {
         let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return };
         // Times never go back (contract §4), whatever the venue sends.
         symbol.last_at = symbol.last_at.max(tick.at);
         symbol.last.set(tick.price);
         symbol.index.on_tick(tick.price, symbol.last_at, &mut self.woken);
         for wake in self.woken.drain(..) {
-            symbol.wake(wake);
+            symbol.wake(wake, heard.get());
         }
     }
 }
 
+/// When a batch was read from the socket: the clock is looked at only once a bot is woken.
+#[derive(Default)]
+struct HeardAt(Option<Timestamp>);
+
+impl HeardAt {
+    fn get(&mut self) -> Timestamp {
+        *self.0.get_or_insert_with(clock::now)
+    }
+}
+
 impl Symbol {
-    fn wake(&self, wake: Wake) {
+    fn wake(&self, wake: Wake, heard_at: Timestamp) {
         if let Some(Some(bot)) = self.bots.get(wake.slot.0 as usize) {
-            deliver(bot, Woken { moved: wake.moved, seq: wake.seq });
+            deliver(bot, Woken { moved: wake.moved, seq: wake.seq, heard_at });
         }
     }
 }
@@ -220,12 +233,12 @@ impl Handler<Heard> for MarketFeed {
     type Result = ();
 
     fn handle(&mut self, Heard(events): Heard, _: &mut Self::Context) {
-        let mut ticks = 0;
+        let (mut ticks, mut heard) = (0, HeardAt::default());
         for event in events {
             match event {
                 StreamEvent::Tick(id, tick) => {
                     ticks += 1;
-                    self.on_tick(id, tick);
+                    self.on_tick(id, tick, &mut heard);
                 }
                 StreamEvent::Connected => tracing::info!("market data is connected"),
                 StreamEvent::Disconnected { reason, retry_in } => {
@@ -273,7 +286,7 @@ impl Handler<Rewatch> for MarketFeed {
         let Some(symbol) = self.symbols.get_mut(new.place.symbol.0 as usize) else { return };
         let made_at = new.made_at.unwrap_or_else(|| symbol.index.seq());
         if let Some(wake) = symbol.index.set(new.place.slot, &new.watch, made_at) {
-            symbol.wake(wake);
+            symbol.wake(wake, clock::now());
         }
     }
 }

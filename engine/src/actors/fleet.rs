@@ -6,20 +6,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message};
-use model::{BotId, Market, Pair};
+use model::{BotId, ExchangeId, Market, Pair};
 use strategies::{PaperBot, Plan};
 use tokio::runtime::Handle;
 
-use super::bot::{Bot, Parts};
+use super::bot::{Bot, Hand, LiveHand, Parts};
 use super::deliver;
 use super::feed::MarketFeed;
 use crate::change::{BotStatus, BotTrouble, Change, Positions};
 use crate::clock;
 use crate::error::EngineError;
 use crate::ledger::{Durable, Ledger};
+use crate::live::Gateway;
 use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::record::Recorder;
+use crate::start::Unreconciled;
 use crate::store::StoredBot;
 
 /// How long a bot waits in silence for its venue before its owner is told.
@@ -38,12 +40,23 @@ pub(crate) struct Launch {
     pub(crate) bot: StoredBot,
     /// How its coins are to be disposed of where it is to live only for that.
     pub(crate) stopping: Option<Positions>,
+    /// Which connection a live bot trades over; it is open.
+    pub(crate) exchange_id: Option<ExchangeId>,
 }
 
 /// Bots that lived when the process ended.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Recover(pub(crate) Vec<StoredBot>);
+pub(crate) struct Recover(pub(crate) Vec<Recovered>);
+
+/// One of them.
+pub(crate) struct Recovered {
+    pub(crate) bot: StoredBot,
+    /// Which connection a live bot trades over, if it could be opened.
+    pub(crate) exchange_id: Option<ExchangeId>,
+    /// Held until a live bot's orders are accounted for.
+    pub(crate) unreconciled: Option<Unreconciled>,
+}
 
 /// Where a bot is.
 #[derive(Message)]
@@ -73,7 +86,7 @@ struct Listed {
 
 /// A bot whose pair is not known yet.
 struct Waiting {
-    bot: StoredBot,
+    recovered: Recovered,
     since: Instant,
     is_told: bool,
 }
@@ -86,6 +99,7 @@ pub(crate) struct Fleet {
     meters: Arc<Meters>,
     /// Where the venue is asked.
     io: Handle,
+    gateway: Gateway,
     live: HashMap<BotId, Addr<Bot>>,
     waiting: HashMap<BotId, Waiting>,
     asked: HashSet<Pair>,
@@ -99,6 +113,7 @@ impl Fleet {
         markets: Arc<Markets>,
         meters: Arc<Meters>,
         io: Handle,
+        gateway: Gateway,
     ) -> Self {
         Self {
             feed,
@@ -106,6 +121,7 @@ impl Fleet {
             markets,
             meters,
             io,
+            gateway,
             live: HashMap::new(),
             waiting: HashMap::new(),
             asked: HashSet::new(),
@@ -115,19 +131,29 @@ impl Fleet {
     /// Brings a bot to life on its market.
     fn begin(
         &mut self,
-        bot: &StoredBot,
+        recovered: Recovered,
         market: &Market,
         stopping: Option<Positions>,
         me: &Addr<Self>,
     ) -> Result<Durable, EngineError> {
+        let Recovered { bot, exchange_id, unreconciled } = recovered;
         let plan = Arc::new(Plan::new(&bot.definition, market)?);
         let mut recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
-        let paper = match &bot.state {
-            None => PaperBot::with_plan(plan),
-            Some(state) => {
-                let state = recorder.resume(state).map_err(corrupt)?;
-                PaperBot::restore(plan, state).map_err(corrupt)?
-            }
+        let stored = match &bot.state {
+            None => None,
+            Some(state) => recorder.resume(state).map_err(corrupt)?,
+        };
+        let hand = if bot.definition.dry_run {
+            Hand::Paper(match stored {
+                None => PaperBot::with_plan(plan),
+                Some(state) => PaperBot::restore(plan, state).map_err(corrupt)?,
+            })
+        } else {
+            let (id, connection) = exchange_id
+                .and_then(|id| Some((id, self.gateway.connection(id)?)))
+                .ok_or_else(|| EngineError::field("exchange_id", "its exchange connection cannot be used"))?;
+            let hand = LiveHand::new(plan, &bot.definition, id, connection, stored, unreconciled);
+            Hand::Live(Box::new(hand.map_err(corrupt)?))
         };
         if let Some(positions) = stopping {
             recorder.set_stopping(Some(positions));
@@ -139,21 +165,22 @@ impl Fleet {
             Durable::ALREADY
         } else {
             let reason = if bot.status == BotStatus::Error { "recovered" } else { "user" };
-            self.ledger.enqueue(recorder.turned(&paper, status, reason, clock::now()))?
+            self.ledger.enqueue(recorder.turned(hand.machine(), status, reason, clock::now()))?
         };
-        let parts = Parts { id: bot.id, paper, recorder, pair: bot.definition.pair.clone() };
+        let parts = Parts { id: bot.id, hand, recorder, pair: bot.definition.pair.clone() };
         self.live.insert(bot.id, Bot::launch(parts, &self.feed, &self.ledger, &self.meters, me));
         Ok(durable)
     }
 
     /// Brings a bot to life that nobody waits for an answer about.
-    fn begin_or_fail(&mut self, bot: &StoredBot, market: &Market, me: &Addr<Self>) {
-        if let Err(error) = self.begin(bot, market, None, me) {
+    fn begin_or_fail(&mut self, recovered: Recovered, market: &Market, me: &Addr<Self>) {
+        let bot = recovered.bot.clone();
+        if let Err(error) = self.begin(recovered, market, None, me) {
             let code = match error {
                 EngineError::Invalid(_) => "definition_invalid",
                 _ => "state_invalid",
             };
-            self.fail(bot, code, error.to_string());
+            self.fail(&bot, code, error.to_string());
         }
     }
 
@@ -166,10 +193,10 @@ impl Fleet {
         }
     }
 
-    fn wait(&mut self, bot: StoredBot, me: Addr<Self>) {
-        let pair = bot.definition.pair.clone();
-        let is_told = bot.status == BotStatus::Error;
-        self.waiting.insert(bot.id, Waiting { bot, since: Instant::now(), is_told });
+    fn wait(&mut self, recovered: Recovered, me: Addr<Self>) {
+        let (id, pair) = (recovered.bot.id, recovered.bot.definition.pair.clone());
+        let is_told = recovered.bot.status == BotStatus::Error;
+        self.waiting.insert(id, Waiting { recovered, since: Instant::now(), is_told });
         self.ask(pair, me);
     }
 
@@ -196,7 +223,7 @@ impl Actor for Fleet {
         ctx.set_mailbox_capacity(1_024);
         ctx.run_interval(ASK_EVERY, |fleet, ctx| {
             let pairs: Vec<Pair> =
-                fleet.waiting.values().map(|waiting| waiting.bot.definition.pair.clone()).collect();
+                fleet.waiting.values().map(|waiting| waiting.recovered.bot.definition.pair.clone()).collect();
             for pair in pairs {
                 fleet.ask(pair, ctx.address());
             }
@@ -208,17 +235,19 @@ impl Handler<Launch> for Fleet {
     type Result = Result<Durable, EngineError>;
 
     fn handle(&mut self, launch: Launch, ctx: &mut Self::Context) -> Self::Result {
-        let bot = launch.bot;
+        let Launch { bot, stopping, exchange_id } = launch;
         if self.live.contains_key(&bot.id) || self.waiting.contains_key(&bot.id) {
             return Ok(Durable::ALREADY);
         }
         if let Some(market) = self.markets.known(&bot.definition.pair) {
-            return self.begin(&bot, &market, launch.stopping, &ctx.address());
+            let recovered = Recovered { bot, exchange_id, unreconciled: None };
+            return self.begin(recovered, &market, stopping, &ctx.address());
         }
         let recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
         let row = Some(recorder.row(BotStatus::Starting, None, None));
         let durable = self.ledger.enqueue(Change { bot: row, ..Change::default() })?;
-        self.wait(StoredBot { status: BotStatus::Starting, ..bot }, ctx.address());
+        let bot = StoredBot { status: BotStatus::Starting, ..bot };
+        self.wait(Recovered { bot, exchange_id, unreconciled: None }, ctx.address());
         Ok(durable)
     }
 }
@@ -227,10 +256,10 @@ impl Handler<Recover> for Fleet {
     type Result = ();
 
     fn handle(&mut self, Recover(bots): Recover, ctx: &mut Self::Context) {
-        for bot in bots {
-            match self.markets.known(&bot.definition.pair) {
-                Some(market) => self.begin_or_fail(&bot, &market, &ctx.address()),
-                None => self.wait(bot, ctx.address()),
+        for recovered in bots {
+            match self.markets.known(&recovered.bot.definition.pair) {
+                Some(market) => self.begin_or_fail(recovered, &market, &ctx.address()),
+                None => self.wait(recovered, ctx.address()),
             }
         }
     }
@@ -241,8 +270,9 @@ impl Handler<Listed> for Fleet {
 
     fn handle(&mut self, listed: Listed, ctx: &mut Self::Context) {
         self.asked.remove(&listed.pair);
-        let of_pair =
-            |(id, waiting): (&BotId, &Waiting)| (waiting.bot.definition.pair == listed.pair).then_some(*id);
+        let of_pair = |(id, waiting): (&BotId, &Waiting)| {
+            (waiting.recovered.bot.definition.pair == listed.pair).then_some(*id)
+        };
         let ids: Vec<BotId> = self.waiting.iter().filter_map(of_pair).collect();
         match listed.market {
             Err(error) => {
@@ -252,13 +282,14 @@ impl Handler<Listed> for Fleet {
             }
             Ok(market) => {
                 for id in ids {
-                    let Some(Waiting { bot, .. }) = self.waiting.remove(&id) else { continue };
+                    let Some(Waiting { recovered, .. }) = self.waiting.remove(&id) else { continue };
+                    let bot = &recovered.bot;
                     match &market {
-                        Some(market) => self.begin_or_fail(&bot, market, &ctx.address()),
+                        Some(market) => self.begin_or_fail(recovered, market, &ctx.address()),
                         None => {
                             let message =
                                 format!("{} does not trade {}", bot.definition.exchange, listed.pair);
-                            self.fail(&bot, "pair_unknown", message);
+                            self.fail(bot, "pair_unknown", message);
                         }
                     }
                 }
@@ -275,8 +306,8 @@ impl Fleet {
             return;
         }
         waiting.is_told = true;
-        waiting.bot.status = BotStatus::Error;
-        let bot = waiting.bot.clone();
+        waiting.recovered.bot.status = BotStatus::Error;
+        let bot = waiting.recovered.bot.clone();
         let exchange = bot.definition.exchange;
         self.fail(
             &bot,

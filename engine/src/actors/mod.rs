@@ -1,6 +1,7 @@
 //! The actors, each a shell round something that can be tested without it.
 
 pub(crate) mod bot;
+pub(crate) mod exchange;
 pub(crate) mod feed;
 pub(crate) mod fleet;
 #[cfg(test)]

@@ -223,7 +223,7 @@ async fn a_bot_on_a_silent_venue_waits_and_says_so() {
     };
     let id = created.id;
     process.ledger.commit(Change { created: Some(created.into()), ..Change::default() }).await.unwrap();
-    let launch = Launch { bot: process.stored(id).await, stopping: None };
+    let launch = Launch { bot: process.stored(id).await, stopping: None, exchange_id: None };
     process.probe.fleet.send(launch).await.unwrap().unwrap().wait().await.unwrap();
     let waiting = BotFilter { status: Some(BotStatus::Starting), ..BotFilter::default() };
     assert_eq!(store.bots(account, &waiting, 10, None).await.unwrap().rows.len(), 1);

@@ -31,13 +31,15 @@ use sqlx::sqlite::{
 };
 
 /// The schema's steps, per database: number, name, SQL.
-const SQLITE: [(i64, &str, &str); 2] = [
+const SQLITE: [(i64, &str, &str); 3] = [
     (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
     (3, "exchanges", include_str!("../../../migrations/sqlite/0003_exchanges.sql")),
+    (4, "live", include_str!("../../../migrations/sqlite/0004_live.sql")),
 ];
-const POSTGRES: [(i64, &str, &str); 2] = [
+const POSTGRES: [(i64, &str, &str); 3] = [
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
     (3, "exchanges", include_str!("../../../migrations/postgres/0003_exchanges.sql")),
+    (4, "live", include_str!("../../../migrations/postgres/0004_live.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

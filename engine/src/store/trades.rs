@@ -180,7 +180,7 @@ impl Store {
             for trade in trades {
                 ids.push_bind(trade.id.to_string());
             }
-            select.push(") ORDER BY fills.id");
+            select.push(") ORDER BY fills.at, fills.venue_trade_id, fills.id");
             for row in select.build().fetch_all(pool).await? {
                 fills.entry(parsed("order_id", row.try_get("order_id")?)?).or_default().push(Fill {
                     id: parsed("id", row.try_get("id")?)?,
@@ -189,6 +189,7 @@ impl Store {
                     qty: parsed("qty", row.try_get("qty")?)?,
                     fee: parsed("fee", row.try_get("fee")?)?,
                     fee_asset: row.try_get("fee_asset")?,
+                    venue_trade_id: row.try_get("venue_trade_id")?,
                 });
             }
             let mut select = QueryBuilder::new("SELECT * FROM orders WHERE trade_id IN (");
@@ -199,6 +200,7 @@ impl Store {
             select.push(") ORDER BY id");
             for row in select.build().fetch_all(pool).await? {
                 let id = parsed("id", row.try_get("id")?)?;
+                let receipt: Option<String> = row.try_get("receipt")?;
                 found.entry(parsed("trade_id", row.try_get("trade_id")?)?).or_default().push(Order {
                     id,
                     client_order_id: parsed("client_order_id", row.try_get("client_order_id")?)?,
@@ -210,6 +212,7 @@ impl Store {
                     filled_qty: parsed("filled_qty", row.try_get("filled_qty")?)?,
                     created_at: Timestamp::from_nanos(row.try_get("created_at")?),
                     fills: fills.remove(&id).unwrap_or_default(),
+                    receipt: receipt.and_then(|text| serde_json::from_str(&text).ok()),
                 });
             }
         });

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use model::{
-    AccountId, BotDefinition, BotId, DomainEvent, ExitReason, Fill, Order, Timestamp, Trade, TradeId,
+    AccountId, BotDefinition, BotId, DomainEvent, ExitReason, Fill, Order, OrderId, Timestamp, Trade, TradeId,
 };
 use serde::Serialize;
 
 use super::{Store, StoreError};
 use crate::change::{BotChange, BotStatus, Change, NewBot};
-use crate::record::BotState;
+use crate::live::Intent;
+use crate::record::{BotState, Dust};
 
 /// A statement that writes many rows at once. It is prepared for 1, 2, 4 … 1,024 rows and for no number between,
 /// so that the database need not read it anew for every batch; what a batch lacks is filled up with rows of
@@ -104,16 +105,28 @@ static WRITE_TRADES: Statement = Statement::new(
          take_profit_price = excluded.take_profit_price",
 );
 static WRITE_ORDERS: Statement = Statement::new(
-    "INSERT INTO orders (id, trade_id, client_order_id, side, kind, status, price, qty, filled_qty, created_at)
-     SELECT *",
-    10,
+    "INSERT INTO orders (id, trade_id, client_order_id, side, kind, status, price, qty, filled_qty, created_at,
+         receipt) SELECT *",
+    11,
     "WHERE v.column1 IS NOT NULL
-     ON CONFLICT (id) DO UPDATE SET status = excluded.status, filled_qty = excluded.filled_qty",
+     ON CONFLICT (id) DO UPDATE SET status = excluded.status, filled_qty = excluded.filled_qty,
+         receipt = excluded.receipt",
 );
 static WRITE_FILLS: Statement = Statement::new(
-    "INSERT INTO fills (id, order_id, at, price, qty, fee, fee_asset) SELECT *",
-    7,
+    "INSERT INTO fills (id, order_id, at, price, qty, fee, fee_asset, venue_trade_id) SELECT *",
+    8,
     "WHERE v.column1 IS NOT NULL ON CONFLICT (id) DO NOTHING",
+);
+static WRITE_INTENTS: Statement = Statement::new(
+    "INSERT INTO intents (client_order_id, account_id, exchange_id, bot_id, trade_id, role, pair, body, decided_at)
+     SELECT *",
+    9,
+    "WHERE v.column1 IS NOT NULL",
+);
+static WRITE_DUST: Statement = Statement::new(
+    "INSERT INTO dust (trade_id, account_id, exchange_id, asset, qty, cost) SELECT *",
+    6,
+    "WHERE v.column1 IS NOT NULL ON CONFLICT (trade_id) DO UPDATE SET qty = excluded.qty",
 );
 static WRITE_EVENTS: Statement = Statement::new(
     "INSERT INTO events (id, account_id, bot_id, kind, body, at) SELECT *",
@@ -168,7 +181,9 @@ struct Batch<'a> {
     deleted: Vec<&'a (BotId, Timestamp)>,
     bots: BTreeMap<BotId, LastWord<'a>>,
     trades: BTreeMap<TradeId, (AccountId, Trade)>,
-    orders: Vec<(TradeId, Order)>,
+    orders: BTreeMap<OrderId, (TradeId, Order)>,
+    intents: Vec<(AccountId, &'a Intent)>,
+    dust: BTreeMap<TradeId, Dust>,
     events: Vec<Cow<'a, DomainEvent>>,
 }
 
@@ -194,10 +209,11 @@ impl<'a> Batch<'a> {
             };
             let (trade, events) = decision.booked(state);
             batch.events.extend(events.into_iter().map(Cow::Owned));
+            batch.intents.extend(change.intents.iter().map(|intent| (decision.account_id(), intent)));
+            batch.dust.extend(decision.dust(state).map(|dust| (dust.trade_id, dust)));
             if let Some(mut trade) = trade {
-                batch
-                    .orders
-                    .extend(std::mem::take(&mut trade.orders).into_iter().map(|order| (trade.id, order)));
+                let orders = std::mem::take(&mut trade.orders).into_iter();
+                batch.orders.extend(orders.map(|order| (order.id, (trade.id, order))));
                 batch.trades.insert(trade.id, (decision.account_id(), trade));
             }
         }
@@ -275,9 +291,10 @@ impl<'a> Batch<'a> {
                 order.qty.to_string(),
                 order.filled_qty.to_string(),
                 order.created_at.nanos(),
+                order.receipt.and_then(|receipt| serde_json::to_string(&receipt).ok()),
             ]
         };
-        self.orders.iter().flat_map(row).collect()
+        self.orders.values().flat_map(row).collect()
     }
 
     fn fills(&self) -> Vec<Value<'_>> {
@@ -290,13 +307,45 @@ impl<'a> Batch<'a> {
                 fill.qty.to_string(),
                 fill.fee.to_string(),
                 fill.fee_asset.clone(),
+                fill.venue_trade_id,
             ]
         };
         self.orders
-            .iter()
+            .values()
             .flat_map(|(_, order)| order.fills.iter().map(move |fill| (order, fill)))
             .flat_map(row)
             .collect()
+    }
+
+    fn intents(&self) -> Vec<Value<'_>> {
+        let row = |(account, intent): &(AccountId, &'a Intent)| {
+            row![
+                intent.client_id.to_string(),
+                account.to_string(),
+                intent.exchange_id.to_string(),
+                intent.bot_id.to_string(),
+                intent.trade_id.to_string(),
+                intent.role.as_str(),
+                intent.pair.to_string(),
+                intent.body.as_str(),
+                intent.receipt.decided_at.unwrap_or(Timestamp::MIN).nanos(),
+            ]
+        };
+        self.intents.iter().flat_map(row).collect()
+    }
+
+    fn dust(&self) -> Vec<Value<'_>> {
+        let row = |dust: &Dust| {
+            row![
+                dust.trade_id.to_string(),
+                dust.account_id.to_string(),
+                dust.exchange_id.to_string(),
+                dust.asset.clone(),
+                dust.qty.to_string(),
+                dust.cost.to_string(),
+            ]
+        };
+        self.dust.values().flat_map(row).collect()
     }
 
     fn events(&self) -> Vec<Value<'_>> {
@@ -362,6 +411,8 @@ macro_rules! write_batch {
         write_rows!($transaction, $dialect, WRITE_TRADES, $batch.trades());
         write_rows!($transaction, $dialect, WRITE_ORDERS, $batch.orders());
         write_rows!($transaction, $dialect, WRITE_FILLS, $batch.fills());
+        write_rows!($transaction, $dialect, WRITE_INTENTS, $batch.intents());
+        write_rows!($transaction, $dialect, WRITE_DUST, $batch.dust());
         write_rows!($transaction, $dialect, WRITE_EVENTS, $batch.events());
     };
 }

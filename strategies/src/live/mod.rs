@@ -12,11 +12,12 @@
 mod order;
 mod trade;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use model::{ClientOrderId, ExitReason, OrderKind, Pair, Price, PriceMove, Qty, Timestamp, TradeId, Watch};
+use model::{ClientOrderId, ExitReason, OrderKind, Pair, Price, PriceMove, Qty, Timestamp, Watch};
 use rust_decimal::{Decimal, RoundingStrategy};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use order::{End, Execution, LiveOrder, Report, Role, Terms};
 pub use trade::{Closing, LiveTrade};
@@ -58,9 +59,11 @@ pub enum LiveStep {
     Cancel(ClientOrderId),
     /// Ask the venue for this order and its executions.
     Ask(ClientOrderId),
+    /// This order came to nothing, and is not kept any more.
+    Ended(LiveOrder),
     /// The base order filled: the trade has begun.
     Opened,
-    /// The stop was reached, by the price or at the venue.
+    /// The stop loss was reached, by the price or at the venue.
     StopHit {
         /// Where the stop stood.
         stop: Price,
@@ -116,12 +119,11 @@ impl Pause {
     }
 }
 
-/// A bot on a real account.
+/// A bot on a real account. What is serialised is what a restart needs.
 #[derive(Clone, Debug)]
 pub struct LiveBot {
     machine: Dca,
     rules: LiveRules,
-    trade_id: Option<TradeId>,
     trade: LiveTrade,
     goal: Goal,
     /// The market's last price and time that it was told of.
@@ -132,18 +134,33 @@ pub struct LiveBot {
     protecting: Pause,
 }
 
-/// What a restart needs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LiveState {
-    phase: Phase,
-    trade_id: Option<TradeId>,
-    trade: LiveTrade,
+/// A [`LiveBot`] as it is serialised.
+#[derive(Serialize, Deserialize)]
+struct State<'a> {
+    phase: Cow<'a, Phase>,
+    trade: Cow<'a, LiveTrade>,
     goal: Goal,
     last: Option<Price>,
     now: Timestamp,
     entering: Pause,
     leaving: Pause,
     protecting: Pause,
+}
+
+impl Serialize for LiveBot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let state = State {
+            phase: Cow::Borrowed(self.machine.phase()),
+            trade: Cow::Borrowed(&self.trade),
+            goal: self.goal,
+            last: self.last,
+            now: self.now,
+            entering: self.entering,
+            leaving: self.leaving,
+            protecting: self.protecting,
+        };
+        state.serialize(serializer)
+    }
 }
 
 /// Mints what an order is called; a fresh one each time, never used before.
@@ -156,7 +173,6 @@ impl LiveBot {
         Self {
             machine: Dca::new(plan),
             rules,
-            trade_id: None,
             trade: LiveTrade::default(),
             goal: Goal::Trade,
             last: None,
@@ -167,25 +183,25 @@ impl LiveBot {
         }
     }
 
-    /// Goes on from a stored [`LiveBot::state`]. Report what the venue says of every order of
+    /// Goes on from where it was serialised. Report what the venue says of every order of
     /// [`LiveBot::open_orders`], then call [`LiveBot::take_up`].
     ///
     /// # Errors
     /// [`RestoreError::State`].
     pub fn restore(plan: Arc<Plan>, rules: LiveRules, state: &str) -> Result<Self, RestoreError> {
-        let mut state: LiveState = serde_json::from_str(state)?;
+        let state: State<'_> = serde_json::from_str(state)?;
+        let mut trade = state.trade.into_owned();
         // Whether the venue heard of a request to cancel is not known: it is asked again.
-        for order in &mut state.trade.orders {
+        for order in &mut trade.orders {
             order.is_cancel_asked &= order.end.is_some();
         }
-        let awaiting = state.trade.open_orders().filter(|order| matches!(order.role, Role::Entry(_))).count();
-        let machine = Dca::restore(plan, state.phase)
+        let awaiting = trade.open_orders().filter(|order| matches!(order.role, Role::Entry(_))).count();
+        let machine = Dca::restore(plan, state.phase.into_owned())
             .amid(u32::try_from(awaiting).unwrap_or(u32::MAX), matches!(state.goal, Goal::Leave(_)));
         Ok(Self {
             machine,
             rules,
-            trade_id: state.trade_id,
-            trade: state.trade,
+            trade,
             goal: state.goal,
             last: state.last,
             now: state.now,
@@ -195,19 +211,12 @@ impl LiveBot {
         })
     }
 
-    /// Everything that a restart needs.
-    pub fn state(&self) -> LiveState {
-        LiveState {
-            phase: self.machine.phase().clone(),
-            trade_id: self.trade_id,
-            trade: self.trade.clone(),
-            goal: self.goal,
-            last: self.last,
-            now: self.now,
-            entering: self.entering,
-            leaving: self.leaving,
-            protecting: self.protecting,
-        }
+    /// The same bot under other rules, whose levels count from now on.
+    #[must_use]
+    pub fn replanned(self, plan: Arc<Plan>, rules: LiveRules) -> Self {
+        let awaiting = u32::from(self.is_entering());
+        let machine = Dca::restore(plan, self.machine.phase().clone()).amid(awaiting, self.is_leaving());
+        Self { machine, rules, ..self }
     }
 
     /// Tells it of a move of the price.
@@ -223,7 +232,7 @@ impl LiveBot {
                     }
                     Action::Buy { .. } => drop(self.machine.on(&Event::NotBought)),
                     Action::Sell { reason, price, stop } => {
-                        if let Some(stop) = stop {
+                        if let (Some(stop), ExitReason::StopLoss) = (stop, reason) {
                             steps.push(LiveStep::StopHit { stop, price, at: moved.at });
                         }
                         self.goal = Goal::Leave(reason);
@@ -374,16 +383,6 @@ impl LiveBot {
         &self.trade
     }
 
-    /// Its trade's id: there is one from the first order on.
-    pub fn trade_id(&self) -> Option<TradeId> {
-        self.trade_id
-    }
-
-    /// Gives its trade an id if it has none.
-    pub fn trade_id_or(&mut self, mint: impl FnOnce() -> TradeId) -> TradeId {
-        *self.trade_id.get_or_insert_with(mint)
-    }
-
     /// The machine: its levels and whether it holds.
     pub fn machine(&self) -> &Dca {
         &self.machine
@@ -455,7 +454,7 @@ impl LiveBot {
     fn enter(&mut self, index: u32, qty: Qty, price: Price, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
         if index == 0 {
             // What came to nothing before is not part of it.
-            (self.trade, self.trade_id) = (LiveTrade::default(), None);
+            self.trade = LiveTrade::default();
         }
         let terms = match self.rules.entries {
             OrderKind::Market => Terms::Market,
@@ -501,7 +500,6 @@ impl LiveBot {
             trade.closing = Some(Closing { reason, at });
             steps.push(LiveStep::Closed(Box::new(trade)));
         }
-        self.trade_id = None;
     }
 
     // What an order's end means
@@ -535,7 +533,7 @@ impl LiveBot {
             Role::Protection if has_filled => {}
             Role::Protection => self.not_protected(refused, is_cancel_asked, steps),
         }
-        self.forget_empty();
+        self.forget_empty(steps);
     }
 
     fn bought(&mut self, place: usize) {
@@ -579,9 +577,12 @@ impl LiveBot {
         let Some(order) = self.trade.orders.get(place) else { return };
         let Terms::StopLimit { stop, .. } = order.terms else { return };
         let (price, at) = order.executions.last().map_or((stop, self.now), |e| (e.price, e.at));
-        self.goal = Goal::Leave(self.machine.stop_reason(stop));
+        let reason = self.machine.stop_reason(stop);
+        self.goal = Goal::Leave(reason);
         self.last = Some(price);
-        steps.push(LiveStep::StopHit { stop, price, at });
+        if reason == ExitReason::StopLoss {
+            steps.push(LiveStep::StopHit { stop, price, at });
+        }
     }
 
     /// An order that was thought settled has filled by more.
@@ -610,10 +611,11 @@ impl LiveBot {
     }
 
     /// Lets go of orders that came to nothing. One that is taken never to have arrived stays, in case it had.
-    fn forget_empty(&mut self) {
-        self.trade.orders.retain(|order| {
-            !order.is_booked || !order.told().is_zero() || order.end == Some(End::NeverArrived)
-        });
+    fn forget_empty(&mut self, steps: &mut Vec<LiveStep>) {
+        let is_empty = |order: &LiveOrder| {
+            order.is_booked && order.told().is_zero() && order.end != Some(End::NeverArrived)
+        };
+        steps.extend(self.trade.orders.extract_if(.., |order| is_empty(order)).map(LiveStep::Ended));
     }
 
     // What is under way

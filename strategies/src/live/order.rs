@@ -17,6 +17,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// A word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Entry(_) => "entry",
+            Self::Exit => "exit",
+            Self::Protection => "protection",
+        }
+    }
+
     /// Which way it goes.
     pub const fn side(self) -> Side {
         match self {

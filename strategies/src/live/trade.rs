@@ -1,6 +1,6 @@
 //! A live trade's books: its orders with their executions, and what follows from them.
 
-use model::{ExitReason, Pair, Pct, Price, Qty, Quote, Rate, Side, Timestamp};
+use model::{ExitReason, Pair, Pct, Price, Qty, Quote, Side, Timestamp};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
@@ -82,22 +82,28 @@ impl LiveTrade {
         Price::new(average.round_dp_with_strategy(8, RoundingStrategy::ToZero)).ok()
     }
 
-    /// Profit in quote: realised once closed, else what selling what is held at `last` for a fee of `fee` would
-    /// leave.
-    pub fn profit(&self, pair: &Pair, last: Option<(Price, Rate)>) -> Quote {
-        let rest = match last.filter(|_| self.closing.is_none()) {
-            Some((price, fee)) => {
-                let worth = price * self.held(pair);
-                worth - worth * fee
-            }
-            None => Quote::ZERO,
-        };
-        self.proceeds(pair) + rest - self.stake(pair)
+    /// What a closed trade leaves unsold, at what it cost, to eight decimals: too little for the venue to take, it
+    /// passes to the account's dust and out of the trade's profit. Zero while the trade is open.
+    pub fn dust_cost(&self, pair: &Pair) -> Quote {
+        if self.closing.is_none() {
+            return Quote::ZERO;
+        }
+        quote((self.held(pair).decimal() * self.average(pair)).round_dp(8).normalize())
     }
 
-    /// A profit as a percentage of what was spent, to eight decimals.
+    /// What was spent for what was sold, in quote.
+    fn cost(&self, pair: &Pair) -> Quote {
+        self.stake(pair) - self.dust_cost(pair)
+    }
+
+    /// Profit in quote of a closed trade.
+    pub fn profit(&self, pair: &Pair) -> Quote {
+        self.proceeds(pair) - self.cost(pair)
+    }
+
+    /// A profit as a percentage of what was spent for what was sold, to eight decimals.
     pub fn profit_pct(&self, pair: &Pair, profit: Quote) -> Pct {
-        let share = profit.decimal().checked_div(self.stake(pair).decimal()).unwrap_or_default();
+        let share = profit.decimal().checked_div(self.cost(pair).decimal()).unwrap_or_default();
         Pct::new((share * Decimal::ONE_HUNDRED).round_dp(8).normalize()).unwrap_or_default()
     }
 

@@ -1,12 +1,14 @@
-//! A bot: a strategy machine on paper, its books, and its watch. It decides nothing itself; it feeds the machine
-//! and carries out what comes back.
+//! A bot: a strategy machine with its executor and books, and its watch. It decides nothing itself; it feeds the
+//! machine and carries out what comes back: on paper at once, on a real account through its exchange connection.
+
+mod live;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext as _, Addr, Context, Handler, Message};
+use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
 use model::{BotDefinition, BotId, Pair, PriceMove, Watch};
-use strategies::{PaperBot, PaperStep, Plan, Trouble};
+use strategies::{PaperBot, Plan, Trouble};
 
 use super::deliver;
 use super::feed::{Join, Joined, Leave, MarketFeed, Place, Rewatch, Woken};
@@ -15,7 +17,9 @@ use crate::change::{BotStatus, BotTrouble, Change, Positions};
 use crate::error::EngineError;
 use crate::ledger::{Durable, Ledger};
 use crate::meters::Meters;
-use crate::record::Recorder;
+use crate::record::{Machine, Recorder};
+
+pub(crate) use live::LiveHand;
 
 /// The owner wants it to stop. Answered once it is decided; it holds once that is durable.
 #[derive(Message)]
@@ -38,7 +42,8 @@ pub(crate) struct Redefine {
 /// The actor.
 pub(crate) struct Bot {
     id: BotId,
-    paper: PaperBot,
+    pair: Pair,
+    hand: Hand,
     recorder: Recorder,
     feed: Addr<MarketFeed>,
     place: Option<Place>,
@@ -53,10 +58,37 @@ pub(crate) struct Bot {
     panics: bool,
 }
 
+/// What carries out what the machine decides. Live never becomes paper nor the reverse while a bot lives.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every bot is the large one, and one allocation more for each"
+)]
+pub(crate) enum Hand {
+    Paper(PaperBot),
+    Live(Box<LiveHand>),
+}
+
+impl Hand {
+    fn is_holding(&self) -> bool {
+        match self {
+            Self::Paper(paper) => paper.machine().is_holding(),
+            Self::Live(live) => live.is_engaged(),
+        }
+    }
+
+    /// What it is kept by.
+    pub(crate) fn machine(&self) -> Machine {
+        match self {
+            Self::Paper(paper) => paper.into(),
+            Self::Live(live) => live.run().into(),
+        }
+    }
+}
+
 /// What a bot is made of.
 pub(crate) struct Parts {
     pub(crate) id: BotId,
-    pub(crate) paper: PaperBot,
+    pub(crate) hand: Hand,
     pub(crate) recorder: Recorder,
     pub(crate) pair: Pair,
 }
@@ -70,10 +102,10 @@ impl Bot {
         meters: &Arc<Meters>,
         fleet: &Addr<Fleet>,
     ) -> Addr<Self> {
-        let watch = watch(&parts.paper, &parts.recorder);
         let bot = Self {
             id: parts.id,
-            paper: parts.paper,
+            pair: parts.pair,
+            hand: parts.hand,
             recorder: parts.recorder,
             feed: feed.clone(),
             place: None,
@@ -85,31 +117,44 @@ impl Bot {
             #[cfg(test)]
             panics: false,
         };
-        let bot = bot.start();
-        deliver(feed, Join { pair: parts.pair, bot: bot.clone(), watch });
-        bot
+        bot.start()
+    }
+
+    /// Begins to watch its pair.
+    fn join(&self, me: Addr<Self>) {
+        deliver(&self.feed, Join { pair: self.pair.clone(), bot: me, watch: self.watch() });
+    }
+
+    /// What it waits for: a price to sell at when it is told to close on paper, else what its machine does.
+    fn watch(&self) -> Watch {
+        match (&self.hand, self.recorder.stopping()) {
+            (Hand::Paper(_), Some(Positions::Close)) => Watch::ANY,
+            (Hand::Paper(paper), _) => paper.watch(),
+            (Hand::Live(live), _) => live.run().bot.watch(),
+        }
     }
 
     fn status(&self) -> BotStatus {
         if self.recorder.stopping().is_some() { BotStatus::Stopping } else { BotStatus::Running }
     }
 
-    /// Tells the machine of a move and books what it did.
-    fn on_move(&mut self, moved: &PriceMove) -> Result<Watch, Trouble> {
+    /// Tells a paper machine of a move and books what it did.
+    fn on_paper(&mut self, moved: &PriceMove) -> Result<(), Trouble> {
         #[cfg(test)]
         assert!(!self.panics, "as the test wants it");
+        let (stopping, status) = (self.recorder.stopping(), self.status());
+        let Hand::Paper(paper) = &mut self.hand else { return Ok(()) };
         let mut steps = Vec::new();
-        let watch = match self.recorder.stopping() {
-            None | Some(Positions::Drain) => self.paper.on_move(moved, &mut steps),
-            Some(Positions::Close | Positions::Hold) => self.paper.close(moved.price, moved.at, &mut steps),
+        let decided = match stopping {
+            None | Some(Positions::Drain) => paper.on_move(moved, &mut steps),
+            Some(Positions::Close | Positions::Hold) => paper.close(moved.price, moved.at, &mut steps),
         };
-        self.book(steps);
-        self.meters.count_decision();
-        watch
+        let change = self.recorder.change(paper, steps, status);
+        self.record(change);
+        decided.map(drop)
     }
 
-    fn book(&mut self, steps: Vec<PaperStep>) {
-        let change = self.recorder.change(&self.paper, steps, self.status());
+    fn record(&self, change: Change) {
         if self.ledger.record(change).is_err() {
             // The process is about to end: what was not written is decided again after the restart.
             tracing::error!(bot = %self.id, "a change could not be recorded");
@@ -131,8 +176,25 @@ impl Bot {
         Ok(durable)
     }
 
+    /// Stops as its owner asked, now that nothing keeps it.
+    fn finish_stop(&mut self, ctx: &mut Context<Self>) {
+        let reason = match self.recorder.stopping() {
+            Some(Positions::Drain) => "drained",
+            Some(Positions::Close) => "closed",
+            Some(Positions::Hold) | None => "user",
+        };
+        if let Err(error) = self.finish(reason, ctx) {
+            self.fail("internal", error.to_string(), ctx);
+        }
+    }
+
     fn turn(&self, status: BotStatus, reason: &str) -> Result<Durable, EngineError> {
-        Ok(self.ledger.enqueue(self.recorder.turned(&self.paper, status, reason, crate::clock::now()))?)
+        Ok(self.ledger.enqueue(self.recorder.turned(
+            self.hand.machine(),
+            status,
+            reason,
+            crate::clock::now(),
+        ))?)
     }
 
     /// Stops with `bot.error`.
@@ -148,38 +210,42 @@ impl Bot {
     /// Watches what its rules say from now on.
     fn rewatch(&self) {
         if let Some(place) = self.place {
-            let watch = watch(&self.paper, &self.recorder);
-            deliver(&self.feed, Rewatch { place, watch, made_at: None });
+            deliver(&self.feed, Rewatch { place, watch: self.watch(), made_at: None });
         }
     }
 
-    /// Leaves the feed and the fleet.
+    /// Leaves the feed, the connection and the fleet.
     fn end(&mut self, ctx: &mut Context<Self>) {
         self.ended = true;
-        if let Some(place) = self.place {
-            deliver(&self.feed, Leave(place));
-        }
+        self.leave();
         deliver(&self.fleet, Gone { id: self.id, crashed: None });
         ctx.stop();
     }
-}
 
-/// What a bot waits for: a price to sell at when it is told to close, else what its machine does.
-fn watch(paper: &PaperBot, recorder: &Recorder) -> Watch {
-    match recorder.stopping() {
-        Some(Positions::Close) => Watch::ANY,
-        _ => paper.watch(),
+    fn leave(&self) {
+        if let Some(place) = self.place {
+            deliver(&self.feed, Leave(place));
+        }
+        if let Hand::Live(live) = &self.hand {
+            live.detach(self.id);
+        }
     }
 }
 
 impl Actor for Bot {
     type Context = Context<Self>;
 
+    fn started(&mut self, ctx: &mut Self::Context) {
+        match &self.hand {
+            Hand::Paper(_) => self.join(ctx.address()),
+            // It watches once the venue has told what became of its orders.
+            Hand::Live(live) => live.attach(self.id, &self.pair, ctx.address()),
+        }
+    }
+
     fn stopped(&mut self, _: &mut Self::Context) {
         if !self.ended {
-            if let Some(place) = self.place {
-                deliver(&self.feed, Leave(place));
-            }
+            self.leave();
             let crashed = Some(self.recorder.clone());
             deliver(&self.fleet, Gone { id: self.id, crashed });
         }
@@ -201,22 +267,21 @@ impl Handler<Woken> for Bot {
     type Result = ();
 
     fn handle(&mut self, woken: Woken, ctx: &mut Self::Context) {
-        let told = catch_unwind(AssertUnwindSafe(|| self.on_move(&woken.moved)));
+        let told = catch_unwind(AssertUnwindSafe(|| match self.hand {
+            Hand::Paper(_) => self.on_paper(&woken.moved),
+            Hand::Live(_) => {
+                self.on_live(&woken, ctx);
+                Ok(())
+            }
+        }));
+        self.meters.count_decision();
         match told {
-            Ok(Ok(_)) if self.recorder.stopping().is_some() && !self.paper.machine().is_holding() => {
-                let is_drained = self.recorder.stopping() == Some(Positions::Drain);
-                if let Err(error) = self.finish(if is_drained { "drained" } else { "closed" }, ctx) {
-                    self.fail("internal", error.to_string(), ctx);
-                }
+            Ok(Ok(())) if self.ended => {}
+            Ok(Ok(())) if self.recorder.stopping().is_some() && !self.hand.is_holding() => {
+                self.finish_stop(ctx);
             }
-            Ok(Ok(watch)) => self.answer(watch, woken.seq),
-            Ok(Err(trouble)) => {
-                let code = match trouble {
-                    Trouble::BelowMinimum { .. } => "stake_below_minimum",
-                    Trouble::OutOfRange => "amount_out_of_range",
-                };
-                self.fail(code, trouble.to_string(), ctx);
-            }
+            Ok(Ok(())) => self.answer(self.watch(), woken.seq),
+            Ok(Err(trouble)) => self.fail(trouble.code(), trouble.to_string(), ctx),
             Err(_) => {
                 let message = "the strategy failed on a price; the trade is kept as it was".to_owned();
                 self.fail("internal", message, ctx);
@@ -229,11 +294,15 @@ impl Handler<Stop> for Bot {
     type Result = Result<Durable, EngineError>;
 
     fn handle(&mut self, Stop(positions): Stop, ctx: &mut Self::Context) -> Self::Result {
-        if positions == Positions::Hold || !self.paper.machine().is_holding() {
+        self.recorder.set_stopping(Some(positions));
+        let is_kept = match &self.hand {
+            // Closing sells with the next tick: its price is one that somebody really paid.
+            Hand::Paper(paper) => positions != Positions::Hold && paper.machine().is_holding(),
+            Hand::Live(_) => self.stop_live(positions, ctx),
+        };
+        if !is_kept {
             return self.finish("user", ctx);
         }
-        // Closing sells with the next tick: its price is one that somebody really paid.
-        self.recorder.set_stopping(Some(positions));
         self.rewatch();
         self.turn(BotStatus::Stopping, "user")
     }
@@ -242,11 +311,12 @@ impl Handler<Stop> for Bot {
 impl Handler<Resume> for Bot {
     type Result = Result<Durable, EngineError>;
 
-    fn handle(&mut self, _: Resume, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Resume, ctx: &mut Self::Context) -> Self::Result {
         if self.recorder.stopping().is_none() {
             return Ok(Durable::ALREADY);
         }
         self.recorder.set_stopping(None);
+        self.resume_live(ctx);
         self.rewatch();
         self.turn(BotStatus::Running, "user")
     }
@@ -256,10 +326,19 @@ impl Handler<Redefine> for Bot {
     type Result = Result<Durable, EngineError>;
 
     fn handle(&mut self, new: Redefine, _: &mut Self::Context) -> Self::Result {
-        self.paper = self.paper.replanned(new.plan);
         self.recorder.rename(&new.definition.name);
+        let status = self.status();
+        let change = match &mut self.hand {
+            Hand::Paper(paper) => {
+                *paper = paper.replanned(new.plan);
+                self.recorder.change(paper, Vec::new(), status)
+            }
+            Hand::Live(live) => {
+                live.replan(new.plan, &new.definition);
+                self.recorder.live_change(live.run(), Vec::new(), status)
+            }
+        };
         self.rewatch();
-        let change = self.recorder.change(&self.paper, Vec::new(), self.status());
         Ok(self.ledger.enqueue(Change { redefined: Some(Box::new((self.id, new.definition))), ..change })?)
     }
 }

@@ -3,18 +3,24 @@
 //! A bot's thread only notes what happened, as a [`Decision`] and a [`BotState`]; what that comes to is worked out
 //! and put into words where it is written.
 
+mod live;
+mod paper;
+
 use std::sync::Arc;
 
 use model::{
-    AccountId, BotDefinition, BotFailed, BotId, BotTurned, ClientOrderId, DomainEvent, EventData, EventId,
-    Exchange, ExitReason, Fill, FillId, Order, OrderId, OrderKind, OrderStatus, Pair, Price, Side, Timestamp,
-    Trade, TradeClosed, TradeId, TradeOpened, TradeStatus, TradeStoploss,
+    AccountId, BotDefinition, BotFailed, BotId, BotTurned, DomainEvent, EventData, EventId, Exchange, Pair,
+    Timestamp, Trade, TradeId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use strategies::{Books, Entry, Exit, PaperBot, PaperStep};
+use strategies::live::{LiveStep, Role};
+use strategies::{PaperBot, PaperStep};
 
 use crate::change::{BotChange, BotStatus, BotTrouble, Change, Positions};
+use crate::live::Intent;
+
+pub(crate) use live::{Dust, LiveRun, StoredRun, engaged_with};
 
 /// Quote coins that count as US dollars.
 pub(crate) const DOLLARS: [&str; 6] = ["USD", "USDT", "USDC", "FDUSD", "TUSD", "BUSD"];
@@ -47,7 +53,29 @@ pub struct BotState {
     #[serde(skip_serializing_if = "Option::is_none")]
     stopping: Option<Positions>,
     /// The machine and its books.
-    paper: PaperBot,
+    #[serde(flatten)]
+    machine: Machine,
+}
+
+/// A machine with its executor and books.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "it lies in the box of its BotState")]
+pub(crate) enum Machine {
+    Paper(PaperBot),
+    Live(Box<LiveRun>),
+}
+
+impl From<&PaperBot> for Machine {
+    fn from(paper: &PaperBot) -> Self {
+        Self::Paper(paper.clone())
+    }
+}
+
+impl From<&LiveRun> for Machine {
+    fn from(run: &LiveRun) -> Self {
+        Self::Live(Box::new(run.clone()))
+    }
 }
 
 /// A [`BotState`] as it is read.
@@ -56,7 +84,9 @@ struct StoredState<'a> {
     trade_id: Option<TradeId>,
     stopping: Option<Positions>,
     #[serde(borrow)]
-    paper: &'a RawValue,
+    paper: Option<&'a RawValue>,
+    #[serde(borrow)]
+    live: Option<&'a RawValue>,
 }
 
 /// A stored state that cannot be read.
@@ -69,7 +99,14 @@ pub struct StateError(#[from] serde_json::Error);
 pub struct Decision {
     bot: Arc<Identity>,
     trade_id: TradeId,
-    steps: Vec<PaperStep>,
+    steps: Steps,
+}
+
+/// What happened, in order.
+#[derive(Clone, Debug)]
+enum Steps {
+    Paper(Vec<PaperStep>),
+    Live(Vec<LiveStep>),
 }
 
 impl Recorder {
@@ -86,15 +123,19 @@ impl Recorder {
         Self { bot: Arc::new(bot), trade_id: None, stopping: None }
     }
 
-    /// Goes on with the trade of a stored state; the machine's own state is what is returned.
+    /// Goes on with the trade of a stored state; what is returned is the machine's own. `None` where the bot was of
+    /// the other kind then: on paper and now live, or the reverse.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn resume<'a>(&mut self, state: &'a str) -> Result<&'a str, StateError> {
+    pub fn resume<'a>(&mut self, state: &'a str) -> Result<Option<&'a str>, StateError> {
         let state: StoredState<'a> = serde_json::from_str(state)?;
-        self.trade_id = state.trade_id;
+        let machine = if self.bot.dry_run { state.paper } else { state.live };
+        if machine.is_some() {
+            self.trade_id = state.trade_id;
+        }
         self.stopping = state.stopping;
-        Ok(state.paper.get())
+        Ok(machine.map(RawValue::get))
     }
 
     /// The open trade.
@@ -127,20 +168,57 @@ impl Recorder {
         if matches!(steps.last(), Some(PaperStep::Exited(_))) {
             self.trade_id = None;
         }
+        let steps = Steps::Paper(steps);
         let decision = trade_id.map(|trade_id| Decision { bot: self.bot.clone(), trade_id, steps });
-        Change { decision, bot: Some(self.row(status, None, Some(self.state(paper)))), ..Change::default() }
+        let bot = Some(self.row(status, None, Some(self.state(paper.into()))));
+        Change { bot, decision, ..Change::default() }
+    }
+
+    /// The same for a live bot, with the orders that may leave once this is durable.
+    pub(crate) fn live_change(&mut self, run: &LiveRun, steps: Vec<LiveStep>, status: BotStatus) -> Change {
+        let is_begun =
+            |step: &LiveStep| matches!(step, LiveStep::Place(order) if order.role == Role::Entry(0));
+        if steps.iter().any(is_begun) {
+            self.trade_id = None;
+        }
+        let trade_id = *self.trade_id.get_or_insert_with(TradeId::new);
+        let intents = steps.iter().filter_map(|step| match step {
+            LiveStep::Place(order) => Some(Intent::new(
+                run.exchange_id,
+                self.bot.bot_id,
+                trade_id,
+                &self.bot.pair,
+                order,
+                run.receipts.get(&order.client_id).copied().unwrap_or_default(),
+            )),
+            _ => None,
+        });
+        let intents = intents.collect();
+        if steps.iter().any(|step| matches!(step, LiveStep::Closed(_))) {
+            self.trade_id = None;
+        }
+        let decision = Some(Decision { bot: self.bot.clone(), trade_id, steps: Steps::Live(steps) });
+        let state = self.state(run.into());
+        Change { decision, intents, bot: Some(self.row(status, None, Some(state))), ..Change::default() }
     }
 
     /// A bot's new status with nothing done, and what is told of it: `bot.started` for a running bot, `bot.stopped`
     /// for a stopped one, nothing for the others.
-    pub(crate) fn turned(&self, paper: &PaperBot, status: BotStatus, reason: &str, now: Timestamp) -> Change {
+    pub(crate) fn turned(
+        &self,
+        machine: impl Into<Machine>,
+        status: BotStatus,
+        reason: &str,
+        now: Timestamp,
+    ) -> Change {
         let data = match status {
             BotStatus::Running => Some(EventData::BotStarted(self.bot.turned(reason))),
             BotStatus::Stopped => Some(EventData::BotStopped(self.bot.turned(reason))),
             BotStatus::Starting | BotStatus::Stopping | BotStatus::Error => None,
         };
         let events = Vec::from_iter(data.map(|data| self.bot.event(now, data)));
-        Change { bot: Some(self.row(status, None, Some(self.state(paper)))), events, ..Change::default() }
+        let state = Some(self.state(machine.into()));
+        Change { bot: Some(self.row(status, None, state)), events, ..Change::default() }
     }
 
     /// A bot that is stopped without having lived: what it goes on from stays as it was.
@@ -168,8 +246,8 @@ impl Recorder {
         BotChange { id: self.bot.bot_id, account_id: self.bot.account_id, status, trouble, state }
     }
 
-    fn state(&self, paper: &PaperBot) -> Box<BotState> {
-        Box::new(BotState { trade_id: self.trade_id, stopping: self.stopping, paper: paper.clone() })
+    fn state(&self, machine: Machine) -> Box<BotState> {
+        Box::new(BotState { trade_id: self.trade_id, stopping: self.stopping, machine })
     }
 }
 
@@ -191,108 +269,27 @@ impl Decision {
 
     /// Whether an event tells of it.
     pub(crate) fn is_told(&self) -> bool {
-        self.steps.iter().any(|step| !matches!(step, PaperStep::Entered(entry) if entry.index > 0))
+        match &self.steps {
+            Steps::Paper(steps) => paper::is_told(steps),
+            Steps::Live(steps) => live::is_told(steps),
+        }
     }
 
     /// The trade as it is now with its new orders, and the events in the order in which things happened; `after`
     /// is the bot as the decision left it.
     pub fn booked(&self, after: &BotState) -> (Option<Trade>, Vec<DomainEvent>) {
-        let mut orders = Vec::new();
-        let mut events = Vec::new();
-        let mut closed = None;
-        let stopped = self.steps.iter().any(
-            |step| matches!(step, PaperStep::Exited(books) if books.exit.is_some_and(|exit| exit.reason == ExitReason::StopLoss)),
-        );
-        for step in &self.steps {
-            match step {
-                PaperStep::Entered(entry) => {
-                    orders.push(self.bought(entry));
-                    if entry.index == 0 {
-                        events.push(self.bot.event(entry.at, EventData::TradeOpened(self.opened(entry))));
-                    }
-                }
-                PaperStep::StopHit { stop, price, at } if stopped => {
-                    let hit = EventData::TradeStoploss(self.stop_hit(*stop, *price));
-                    events.push(self.bot.event(*at, hit));
-                }
-                PaperStep::StopHit { .. } => {}
-                PaperStep::Exited(books) => {
-                    orders.extend(books.exit.map(|exit| self.sold(&exit)));
-                    closed = Some(books);
-                }
-            }
-        }
-        let books = closed.unwrap_or_else(|| after.paper.books());
-        let trade = books.entries.first().map(|first| self.trade(first, books, &after.paper, orders));
-        if let (Some(trade), Some(exit)) = (&trade, books.exit) {
-            let data = EventData::TradeClosed(Box::new(TradeClosed::from(trade)));
-            events.push(self.bot.event(exit.at, data));
-        }
-        (trade, events)
-    }
-
-    fn trade(&self, first: &Entry, books: &Books, paper: &PaperBot, orders: Vec<Order>) -> Trade {
-        let profit = books.exit.map(|exit| books.profit(exit.price, model::Rate::ZERO));
-        Trade {
-            id: self.trade_id,
-            bot_id: self.bot.bot_id,
-            exchange: self.bot.exchange,
-            pair: self.bot.pair.clone(),
-            side: Side::Buy,
-            status: if books.exit.is_some() { TradeStatus::Closed } else { TradeStatus::Open },
-            dry_run: self.bot.dry_run,
-            opened_at: first.at,
-            closed_at: books.exit.map(|exit| exit.at),
-            entry_price: books.average().round_dp(8).normalize(),
-            exit_price: books.exit.map(|exit| exit.price),
-            amount: books.amount(),
-            stake: books.stake(),
-            fees: books.fees(),
-            profit,
-            profit_pct: profit.map(|profit| books.profit_pct(profit)),
-            profit_usd: profit.filter(|_| DOLLARS.contains(&self.bot.pair.quote())),
-            exit_reason: books.exit.map(|exit| exit.reason),
-            stop_price: paper.machine().stop_price(),
-            take_profit_price: paper.machine().take_profit_price(),
-            orders,
+        match (&self.steps, &after.machine) {
+            (Steps::Paper(steps), Machine::Paper(machine)) => self.paper(steps, machine),
+            (Steps::Live(steps), Machine::Live(run)) => self.live(steps, run),
+            (Steps::Paper(_), Machine::Live(_)) | (Steps::Live(_), Machine::Paper(_)) => (None, Vec::new()),
         }
     }
 
-    fn bought(&self, entry: &Entry) -> Order {
-        let Entry { at, decided, price, qty, fee, .. } = *entry;
-        let fee_asset = self.bot.pair.quote().to_owned();
-        filled(Side::Buy, decided, Fill { id: FillId::new(), at, price, qty, fee, fee_asset })
-    }
-
-    fn sold(&self, exit: &Exit) -> Order {
-        let Exit { at, decided, price, qty, fee, .. } = *exit;
-        let fee_asset = self.bot.pair.quote().to_owned();
-        filled(Side::Sell, decided, Fill { id: FillId::new(), at, price, qty, fee, fee_asset })
-    }
-
-    fn opened(&self, entry: &Entry) -> TradeOpened {
-        TradeOpened {
-            bot_id: self.bot.bot_id,
-            trade_id: self.trade_id,
-            pair: self.bot.pair.clone(),
-            side: Side::Buy,
-            price: entry.price,
-            amount: entry.qty,
-            stake: entry.price * entry.qty + entry.fee,
-            opened_at: entry.at,
-            dry_run: self.bot.dry_run,
-        }
-    }
-
-    fn stop_hit(&self, stop_price: Price, price: Price) -> TradeStoploss {
-        TradeStoploss {
-            bot_id: self.bot.bot_id,
-            trade_id: self.trade_id,
-            pair: self.bot.pair.clone(),
-            side: Side::Sell,
-            stop_price,
-            price,
-            dry_run: self.bot.dry_run,
+    /// What a trade that it closed has left, too little to be sold.
+    pub(crate) fn dust(&self, after: &BotState) -> Option<Dust> {
+        match (&self.steps, &after.machine) {
+            (Steps::Live(steps), Machine::Live(run)) => self.left(steps, run),
+            _ => None,
         }
     }
 }
@@ -307,24 +304,9 @@ impl Identity {
     }
 }
 
-fn filled(side: Side, price: Price, fill: Fill) -> Order {
-    Order {
-        id: OrderId::new(),
-        client_order_id: ClientOrderId::new(),
-        side,
-        kind: OrderKind::Market,
-        status: OrderStatus::Filled,
-        price,
-        qty: fill.qty,
-        filled_qty: fill.qty,
-        created_at: fill.at,
-        fills: vec![fill],
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use model::{Market, PriceMove};
+    use model::{Market, PriceMove, TradeStatus};
 
     use super::*;
 
@@ -400,7 +382,7 @@ mod tests {
         let (mut recorder, mut paper, definition, market) = bot();
         let opened = tell(&mut recorder, &mut paper, "100", 1);
         let mut again = Recorder::new(AccountId::from_u128(1), BotId::from_u128(1), &definition);
-        let machine = again.resume(&opened.state).unwrap();
+        let machine = again.resume(&opened.state).unwrap().unwrap();
         let plan = strategies::Plan::new(&definition, &market).unwrap();
         let mut paper = PaperBot::restore(plan.into(), machine).unwrap();
         let closed = tell(&mut again, &mut paper, "110", 2);

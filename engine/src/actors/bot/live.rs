@@ -1,0 +1,265 @@
+//! A bot on a real account: what its machine asks for is journaled, then sent by its exchange connection; what the
+//! venue reports comes back here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix::{Addr, AsyncContext as _, Context, Handler};
+use model::{BotDefinition, BotId, ClientOrderId, ExchangeId, Pair, Receipt, StrategyDefinition};
+use strategies::live::{LiveBot, LiveRules, LiveStep};
+use strategies::{Plan, RestoreError};
+
+use super::{Bot, Hand};
+use crate::actors::deliver;
+use crate::actors::exchange::{
+    AskFor, Attach, Detach, ExchangeConnection, Holds, Missing, Reported, TakeBack, TakenUp,
+};
+use crate::actors::feed::Woken;
+use crate::change::Positions;
+use crate::clock;
+use crate::record::{LiveRun, StoredRun};
+use crate::start::Unreconciled;
+
+/// What carries out a live bot's decisions.
+pub(crate) struct LiveHand {
+    run: LiveRun,
+    connection: Addr<ExchangeConnection>,
+    /// Whether the venue has told what became of its orders; before that it does nothing.
+    is_taken_up: bool,
+    /// Counted until then, where the process has just started.
+    unreconciled: Option<Unreconciled>,
+}
+
+/// The rules of a definition.
+fn rules(definition: &BotDefinition) -> LiveRules {
+    let StrategyDefinition::Dca(dca) = &definition.strategy;
+    LiveRules {
+        pair: definition.pair.clone(),
+        stop_on_venue: definition.stop_on_venue,
+        entries: dca.order_type,
+    }
+}
+
+impl LiveHand {
+    /// For a bot that holds nothing yet, or goes on from a stored run.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        definition: &BotDefinition,
+        exchange_id: ExchangeId,
+        connection: Addr<ExchangeConnection>,
+        stored: Option<&str>,
+        unreconciled: Option<Unreconciled>,
+    ) -> Result<Self, RestoreError> {
+        let run = match stored {
+            None => {
+                let bot = LiveBot::new(plan, rules(definition));
+                LiveRun { exchange_id, bot, receipts: BTreeMap::new() }
+            }
+            Some(text) => {
+                let stored: StoredRun<'_> = serde_json::from_str(text)?;
+                let bot = LiveBot::restore(plan, rules(definition), stored.bot.get())?;
+                LiveRun { exchange_id, bot, receipts: stored.receipts }
+            }
+        };
+        Ok(Self { run, connection, is_taken_up: false, unreconciled })
+    }
+
+    /// The bot with what it keeps.
+    pub(crate) fn run(&self) -> &LiveRun {
+        &self.run
+    }
+
+    /// Whether anything of it is held or under way.
+    pub(super) fn is_engaged(&self) -> bool {
+        let bot = &self.run.bot;
+        bot.machine().is_holding() || bot.is_leaving() || !bot.is_quiet()
+    }
+
+    pub(super) fn attach(&self, id: BotId, pair: &Pair, bot: Addr<Bot>) {
+        let receipt = |id| self.run.receipts.get(&id).copied().unwrap_or_default();
+        let orders = self.run.bot.open_orders().map(|order| (order.clone(), receipt(order.client_id)));
+        let attach =
+            Attach { id, bot, pair: pair.clone(), orders: orders.collect(), held: self.run.bot.held() };
+        deliver(&self.connection, attach);
+    }
+
+    pub(super) fn detach(&self, id: BotId) {
+        deliver(&self.connection, Detach(id));
+    }
+
+    pub(super) fn replan(&mut self, plan: Arc<Plan>, definition: &BotDefinition) {
+        self.run.bot = self.run.bot.clone().replanned(plan, rules(definition));
+    }
+}
+
+impl Bot {
+    /// Tells a live machine of a move.
+    pub(super) fn on_live(&mut self, woken: &Woken, ctx: &mut Context<Self>) {
+        #[cfg(test)]
+        assert!(!self.panics, "as the test wants it");
+        self.live(Some(woken.heard_at), ctx, |bot, steps| {
+            bot.on_move(&woken.moved, &mut ClientOrderId::new, steps);
+        });
+    }
+
+    /// Lets a live bot act, and carries out what it asks for.
+    fn live(
+        &mut self,
+        ticked_at: Option<model::Timestamp>,
+        ctx: &mut Context<Self>,
+        act: impl FnOnce(&mut LiveBot, &mut Vec<LiveStep>),
+    ) {
+        let status = self.status();
+        let Hand::Live(hand) = &mut self.hand else { return };
+        let mut steps = Vec::new();
+        act(&mut hand.run.bot, &mut steps);
+        if steps.is_empty() && ticked_at.is_some() {
+            return;
+        }
+        let decided_at = Some(clock::now());
+        for step in &steps {
+            if let LiveStep::Place(order) = step {
+                let receipt = Receipt { ticked_at, decided_at, ..Receipt::default() };
+                hand.run.receipts.insert(order.client_id, receipt);
+            }
+        }
+        let change = self.recorder.live_change(&hand.run, steps.clone(), status);
+        let mut gave_up = None;
+        for step in steps {
+            match step {
+                LiveStep::Cancel(id) => deliver(&hand.connection, TakeBack(id)),
+                LiveStep::Ask(id) => deliver(&hand.connection, AskFor(id)),
+                LiveStep::GaveUp { code, message } => gave_up = Some((code, message)),
+                LiveStep::Told { code, message } => {
+                    tracing::warn!(bot = %self.id, code, message, "a bot tells");
+                }
+                // An order leaves once the change is durable.
+                LiveStep::Place(_)
+                | LiveStep::Ended(_)
+                | LiveStep::Opened
+                | LiveStep::StopHit { .. }
+                | LiveStep::Closed(_) => {}
+            }
+        }
+        let known: Vec<ClientOrderId> =
+            hand.run.bot.trade().orders.iter().map(|order| order.client_id).collect();
+        hand.run.receipts.retain(|id, _| known.contains(id));
+        deliver(&hand.connection, Holds { id: self.id, held: hand.run.bot.held() });
+        self.record(change);
+        if let Some((code, message)) = gave_up {
+            self.fail(code, message, ctx);
+        }
+    }
+
+    /// After something else than a tick: watches what it waits for now, or stops if that was all.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        if self.ended {
+            return;
+        }
+        if self.recorder.stopping().is_some()
+            && self.is_taken_up()
+            && !self.hand.is_holding_back(self.recorder.stopping())
+        {
+            self.finish_stop(ctx);
+            return;
+        }
+        self.rewatch();
+    }
+
+    fn is_taken_up(&self) -> bool {
+        matches!(&self.hand, Hand::Live(live) if live.is_taken_up)
+    }
+
+    /// Its owner wants it to stop; whether something keeps it from it.
+    pub(super) fn stop_live(&mut self, positions: Positions, ctx: &mut Context<Self>) -> bool {
+        let mut mint = ClientOrderId::new;
+        match positions {
+            Positions::Hold => self.live(None, ctx, |bot, steps| bot.release(&mut mint, steps)),
+            Positions::Close => self.live(None, ctx, |bot, steps| bot.close(&mut mint, steps)),
+            Positions::Drain => {}
+        }
+        !self.is_taken_up() || self.hand.is_holding_back(Some(positions))
+    }
+
+    /// Its owner wants it to go on.
+    pub(super) fn resume_live(&mut self, ctx: &mut Context<Self>) {
+        self.live(None, ctx, |bot, steps| bot.resume(&mut ClientOrderId::new, steps));
+    }
+}
+
+impl Hand {
+    /// Whether something keeps a bot from stopping in this way.
+    fn is_holding_back(&self, positions: Option<Positions>) -> bool {
+        match (self, positions) {
+            // What it holds is kept; only what is under way has to end.
+            (Self::Live(live), Some(Positions::Hold)) => !live.run.bot.is_quiet(),
+            (hand, _) => hand.is_holding(),
+        }
+    }
+}
+
+impl Handler<TakenUp> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, _: TakenUp, ctx: &mut Self::Context) {
+        let stopping = self.recorder.stopping();
+        let Hand::Live(live) = &mut self.hand else { return };
+        live.is_taken_up = true;
+        live.unreconciled = None;
+        match stopping {
+            Some(Positions::Close) => {
+                self.live(None, ctx, |bot, steps| bot.close(&mut ClientOrderId::new, steps));
+            }
+            Some(Positions::Hold) => {
+                self.live(None, ctx, |bot, steps| bot.release(&mut ClientOrderId::new, steps));
+            }
+            Some(Positions::Drain) => {
+                self.live(None, ctx, |bot, steps| bot.take_up(&mut ClientOrderId::new, steps));
+            }
+            None => self.live(None, ctx, |bot, steps| bot.resume(&mut ClientOrderId::new, steps)),
+        }
+        if !self.ended {
+            self.join(ctx.address());
+            self.go_on(ctx);
+        }
+    }
+}
+
+impl Handler<Reported> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, reported: Reported, ctx: &mut Self::Context) {
+        let Reported { report, receipt } = reported;
+        if let Hand::Live(live) = &mut self.hand {
+            let known = live.run.receipts.entry(report.client_id).or_insert(receipt);
+            *known = receipt;
+        }
+        let is_taken_up = self.is_taken_up();
+        let mut is_ours = true;
+        self.live(None, ctx, |bot, steps| {
+            is_ours = bot.on_report(&report, &mut ClientOrderId::new, steps);
+            if !is_ours && !report.executions.is_empty() {
+                let message = format!(
+                    "order {} filled after its trade had ended: look at the account",
+                    report.client_id
+                );
+                steps.push(LiveStep::Told { code: "fill_after_close", message });
+            }
+        });
+        if is_taken_up {
+            self.go_on(ctx);
+        }
+    }
+}
+
+impl Handler<Missing> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, Missing(gone): Missing, ctx: &mut Self::Context) {
+        self.live(None, ctx, |bot, steps| bot.on_missing(gone, &mut ClientOrderId::new, steps));
+        self.go_on(ctx);
+    }
+}

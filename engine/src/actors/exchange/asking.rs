@@ -1,0 +1,212 @@
+//! What is not known is asked for: an order by its id, its executions, and, where the venue does not know it, whether
+//! its absence is proven.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use actix::{Addr, AsyncContext as _, Context, Handler, Message};
+use connectors::binance::rest::VenueError;
+use connectors::binance::trade::{Cost, ExecutionsFrom, Lane, OrdersFrom, TradeRest};
+use model::{ClientOrderId, Pair, Timestamp};
+use strategies::live::{End, Report};
+
+use super::{ExchangeConnection, TakenUp, VenueClock, deliver};
+use crate::clock;
+use crate::live;
+
+/// The first wait before an order is asked for again; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// The longest one while an order is in doubt.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// How often a resting order is looked after while the stream does not tell.
+const UNTOLD_WAIT: Duration = Duration::from_secs(4);
+
+/// How often while it does.
+const TOLD_WAIT: Duration = Duration::from_mins(1);
+
+/// How much earlier than an order was decided the venue may say that it came: clocks differ.
+const OVERLAP_NS: i64 = 10_000_000_000;
+
+/// What the venue said of an order.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It knows it.
+    Order { report: Report, venue_id: i64 },
+    /// It does not, which proves nothing yet.
+    NotYet,
+    /// It does not, and never will.
+    Never,
+}
+
+/// An order was asked for.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Asked {
+    client_id: ClientOrderId,
+    result: Result<Found, VenueError>,
+}
+
+/// One question.
+struct Question {
+    rest: TradeRest,
+    clock: VenueClock,
+    pair: Pair,
+    id: ClientOrderId,
+    since: Timestamp,
+    /// Whether it is late enough for its absence to be proven.
+    is_late: bool,
+}
+
+impl Question {
+    async fn ask(self) -> Result<Found, VenueError> {
+        let Some(order) = self.rest.order(&self.pair, self.id, self.clock.now()).await? else {
+            let is_proven = self.is_late && self.is_nowhere().await?;
+            return Ok(if is_proven { Found::Never } else { Found::NotYet });
+        };
+        let venue_id = order.venue_order_id;
+        let executions = if order.executed_qty.is_zero() {
+            Vec::new()
+        } else {
+            let from = ExecutionsFrom::Order(venue_id);
+            self.rest.executions(&self.pair, from, self.clock.now()).await?
+        };
+        let executions = executions.iter().map(|told| live::execution(told, &self.pair)).collect();
+        match live::report(&order, executions) {
+            Some(report) => Ok(Found::Order { report, venue_id }),
+            None => Ok(Found::NotYet),
+        }
+    }
+
+    /// Whether neither the account's orders nor its executions have a trace of it.
+    async fn is_nowhere(&self) -> Result<bool, VenueError> {
+        let from = Timestamp::from_nanos(self.since.nanos().saturating_sub(OVERLAP_NS));
+        let orders = self.rest.orders_since(&self.pair, OrdersFrom::Since(from), self.clock.now()).await?;
+        let known: HashSet<i64> = orders.iter().map(|order| order.venue_order_id).collect();
+        let id = self.id.to_string();
+        if orders.iter().any(|order| order.client_order_id == id) {
+            return Ok(false);
+        }
+        let from = ExecutionsFrom::Since(from);
+        let executions = self.rest.executions(&self.pair, from, self.clock.now()).await?;
+        Ok(executions.iter().all(|told| known.contains(&told.venue_order_id)))
+    }
+}
+
+impl ExchangeConnection {
+    /// Asks for every order that is due, and takes back again what is still open.
+    pub(super) fn ask_due(&mut self, me: &Addr<Self>) {
+        let (now, wall) = (Instant::now(), clock::now());
+        let due: Vec<ClientOrderId> = self
+            .orders
+            .iter()
+            .filter(|(id, order)| {
+                !order.is_asking && order.ask_at.is_some_and(|at| at <= now) && !self.unsent.contains(id)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            if self.rest.budget().ask(Cost::ORDER, Lane::Exit).is_err() {
+                break;
+            }
+            let Some(order) = self.orders.get_mut(&id) else { continue };
+            (order.is_asking, order.ask_at) = (true, None);
+            order.asks += 1;
+            let age = u128::try_from(wall.since(order.since)).unwrap_or(0);
+            let question = Question {
+                rest: self.rest.clone(),
+                clock: self.clock.clone(),
+                pair: order.pair.clone(),
+                id,
+                since: order.since,
+                is_late: age > self.absent_after.as_nanos(),
+            };
+            let me = me.clone();
+            actix_rt::spawn(async move {
+                deliver(&me, Asked { client_id: id, result: question.ask().await });
+            });
+        }
+    }
+
+    /// Everything open is asked for: while the stream was down it may have told of something.
+    pub(super) fn catch_up(&mut self) {
+        let unsent = &self.unsent;
+        for (_, order) in
+            self.orders.iter_mut().filter(|(id, order)| !order.is_settled() && !unsent.contains(id))
+        {
+            order.ask_after(Duration::ZERO);
+        }
+    }
+
+    /// Lets bots go on whose orders have all been asked for.
+    pub(super) fn let_accounted_go(&mut self) {
+        let unaccounted: HashSet<_> =
+            self.orders.values().filter(|order| !order.is_accounted).map(|order| order.bot).collect();
+        for (id, attached) in &mut self.bots {
+            if !attached.is_taken_up && !unaccounted.contains(id) {
+                attached.is_taken_up = true;
+                deliver(&attached.bot, TakenUp);
+            }
+        }
+    }
+
+    fn asked(&mut self, id: ClientOrderId, result: Result<Found, VenueError>, me: &Addr<Self>) {
+        let is_up = self.is_up;
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        order.is_asking = false;
+        let wait = (FIRST_WAIT * 2_u32.pow(order.asks.min(4))).min(LONGEST_WAIT);
+        match result {
+            Ok(Found::Order { report, venue_id }) => {
+                (order.is_accounted, order.venue_id) = (true, Some(venue_id));
+                let rests = report.end.is_none() && !matches!(order.role, strategies::live::Role::Exit);
+                self.report(report);
+                let Some(order) = self.orders.get_mut(&id) else { return };
+                if order.is_settled() {
+                    order.asks = 0;
+                } else if rests && !order.wants_cancel {
+                    order.ask_after(if is_up { TOLD_WAIT } else { UNTOLD_WAIT });
+                } else {
+                    order.ask_after(wait);
+                }
+                if order.wants_cancel && !order.end {
+                    self.take_back(id, me);
+                }
+            }
+            Ok(Found::NotYet) => {
+                order.is_accounted = true;
+                order.ask_after(wait);
+            }
+            Ok(Found::Never) => {
+                order.is_accounted = true;
+                self.end(id, End::NeverArrived);
+            }
+            Err(VenueError::Retry { after, .. }) => order.ask_after(after.unwrap_or(wait)),
+            Err(error) => {
+                tracing::warn!(connection = %self.id, order = %id, %error, "an order could not be asked for");
+                order.ask_after(LONGEST_WAIT);
+            }
+        }
+        self.let_accounted_go();
+    }
+}
+
+/// Learns how far the venue's clock is from ours.
+pub(super) fn learn_time(rest: &TradeRest, clock: &VenueClock) {
+    let (rest, clock) = (rest.clone(), clock.clone());
+    actix_rt::spawn(async move {
+        let asked_at = clock::now();
+        match rest.server_time().await {
+            Ok(told) => clock.learn(told, asked_at, clock::now()),
+            Err(error) => tracing::debug!(%error, "the venue does not tell its time"),
+        }
+    });
+}
+
+impl Handler<Asked> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, asked: Asked, ctx: &mut Context<Self>) {
+        self.asked(asked.client_id, asked.result, &ctx.address());
+    }
+}

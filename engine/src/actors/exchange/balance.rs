@@ -1,0 +1,155 @@
+//! Whether the account still has what its bots hold: somebody may have sold or moved coins by hand.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use actix::{Addr, Context, Handler, Message};
+use connectors::binance::rest::VenueError;
+use connectors::binance::trade::{Account, Cost, Lane};
+use model::{BotId, Qty};
+use rust_decimal::Decimal;
+use strategies::live::Role;
+
+use super::{ExchangeConnection, deliver};
+
+/// How often the account is counted while its bots hold something.
+const COUNT_EVERY: Duration = Duration::from_secs(3);
+
+/// How soon after it moved.
+const COUNT_SOON: Duration = Duration::from_millis(500);
+
+/// How often in a row coins must be short before their bots are told: an execution may be on its way.
+const SURE: u32 = 2;
+
+/// How much of the base coin a bot holds now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Holds {
+    pub(crate) id: BotId,
+    pub(crate) held: Qty,
+}
+
+/// So much of what a bot holds is not on the account any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Missing(pub(crate) Qty);
+
+/// What the account has.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Counted {
+    /// What had changed when it was asked for.
+    changes: u64,
+    result: Result<Account, VenueError>,
+}
+
+/// What is known of the account.
+#[derive(Debug, Default)]
+pub(super) struct Balances {
+    count_at: Option<Instant>,
+    is_counting: bool,
+    /// How often what bots hold has changed.
+    changes: u64,
+    /// Coins that were short when they were counted last, and how often in a row.
+    short: HashMap<String, u32>,
+}
+
+impl ExchangeConnection {
+    /// The account has moved: it is counted soon.
+    pub(super) fn count_soon(&mut self) {
+        let soon = Instant::now() + COUNT_SOON;
+        self.balances.count_at = Some(self.balances.count_at.map_or(soon, |at| at.min(soon)));
+    }
+
+    /// Counts the account if it is time.
+    pub(super) fn check_balances(&mut self, me: &Addr<Self>) {
+        let is_held = self.bots.values().any(|attached| !attached.held.is_zero());
+        let now = Instant::now();
+        if !is_held || self.balances.is_counting || self.balances.count_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.balances.count_at = Some(now + COUNT_EVERY);
+        if self.rest.budget().ask(Cost::ACCOUNT, Lane::Normal).is_err() {
+            return;
+        }
+        self.balances.is_counting = true;
+        let (rest, at, me) = (self.rest.clone(), self.clock.now(), me.clone());
+        let changes = self.balances.changes;
+        actix_rt::spawn(async move {
+            let result = rest.account(at).await;
+            deliver(&me, Counted { changes, result });
+        });
+    }
+
+    /// Tells the bots whose coins are not there, the newest first.
+    fn compare(&mut self, account: &Account) {
+        let mut coins: Vec<String> =
+            self.bots.values().map(|attached| attached.pair.base().to_owned()).collect();
+        coins.sort_unstable();
+        coins.dedup();
+        for coin in coins {
+            let is_moving = self.orders.values().any(|order| {
+                order.pair.base() == coin && !order.is_settled() && order.role != Role::Protection
+            });
+            let held: Decimal = self.holders(&coin).map(|(_, held)| held.decimal()).sum();
+            let there = account.balances.iter().find(|balance| balance.asset == coin);
+            let there = there.map_or(Decimal::ZERO, |balance| balance.free + balance.locked);
+            if is_moving || there >= held {
+                self.balances.short.remove(&coin);
+                continue;
+            }
+            let times = self.balances.short.entry(coin.clone()).or_default();
+            *times += 1;
+            if *times < SURE {
+                self.balances.count_at = Some(Instant::now() + COUNT_SOON);
+                continue;
+            }
+            self.balances.short.remove(&coin);
+            self.tell_missing(&coin, held - there);
+        }
+    }
+
+    fn tell_missing(&self, coin: &str, mut missing: Decimal) {
+        let mut holders: Vec<(BotId, Qty)> = self.holders(coin).collect();
+        holders.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
+        for (id, held) in holders {
+            let gone = Qty::new(missing.min(held.decimal())).unwrap_or_default();
+            missing -= gone.decimal();
+            if let Some(attached) = self.bots.get(&id).filter(|_| !gone.is_zero()) {
+                deliver(&attached.bot, Missing(gone));
+            }
+        }
+    }
+
+    fn holders(&self, coin: &str) -> impl Iterator<Item = (BotId, Qty)> {
+        let holders = self.bots.iter().filter(move |(_, attached)| attached.pair.base() == coin);
+        holders.map(|(id, attached)| (*id, attached.held))
+    }
+}
+
+impl Handler<Holds> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, Holds { id, held }: Holds, _: &mut Context<Self>) {
+        if let Some(attached) = self.bots.get_mut(&id)
+            && attached.held != held
+        {
+            attached.held = held;
+            self.balances.changes += 1;
+        }
+    }
+}
+
+impl Handler<Counted> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, counted: Counted, _: &mut Context<Self>) {
+        self.balances.is_counting = false;
+        match counted.result {
+            // What changed while it was counted is counted again.
+            Ok(_) if counted.changes != self.balances.changes => self.count_soon(),
+            Ok(account) => self.compare(&account),
+            Err(error) => tracing::debug!(connection = %self.id, %error, "the account could not be counted"),
+        }
+    }
+}

@@ -1,0 +1,532 @@
+//! An exchange connection: one stored credential, its orders on their way, and what becomes of them.
+//!
+//! An order comes here only once it is durable. Its outcome is then known, refused or unknown. What is unknown is
+//! asked for by its id until it is found, or until its absence is proven; it is never sent again.
+
+mod asking;
+mod balance;
+mod socket;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
+use connectors::binance::rest::VenueError;
+use connectors::binance::trade::{Cost, Credential, Lane, OrderReport, TradeRest, TradeStreamConfig};
+use model::{BotId, ClientOrderId, ExchangeId, Pair, Qty, Receipt, Timestamp};
+use strategies::live::{End, LiveOrder, Report, Role};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::bot::Bot;
+use super::deliver;
+use crate::clock;
+use crate::live::{self, Intent};
+
+pub(crate) use balance::{Holds, Missing};
+
+/// How often what is due is looked for.
+const TURN: Duration = Duration::from_millis(50);
+
+/// How long an entry may wait to be sent; the price it was decided at is gone by then.
+const STALE_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a refused order waits before it is sent again where the venue does not say.
+const RESEND_AFTER: Duration = Duration::from_millis(500);
+
+/// What a connection is made of.
+pub(crate) struct ConnectionParts {
+    pub(crate) id: ExchangeId,
+    pub(crate) rest: TradeRest,
+    pub(crate) stream: TradeStreamConfig,
+    pub(crate) credential: Credential,
+    /// How long after an order was decided its absence at the venue can be proven.
+    pub(crate) absent_after: Duration,
+}
+
+/// A bot that trades over this connection from now on, with its orders whose end it does not know.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Attach {
+    pub(crate) id: BotId,
+    pub(crate) bot: Addr<Bot>,
+    pub(crate) pair: Pair,
+    pub(crate) orders: Vec<(LiveOrder, Receipt)>,
+    pub(crate) held: Qty,
+}
+
+/// Every order of a bot has been asked for: it may go on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TakenUp;
+
+/// What the venue says of an order, and the times it took.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Reported {
+    pub(crate) report: Report,
+    pub(crate) receipt: Receipt,
+}
+
+/// An order has become durable: it is sent.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Journaled(pub(crate) Box<Intent>);
+
+/// An order is to be taken back.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TakeBack(pub(crate) ClientOrderId);
+
+/// The venue is to be asked for an order.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct AskFor(pub(crate) ClientOrderId);
+
+/// A bot trades over this connection no more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Detach(pub(crate) BotId);
+
+/// The connection is to end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Close;
+
+/// What became of a request to place an order or to take one back.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Answered {
+    client_id: ClientOrderId,
+    is_cancel: bool,
+    result: Result<Box<OrderReport>, VenueError>,
+}
+
+/// An order on its way.
+#[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own: asking, canceling and the end overlap"
+)]
+struct Tracked {
+    bot: BotId,
+    pair: Pair,
+    role: Role,
+    /// What is sent; gone once it was.
+    body: Option<String>,
+    /// When it was decided, by this machine's clock: what its absence is proven from.
+    since: Timestamp,
+    receipt: Receipt,
+    /// When it may be sent again.
+    send_at: Option<Instant>,
+    /// When the venue is asked for it next; `None` while nothing is in doubt.
+    ask_at: Option<Instant>,
+    asks: u32,
+    is_asking: bool,
+    /// It has been asked for since its bot came.
+    is_accounted: bool,
+    wants_cancel: bool,
+    is_canceling: bool,
+    /// The venue's own number of it, where it has told.
+    venue_id: Option<i64>,
+    executed: Qty,
+    /// Its executions by number, and how much each was.
+    executions: HashMap<i64, Qty>,
+    end: bool,
+}
+
+impl Tracked {
+    fn new(bot: BotId, pair: Pair, role: Role, since: Timestamp, receipt: Receipt) -> Self {
+        Self {
+            bot,
+            pair,
+            role,
+            body: None,
+            since,
+            receipt,
+            send_at: None,
+            ask_at: None,
+            asks: 0,
+            is_asking: false,
+            is_accounted: true,
+            wants_cancel: false,
+            is_canceling: false,
+            venue_id: None,
+            executed: Qty::ZERO,
+            executions: HashMap::new(),
+            end: false,
+        }
+    }
+
+    /// Takes a report in.
+    fn hear(&mut self, report: &Report) {
+        let now = clock::now();
+        self.receipt.acknowledged_at.get_or_insert(now);
+        for execution in &report.executions {
+            if self.executions.insert(execution.trade_id, execution.qty).is_none() {
+                self.receipt.filled_at = Some(now);
+            }
+        }
+        self.executed = self.executed.max(report.executed);
+        self.end |= report.end.is_some();
+    }
+
+    fn lacks_executions(&self) -> bool {
+        self.executions.values().copied().sum::<Qty>() < self.executed
+    }
+
+    /// Nothing more will happen to it, and all that did is known.
+    fn is_settled(&self) -> bool {
+        self.end && !self.lacks_executions()
+    }
+
+    fn ask_after(&mut self, wait: Duration) {
+        let at = Instant::now() + wait;
+        self.ask_at = Some(self.ask_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// A bot that trades here.
+struct Attached {
+    bot: Addr<Bot>,
+    pair: Pair,
+    held: Qty,
+    is_taken_up: bool,
+}
+
+/// The venue's clock, as far from ours as it was last seen to be; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct VenueClock(Arc<AtomicI64>);
+
+impl VenueClock {
+    /// The venue's time now.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_nanos(clock::now().nanos().saturating_add(self.0.load(Ordering::Relaxed)))
+    }
+
+    /// The venue said that it is this late, somewhere between two moments of ours.
+    fn learn(&self, told: Timestamp, asked_at: Timestamp, heard_at: Timestamp) {
+        let between = asked_at.nanos() + heard_at.since(asked_at) / 2;
+        self.0.store(told.nanos().saturating_sub(between), Ordering::Relaxed);
+    }
+}
+
+/// The actor.
+pub(crate) struct ExchangeConnection {
+    id: ExchangeId,
+    rest: TradeRest,
+    stream: TradeStreamConfig,
+    credential: Option<Credential>,
+    absent_after: Duration,
+    clock: VenueClock,
+    socket: Option<UnboundedSender<socket::Ask>>,
+    is_up: bool,
+    orders: HashMap<ClientOrderId, Tracked>,
+    /// Orders that wait to be sent, exits first.
+    unsent: VecDeque<ClientOrderId>,
+    /// Orders that were taken back before they were durable.
+    taken_back: HashSet<ClientOrderId>,
+    bots: HashMap<BotId, Attached>,
+    balances: balance::Balances,
+}
+
+impl ExchangeConnection {
+    /// A connection that opens its socket once it is started.
+    pub(crate) fn new(parts: ConnectionParts) -> Self {
+        Self {
+            id: parts.id,
+            rest: parts.rest,
+            stream: parts.stream,
+            credential: Some(parts.credential),
+            absent_after: parts.absent_after,
+            clock: VenueClock::default(),
+            socket: None,
+            is_up: false,
+            orders: HashMap::new(),
+            unsent: VecDeque::new(),
+            taken_back: HashSet::new(),
+            bots: HashMap::new(),
+            balances: balance::Balances::default(),
+        }
+    }
+
+    /// Tells an order's bot what the venue says of it.
+    fn report(&mut self, report: Report) {
+        let Some(order) = self.orders.get_mut(&report.client_id) else { return };
+        order.hear(&report);
+        if order.end && order.lacks_executions() {
+            order.ask_after(Duration::ZERO);
+        } else if order.end {
+            order.ask_at = None;
+        }
+        let (bot, receipt) = (order.bot, order.receipt);
+        if let Some(attached) = self.bots.get(&bot) {
+            deliver(&attached.bot, Reported { report, receipt });
+        }
+    }
+
+    /// An order has ended without the venue.
+    fn end(&mut self, client_id: ClientOrderId, end: End) {
+        self.report(live::ended(client_id, end));
+    }
+
+    /// Sends what waits, as far as the venue's limits allow; exits go first.
+    fn send_waiting(&mut self, me: &Addr<Self>) {
+        let now = Instant::now();
+        for lane in [Lane::Exit, Lane::Normal] {
+            let ready: Vec<ClientOrderId> = self
+                .unsent
+                .iter()
+                .filter(|id| {
+                    self.orders.get(id).is_some_and(|order| {
+                        live::lane(order.role) == lane && order.send_at.is_none_or(|at| at <= now)
+                    })
+                })
+                .copied()
+                .collect();
+            for id in ready {
+                if self.rest.budget().ask(Cost::place(self.rest.account_tag()), lane).is_err() {
+                    break;
+                }
+                self.unsent.retain(|waiting| *waiting != id);
+                self.send(id, me);
+            }
+        }
+        self.drop_stale();
+    }
+
+    fn send(&mut self, id: ClientOrderId, me: &Addr<Self>) {
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        let Some(body) = order.body.clone() else { return };
+        order.receipt.sent_at = Some(clock::now());
+        // Should no answer come by whatever way, it is asked for.
+        order.ask_after(self.stream.answer_within);
+        if let (true, Some(socket)) = (self.is_up, &self.socket)
+            && socket.send(socket::Ask::Place { id, body: body.clone() }).is_ok()
+        {
+            return;
+        }
+        let (rest, at, me) = (self.rest.clone(), self.clock.now(), me.clone());
+        actix_rt::spawn(async move {
+            let result = rest.place(&body, at).await.map(Box::new);
+            deliver(&me, Answered { client_id: id, is_cancel: false, result });
+        });
+    }
+
+    /// Gives up entries that waited too long: they never left.
+    fn drop_stale(&mut self) {
+        let now = clock::now();
+        let is_stale = |order: &Tracked| {
+            matches!(order.role, Role::Entry(_))
+                && u128::try_from(now.since(order.since)).is_ok_and(|age| age > STALE_AFTER.as_nanos())
+        };
+        let stale: Vec<ClientOrderId> =
+            self.unsent.iter().filter(|id| self.orders.get(id).is_some_and(is_stale)).copied().collect();
+        for id in stale {
+            self.unsent.retain(|waiting| *waiting != id);
+            self.end(id, End::Rejected("it waited too long to be sent".into()));
+        }
+    }
+
+    fn take_back(&mut self, id: ClientOrderId, me: &Addr<Self>) {
+        let Some(order) = self.orders.get_mut(&id) else {
+            self.taken_back.insert(id);
+            return;
+        };
+        order.wants_cancel = true;
+        if order.end || order.is_canceling {
+            return;
+        }
+        if self.unsent.contains(&id) {
+            self.unsent.retain(|waiting| *waiting != id);
+            self.end(id, End::Canceled);
+            return;
+        }
+        if self.rest.budget().ask(Cost::CANCEL, Lane::Exit).is_err() {
+            // What is due is looked for again in a moment.
+            return;
+        }
+        order.is_canceling = true;
+        let pair = order.pair.clone();
+        if let (true, Some(socket)) = (self.is_up, &self.socket)
+            && socket.send(socket::Ask::Cancel { id, pair: pair.clone() }).is_ok()
+        {
+            return;
+        }
+        let (rest, at, me) = (self.rest.clone(), self.clock.now(), me.clone());
+        actix_rt::spawn(async move {
+            let result = rest.cancel(&pair, id, at).await.map(Box::new);
+            deliver(&me, Answered { client_id: id, is_cancel: true, result });
+        });
+    }
+
+    /// An order was not placed, or nobody knows.
+    fn not_placed(&mut self, id: ClientOrderId, error: VenueError) {
+        tracing::debug!(connection = %self.id, order = %id, %error, "an order was not acknowledged");
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        match error {
+            VenueError::Unknown { .. } => order.ask_after(Duration::ZERO),
+            // An open order of that id is ours: it did arrive.
+            VenueError::Rejected { message, .. } if message.contains(DUPLICATE) => {
+                order.ask_after(Duration::ZERO);
+            }
+            VenueError::Rejected { message, .. } | VenueError::Auth { message, .. } => {
+                self.end(id, End::Rejected(message.into()));
+            }
+            VenueError::Retry { .. } | VenueError::Clock { .. } => {
+                let after = if let VenueError::Retry { after, .. } = error { after } else { None };
+                order.ask_at = None;
+                order.send_at = Some(Instant::now() + after.unwrap_or(RESEND_AFTER));
+                if !self.unsent.contains(&id) {
+                    self.unsent.push_back(id);
+                }
+            }
+        }
+    }
+
+    fn not_canceled(&mut self, id: ClientOrderId, error: &VenueError) {
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        let wait = match error {
+            VenueError::Retry { after, .. } => after.unwrap_or(RESEND_AFTER),
+            VenueError::Clock { .. } => RESEND_AFTER,
+            VenueError::Rejected { .. } | VenueError::Unknown { .. } | VenueError::Auth { .. } => {
+                Duration::ZERO
+            }
+        };
+        // Whether it is still open decides whether it is taken back again.
+        order.ask_after(wait);
+    }
+}
+
+/// The venue's words for an id that one of its open orders has.
+const DUPLICATE: &str = "Duplicate order";
+
+impl Actor for ExchangeConnection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1_024);
+        if let Some(credential) = self.credential.take() {
+            let me = ctx.address();
+            self.socket =
+                Some(socket::open(self.stream.clone(), &credential, self.rest.budget(), &self.clock, me));
+        }
+        asking::learn_time(&self.rest, &self.clock);
+        ctx.run_interval(TURN, |connection, ctx| {
+            let me = ctx.address();
+            connection.send_waiting(&me);
+            connection.ask_due(&me);
+            connection.check_balances(&me);
+        });
+    }
+}
+
+impl Handler<Attach> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) {
+        for (order, receipt) in attach.orders {
+            let since = receipt.decided_at.unwrap_or_else(clock::now);
+            let mut tracked = Tracked::new(attach.id, attach.pair.clone(), order.role, since, receipt);
+            tracked.is_accounted = false;
+            tracked.ask_after(Duration::ZERO);
+            self.orders.insert(order.client_id, tracked);
+        }
+        let attached = Attached { bot: attach.bot, pair: attach.pair, held: attach.held, is_taken_up: false };
+        self.bots.insert(attach.id, attached);
+        self.ask_due(&ctx.address());
+        self.let_accounted_go();
+    }
+}
+
+impl Handler<Detach> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, Detach(id): Detach, _: &mut Self::Context) {
+        self.bots.remove(&id);
+        self.orders.retain(|_, order| order.bot != id);
+        self.unsent.retain(|order| self.orders.contains_key(order));
+    }
+}
+
+impl Handler<Close> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, _: Close, ctx: &mut Self::Context) {
+        self.socket = None;
+        ctx.stop();
+    }
+}
+
+impl Handler<Journaled> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, Journaled(intent): Journaled, ctx: &mut Self::Context) {
+        let Intent { bot_id, pair, client_id, role, body, mut receipt, .. } = *intent;
+        let now = clock::now();
+        receipt.journaled_at = Some(now);
+        let since = receipt.decided_at.unwrap_or(now);
+        let mut order = Tracked::new(bot_id, pair, role, since, receipt);
+        order.body = Some(body);
+        self.orders.insert(client_id, order);
+        if self.taken_back.remove(&client_id) {
+            self.end(client_id, End::Canceled);
+            return;
+        }
+        self.unsent.push_back(client_id);
+        self.send_waiting(&ctx.address());
+    }
+}
+
+impl Handler<TakeBack> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, TakeBack(id): TakeBack, ctx: &mut Self::Context) {
+        self.take_back(id, &ctx.address());
+    }
+}
+
+impl Handler<AskFor> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, AskFor(id): AskFor, ctx: &mut Self::Context) {
+        if let Some(order) = self.orders.get_mut(&id) {
+            order.ask_after(Duration::ZERO);
+        }
+        self.ask_due(&ctx.address());
+    }
+}
+
+impl Handler<Answered> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, answered: Answered, ctx: &mut Self::Context) {
+        let Answered { client_id: id, is_cancel, result } = answered;
+        if let Some(order) = self.orders.get_mut(&id)
+            && is_cancel
+        {
+            order.is_canceling = false;
+        }
+        match result {
+            Ok(told) => {
+                let Some(order) = self.orders.get_mut(&id) else { return };
+                order.venue_id = Some(told.venue_order_id);
+                order.ask_at = None;
+                let executions = told.fills.iter().map(|fill| live::execution(fill, &order.pair)).collect();
+                // The answer to a cancel names the cancel; whose it is was known before.
+                if let Some(report) = live::report(&told, executions) {
+                    self.report(Report { client_id: id, ..report });
+                }
+            }
+            Err(error) if is_cancel => self.not_canceled(id, &error),
+            Err(error) => {
+                if matches!(error, VenueError::Clock { .. }) {
+                    asking::learn_time(&self.rest, &self.clock);
+                }
+                self.not_placed(id, error);
+            }
+        }
+        self.ask_due(&ctx.address());
+    }
+}

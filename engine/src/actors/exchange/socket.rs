@@ -1,0 +1,117 @@
+//! The connection's socket: a task that owns it, and what it hears.
+
+use std::collections::HashMap;
+
+use actix::{Addr, AsyncContext as _, Context, Handler, Message};
+use connectors::binance::rest::VenueError;
+use connectors::binance::trade::{
+    AskId, Credential, SharedBudget, TradeEvent, TradeStream, TradeStreamConfig, UserReport,
+};
+use model::{ClientOrderId, Pair};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::{Answered, ExchangeConnection, VenueClock, deliver};
+use crate::live;
+
+/// What is sent over it.
+pub(super) enum Ask {
+    /// An order, as it was journaled.
+    Place { id: ClientOrderId, body: String },
+    /// An order is taken back.
+    Cancel { id: ClientOrderId, pair: Pair },
+}
+
+/// What it heard, but for answers.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) enum Heard {
+    Up,
+    Down,
+    Report(Box<UserReport>),
+    Balances,
+}
+
+/// Opens a socket that stays up.
+pub(super) fn open(
+    config: TradeStreamConfig,
+    credential: &Credential,
+    budget: &SharedBudget,
+    clock: &VenueClock,
+    me: Addr<ExchangeConnection>,
+) -> UnboundedSender<Ask> {
+    let stream = TradeStream::new(config, credential, clock.now()).with_budget(budget.clone());
+    let (asks, asked) = unbounded_channel();
+    actix_rt::spawn(listen(stream, clock.clone(), asked, me));
+    asks
+}
+
+/// Keeps the socket, and hands what it hears to the connection; ends with it.
+async fn listen(
+    mut stream: TradeStream,
+    clock: VenueClock,
+    mut asked: UnboundedReceiver<Ask>,
+    me: Addr<ExchangeConnection>,
+) {
+    let mut waiting: HashMap<AskId, (ClientOrderId, bool)> = HashMap::new();
+    let mut events = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            ask = asked.recv() => {
+                stream.set_time(clock.now());
+                match ask {
+                    Some(Ask::Place { id, body }) => waiting.insert(stream.place(&body), (id, false)),
+                    Some(Ask::Cancel { id, pair }) => waiting.insert(stream.cancel(&pair, id), (id, true)),
+                    None => return,
+                };
+            }
+            () = stream.next_batch(&mut events) => {}
+        }
+        for event in events.drain(..) {
+            match event {
+                TradeEvent::Up => deliver(&me, Heard::Up),
+                TradeEvent::Down { reason, retry_in } => {
+                    tracing::warn!(%reason, ?retry_in, "an account's stream is down");
+                    deliver(&me, Heard::Down);
+                }
+                TradeEvent::Refused(error) => log_refusal(&error),
+                TradeEvent::Report(report) => deliver(&me, Heard::Report(report)),
+                TradeEvent::Balances { .. } | TradeEvent::Moved { .. } => deliver(&me, Heard::Balances),
+                TradeEvent::Answer { id, result } => {
+                    if let Some((client_id, is_cancel)) = waiting.remove(&id) {
+                        deliver(&me, Answered { client_id, is_cancel, result });
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn log_refusal(error: &VenueError) {
+    tracing::error!(%error, "the venue refused an account's stream");
+}
+
+impl Handler<Heard> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, heard: Heard, ctx: &mut Context<Self>) {
+        match heard {
+            Heard::Up => {
+                self.is_up = true;
+                tracing::info!(connection = %self.id, "an account's stream is up");
+                self.catch_up();
+                self.ask_due(&ctx.address());
+            }
+            Heard::Down => self.is_up = false,
+            Heard::Report(user) => {
+                let Ok(id) = user.order.client_order_id.parse::<ClientOrderId>() else { return };
+                let Some(order) = self.orders.get_mut(&id) else { return };
+                order.venue_id = Some(user.order.venue_order_id);
+                if let Some(report) = live::told(&user, &order.pair) {
+                    self.report(report);
+                }
+            }
+            Heard::Balances => self.count_soon(),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Real orders between a bot and its exchange connection: the intent that is journaled before it leaves, what the
+//! venue says of it in the words of the strategies, and the times it took.
+
+use std::sync::Arc;
+
+use actix::Addr;
+use connectors::binance::trade::{
+    Execution as VenueExecution, Lane, OrderReport, OrderRequest, RequestKind, TimeInForce, UserReport,
+    VenueStatus,
+};
+use dashmap::DashMap;
+use model::{BotId, ClientOrderId, ExchangeId, Pair, Qty, Quote, Receipt, TradeId};
+use strategies::live::{End, Execution, LiveOrder, Report, Role, Terms};
+
+use crate::actors::deliver;
+use crate::actors::exchange::{ExchangeConnection, Journaled};
+
+/// An order that may leave once it is durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Intent {
+    /// Over which connection.
+    pub exchange_id: ExchangeId,
+    /// Whose.
+    pub bot_id: BotId,
+    /// For which trade, which begins once its first order fills.
+    pub trade_id: TradeId,
+    /// Of which pair.
+    pub pair: Pair,
+    /// What it is called.
+    pub client_id: ClientOrderId,
+    /// What it is for.
+    pub role: Role,
+    /// What is sent, exactly.
+    pub body: String,
+    /// The times it took so far.
+    pub receipt: Receipt,
+}
+
+impl Intent {
+    /// An order of a bot, as it is sent.
+    pub(crate) fn new(
+        exchange_id: ExchangeId,
+        bot_id: BotId,
+        trade_id: TradeId,
+        pair: &Pair,
+        order: &LiveOrder,
+        receipt: Receipt,
+    ) -> Self {
+        let kind = match order.terms {
+            Terms::Market => RequestKind::Market,
+            Terms::Limit(price) => RequestKind::Limit { price, tif: TimeInForce::Ioc },
+            Terms::StopLimit { stop, limit } => RequestKind::StopLossLimit { stop, price: limit },
+        };
+        let request = OrderRequest {
+            pair: pair.clone(),
+            client_order_id: order.client_id,
+            side: order.role.side(),
+            qty: order.qty,
+            kind,
+        };
+        let body = request.body();
+        Self {
+            exchange_id,
+            bot_id,
+            trade_id,
+            pair: pair.clone(),
+            client_id: order.client_id,
+            role: order.role,
+            body,
+            receipt,
+        }
+    }
+}
+
+/// Who goes first where the venue's limits are short.
+pub(crate) const fn lane(role: Role) -> Lane {
+    match role {
+        Role::Entry(_) => Lane::Normal,
+        Role::Exit | Role::Protection => Lane::Exit,
+    }
+}
+
+/// Every open exchange connection; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gateway(Arc<DashMap<ExchangeId, Addr<ExchangeConnection>>>);
+
+impl Gateway {
+    /// The connection of a stored credential, if it is open.
+    pub(crate) fn connection(&self, id: ExchangeId) -> Option<Addr<ExchangeConnection>> {
+        self.0.get(&id).map(|connection| connection.clone())
+    }
+
+    /// A connection is open from now on.
+    pub(crate) fn open(&self, id: ExchangeId, connection: Addr<ExchangeConnection>) {
+        self.0.insert(id, connection);
+    }
+
+    /// It is not any more.
+    pub(crate) fn close(&self, id: ExchangeId) -> Option<Addr<ExchangeConnection>> {
+        self.0.remove(&id).map(|(_, connection)| connection)
+    }
+
+    /// Sends what has become durable: the only way by which an order leaves.
+    pub(crate) fn committed<'a>(&self, intents: impl Iterator<Item = &'a Intent>) {
+        for intent in intents {
+            match self.0.get(&intent.exchange_id) {
+                Some(connection) => deliver(connection.value(), Journaled(Box::new(intent.clone()))),
+                None => tracing::error!(order = %intent.client_id, "its exchange connection is not open"),
+            }
+        }
+    }
+}
+
+/// What an answer or a query says of an order. `None` where it is none of ours.
+pub(crate) fn report(order: &OrderReport, executions: Vec<Execution>) -> Option<Report> {
+    let client_id: ClientOrderId = order.client_order_id.parse().ok()?;
+    let end = match &order.status {
+        VenueStatus::Filled => Some(End::Filled),
+        VenueStatus::Canceled => Some(End::Canceled),
+        VenueStatus::Expired => Some(End::Expired),
+        VenueStatus::Rejected => Some(End::Rejected("rejected".into())),
+        VenueStatus::New
+        | VenueStatus::PendingNew
+        | VenueStatus::PartiallyFilled
+        | VenueStatus::PendingCancel
+        | VenueStatus::Other(_) => None,
+    };
+    Some(Report { client_id, end, executed: order.executed_qty, executions })
+}
+
+/// What the user's stream says of an order.
+pub(crate) fn told(user: &UserReport, pair: &Pair) -> Option<Report> {
+    let executions = user.execution.iter().map(|told| execution(told, pair)).collect();
+    let mut report = report(&user.order, executions)?;
+    if let (Some(End::Rejected(words)), Some(reason)) = (&mut report.end, &user.reason) {
+        *words = reason.as_str().into();
+    }
+    Some(report)
+}
+
+/// An execution in the strategies' words.
+pub(crate) fn execution(told: &VenueExecution, pair: &Pair) -> Execution {
+    Execution {
+        trade_id: told.trade_id,
+        at: told.at,
+        price: told.price,
+        qty: told.qty,
+        fee: Quote::new(told.fee).unwrap_or_default(),
+        fee_asset: told.fee_asset.as_deref().unwrap_or_else(|| pair.quote()).into(),
+    }
+}
+
+/// An order that has ended without the venue, and why.
+pub(crate) fn ended(client_id: ClientOrderId, end: End) -> Report {
+    Report { client_id, end: Some(end), executed: Qty::ZERO, executions: Vec::new() }
+}

@@ -1,0 +1,260 @@
+//! What a live bot's steps come to: its trade with every order, as the venue told of them.
+
+use std::collections::BTreeMap;
+
+use model::{
+    AccountId, BotFailed, ClientOrderId, DomainEvent, EventData, ExchangeId, Fill, FillId, Order, OrderId,
+    OrderStatus, OrderType, Qty, Quote, Receipt, Side, Trade, TradeClosed, TradeId, TradeOpened, TradeStatus,
+    TradeStoploss,
+};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use strategies::live::{End, Execution, LiveBot, LiveOrder, LiveStep, LiveTrade, Terms};
+
+use super::{DOLLARS, Decision};
+use crate::clock;
+
+/// A live bot, the connection it trades over, and the times that its orders took.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LiveRun {
+    pub(crate) exchange_id: ExchangeId,
+    pub(crate) bot: LiveBot,
+    /// Of the orders of its trade.
+    pub(crate) receipts: BTreeMap<ClientOrderId, Receipt>,
+}
+
+/// A [`LiveRun`] as it is read; the machine's own text is read with its plan.
+#[derive(Deserialize)]
+pub(crate) struct StoredRun<'a> {
+    #[serde(borrow)]
+    pub(crate) bot: &'a serde_json::value::RawValue,
+    pub(crate) receipts: BTreeMap<ClientOrderId, Receipt>,
+}
+
+/// Coins that a closed trade has left, too few to be sold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Dust {
+    pub(crate) trade_id: TradeId,
+    pub(crate) account_id: AccountId,
+    pub(crate) exchange_id: ExchangeId,
+    pub(crate) asset: String,
+    pub(crate) qty: Qty,
+    /// What it cost, in the trade's quote coin.
+    pub(crate) cost: Quote,
+}
+
+/// The connection that a stored bot has orders or coins at, whatever its definition says by now.
+pub(crate) fn engaged_with(state: &str) -> Option<ExchangeId> {
+    #[derive(Deserialize)]
+    struct State {
+        live: Option<Run>,
+    }
+    #[derive(Deserialize)]
+    struct Run {
+        exchange_id: ExchangeId,
+        bot: Bot,
+    }
+    #[derive(Deserialize)]
+    struct Bot {
+        trade: LiveTrade,
+    }
+    let run = serde_json::from_str::<State>(state).ok()?.live?;
+    (!run.bot.trade.orders.is_empty()).then_some(run.exchange_id)
+}
+
+/// Whether an event tells of these steps.
+pub(super) fn is_told(steps: &[LiveStep]) -> bool {
+    steps.iter().any(|step| match step {
+        LiveStep::Opened | LiveStep::StopHit { .. } | LiveStep::Closed(_) | LiveStep::Told { .. } => true,
+        // A bot that gives up fails, which is told by another change.
+        LiveStep::Place(_)
+        | LiveStep::Cancel(_)
+        | LiveStep::Ask(_)
+        | LiveStep::Ended(_)
+        | LiveStep::GaveUp { .. } => false,
+    })
+}
+
+impl Decision {
+    /// What a live bot's steps come to.
+    pub(super) fn live(&self, steps: &[LiveStep], after: &LiveRun) -> (Option<Trade>, Vec<DomainEvent>) {
+        let mut events = Vec::new();
+        let closed = steps.iter().find_map(|step| match step {
+            LiveStep::Closed(trade) => Some(&**trade),
+            _ => None,
+        });
+        let books = closed.unwrap_or_else(|| after.bot.trade());
+        let ended = steps.iter().filter_map(|step| match step {
+            LiveStep::Ended(order) => Some(order),
+            _ => None,
+        });
+        let trade = self.live_trade(books, ended, after);
+        for step in steps {
+            match (step, &trade) {
+                (LiveStep::Opened, Some(trade)) => {
+                    events.push(
+                        self.bot
+                            .event(trade.opened_at, EventData::TradeOpened(self.live_opened(trade, books))),
+                    );
+                }
+                (LiveStep::StopHit { stop, price, at }, _) => {
+                    let hit = TradeStoploss {
+                        bot_id: self.bot.bot_id,
+                        trade_id: self.trade_id,
+                        pair: self.bot.pair.clone(),
+                        side: Side::Sell,
+                        stop_price: *stop,
+                        price: *price,
+                        dry_run: false,
+                    };
+                    events.push(self.bot.event(*at, EventData::TradeStoploss(hit)));
+                }
+                (LiveStep::Closed(_), Some(trade)) => {
+                    let at = trade.closed_at.unwrap_or(trade.opened_at);
+                    events
+                        .push(self.bot.event(at, EventData::TradeClosed(Box::new(TradeClosed::from(trade)))));
+                }
+                (LiveStep::Told { code, message }, _) => {
+                    let told = BotFailed {
+                        bot_id: self.bot.bot_id,
+                        code: (*code).to_owned(),
+                        message: message.clone(),
+                    };
+                    events.push(self.bot.event(clock::now(), EventData::BotError(told)));
+                }
+                _ => {}
+            }
+        }
+        (trade, events)
+    }
+
+    /// What a trade that was closed has left.
+    pub(super) fn left(&self, steps: &[LiveStep], after: &LiveRun) -> Option<Dust> {
+        let closed = steps.iter().find_map(|step| match step {
+            LiveStep::Closed(trade) => Some(trade),
+            _ => None,
+        });
+        let (qty, cost) = (closed?.held(&self.bot.pair), closed?.dust_cost(&self.bot.pair));
+        let dust = Dust {
+            trade_id: self.trade_id,
+            account_id: self.bot.account_id,
+            exchange_id: after.exchange_id,
+            asset: self.bot.pair.base().to_owned(),
+            qty,
+            cost,
+        };
+        (!qty.is_zero()).then_some(dust)
+    }
+
+    /// The trade, once its first order has filled.
+    fn live_trade<'a>(
+        &self,
+        books: &'a LiveTrade,
+        ended: impl Iterator<Item = &'a LiveOrder>,
+        after: &LiveRun,
+    ) -> Option<Trade> {
+        let pair = &self.bot.pair;
+        let opened_at = books.opened_at()?;
+        let closing = books.closing;
+        let profit = closing.map(|_| books.profit(pair));
+        let machine = after.bot.machine();
+        let orders =
+            books.orders.iter().chain(ended).map(|order| {
+                listed(order, after.receipts.get(&order.client_id).copied().unwrap_or_default())
+            });
+        Some(Trade {
+            id: self.trade_id,
+            bot_id: self.bot.bot_id,
+            exchange: self.bot.exchange,
+            pair: pair.clone(),
+            side: Side::Buy,
+            status: if closing.is_some() { TradeStatus::Closed } else { TradeStatus::Open },
+            dry_run: false,
+            opened_at,
+            closed_at: closing.map(|closing| closing.at),
+            entry_price: books.average(pair).round_dp(8).normalize(),
+            exit_price: closing.and_then(|_| books.exit_price()),
+            amount: books.received(pair),
+            stake: books.stake(pair),
+            fees: books.fees(pair),
+            profit,
+            profit_pct: profit.map(|profit| books.profit_pct(pair, profit)),
+            profit_usd: profit.filter(|_| DOLLARS.contains(&pair.quote())),
+            exit_reason: closing.map(|closing| closing.reason),
+            stop_price: machine.stop_price(),
+            take_profit_price: machine.take_profit_price(),
+            orders: orders.collect(),
+        })
+    }
+
+    fn live_opened(&self, trade: &Trade, books: &LiveTrade) -> TradeOpened {
+        let base = books.orders.iter().find(|order| !order.executions.is_empty());
+        let price = base.and_then(LiveOrder::average_price);
+        TradeOpened {
+            bot_id: self.bot.bot_id,
+            trade_id: self.trade_id,
+            pair: self.bot.pair.clone(),
+            side: Side::Buy,
+            price: price.unwrap_or(model::Price::MIN),
+            amount: trade.amount,
+            stake: trade.stake,
+            opened_at: trade.opened_at,
+            dry_run: false,
+        }
+    }
+}
+
+/// An order as its trade lists it.
+fn listed(order: &LiveOrder, receipt: Receipt) -> Order {
+    let (kind, price) = match order.terms {
+        Terms::Market => (OrderType::Market, order.decided),
+        Terms::Limit(price) => (OrderType::Limit, price),
+        Terms::StopLimit { stop, .. } => (OrderType::StopLossLimit, stop),
+    };
+    Order {
+        id: OrderId::from_u128(order.client_id.as_u128()),
+        client_order_id: order.client_id,
+        side: order.role.side(),
+        kind,
+        status: status(order, receipt),
+        price,
+        qty: order.qty,
+        filled_qty: order.executed,
+        created_at: receipt.decided_at.unwrap_or(order.at),
+        fills: order.executions.iter().map(|execution| fill(order.client_id, execution)).collect(),
+        receipt: Some(receipt),
+    }
+}
+
+fn status(order: &LiveOrder, receipt: Receipt) -> OrderStatus {
+    match &order.end {
+        Some(End::Filled) => OrderStatus::Filled,
+        Some(End::Canceled) => OrderStatus::Canceled,
+        Some(End::Expired) => OrderStatus::Expired,
+        Some(End::Rejected(_) | End::NeverArrived) => OrderStatus::Rejected,
+        None if order.executed.decimal() > Decimal::ZERO => OrderStatus::PartiallyFilled,
+        None if receipt.acknowledged_at.is_some() => OrderStatus::Open,
+        None if receipt.sent_at.is_some() => OrderStatus::Unknown,
+        None => OrderStatus::Intent,
+    }
+}
+
+/// An execution under an id that is the same whenever it is told: of its order's id and the venue's number.
+fn fill(client_id: ClientOrderId, execution: &Execution) -> Fill {
+    let digest = Sha256::new()
+        .chain_update(client_id.as_u128().to_be_bytes())
+        .chain_update(execution.trade_id.to_be_bytes())
+        .finalize();
+    let mut id = [0; 16];
+    id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    Fill {
+        id: FillId::from_u128(u128::from_be_bytes(id)),
+        at: execution.at,
+        price: execution.price,
+        qty: execution.qty,
+        fee: execution.fee,
+        fee_asset: execution.fee_asset.to_string(),
+        venue_trade_id: Some(execution.trade_id),
+    }
+}

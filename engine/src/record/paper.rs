@@ -1,0 +1,141 @@
+//! What a paper bot's steps come to.
+
+use model::{
+    ClientOrderId, DomainEvent, EventData, ExitReason, Fill, FillId, Order, OrderId, OrderStatus, OrderType,
+    Price, Side, Trade, TradeClosed, TradeOpened, TradeStatus, TradeStoploss,
+};
+use strategies::{Books, Entry, Exit, PaperBot, PaperStep};
+
+use super::{DOLLARS, Decision};
+
+/// Whether an event tells of these steps.
+pub(super) fn is_told(steps: &[PaperStep]) -> bool {
+    steps.iter().any(|step| !matches!(step, PaperStep::Entered(entry) if entry.index > 0))
+}
+
+impl Decision {
+    /// What a paper bot's steps come to.
+    pub(super) fn paper(&self, steps: &[PaperStep], after: &PaperBot) -> (Option<Trade>, Vec<DomainEvent>) {
+        let mut orders = Vec::new();
+        let mut events = Vec::new();
+        let mut closed = None;
+        let stopped = steps.iter().any(
+            |step| matches!(step, PaperStep::Exited(books) if books.exit.is_some_and(|exit| exit.reason == ExitReason::StopLoss)),
+        );
+        for step in steps {
+            match step {
+                PaperStep::Entered(entry) => {
+                    orders.push(self.bought(entry));
+                    if entry.index == 0 {
+                        events.push(self.bot.event(entry.at, EventData::TradeOpened(self.opened(entry))));
+                    }
+                }
+                PaperStep::StopHit { stop, price, at } if stopped => {
+                    let hit = EventData::TradeStoploss(self.stop_hit(*stop, *price));
+                    events.push(self.bot.event(*at, hit));
+                }
+                PaperStep::StopHit { .. } => {}
+                PaperStep::Exited(books) => {
+                    orders.extend(books.exit.map(|exit| self.sold(&exit)));
+                    closed = Some(books);
+                }
+            }
+        }
+        let books = closed.unwrap_or_else(|| after.books());
+        let trade = books.entries.first().map(|first| self.trade(first, books, after, orders));
+        if let (Some(trade), Some(exit)) = (&trade, books.exit) {
+            let data = EventData::TradeClosed(Box::new(TradeClosed::from(trade)));
+            events.push(self.bot.event(exit.at, data));
+        }
+        (trade, events)
+    }
+
+    fn trade(&self, first: &Entry, books: &Books, paper: &PaperBot, orders: Vec<Order>) -> Trade {
+        let profit = books.exit.map(|exit| books.profit(exit.price, model::Rate::ZERO));
+        Trade {
+            id: self.trade_id,
+            bot_id: self.bot.bot_id,
+            exchange: self.bot.exchange,
+            pair: self.bot.pair.clone(),
+            side: Side::Buy,
+            status: if books.exit.is_some() { TradeStatus::Closed } else { TradeStatus::Open },
+            dry_run: self.bot.dry_run,
+            opened_at: first.at,
+            closed_at: books.exit.map(|exit| exit.at),
+            entry_price: books.average().round_dp(8).normalize(),
+            exit_price: books.exit.map(|exit| exit.price),
+            amount: books.amount(),
+            stake: books.stake(),
+            fees: books.fees(),
+            profit,
+            profit_pct: profit.map(|profit| books.profit_pct(profit)),
+            profit_usd: profit.filter(|_| DOLLARS.contains(&self.bot.pair.quote())),
+            exit_reason: books.exit.map(|exit| exit.reason),
+            stop_price: paper.machine().stop_price(),
+            take_profit_price: paper.machine().take_profit_price(),
+            orders,
+        }
+    }
+
+    fn bought(&self, entry: &Entry) -> Order {
+        let Entry { at, decided, price, qty, fee, .. } = *entry;
+        let fee_asset = self.bot.pair.quote().to_owned();
+        filled(
+            Side::Buy,
+            decided,
+            Fill { id: FillId::new(), at, price, qty, fee, fee_asset, venue_trade_id: None },
+        )
+    }
+
+    fn sold(&self, exit: &Exit) -> Order {
+        let Exit { at, decided, price, qty, fee, .. } = *exit;
+        let fee_asset = self.bot.pair.quote().to_owned();
+        filled(
+            Side::Sell,
+            decided,
+            Fill { id: FillId::new(), at, price, qty, fee, fee_asset, venue_trade_id: None },
+        )
+    }
+
+    fn opened(&self, entry: &Entry) -> TradeOpened {
+        TradeOpened {
+            bot_id: self.bot.bot_id,
+            trade_id: self.trade_id,
+            pair: self.bot.pair.clone(),
+            side: Side::Buy,
+            price: entry.price,
+            amount: entry.qty,
+            stake: entry.price * entry.qty + entry.fee,
+            opened_at: entry.at,
+            dry_run: self.bot.dry_run,
+        }
+    }
+
+    fn stop_hit(&self, stop_price: Price, price: Price) -> TradeStoploss {
+        TradeStoploss {
+            bot_id: self.bot.bot_id,
+            trade_id: self.trade_id,
+            pair: self.bot.pair.clone(),
+            side: Side::Sell,
+            stop_price,
+            price,
+            dry_run: self.bot.dry_run,
+        }
+    }
+}
+
+fn filled(side: Side, price: Price, fill: Fill) -> Order {
+    Order {
+        id: OrderId::new(),
+        client_order_id: ClientOrderId::new(),
+        side,
+        kind: OrderType::Market,
+        status: OrderStatus::Filled,
+        price,
+        qty: fill.qty,
+        filled_qty: fill.qty,
+        created_at: fill.at,
+        fills: vec![fill],
+        receipt: None,
+    }
+}
