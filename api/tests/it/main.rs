@@ -3,4 +3,5 @@
 
 mod bots;
 mod edge;
+mod exchanges;
 mod server;

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// A running server.
 pub(crate) struct Server {
     pub(crate) url: String,
-    database_url: String,
+    pub(crate) database_url: String,
     api: api::Running,
     engine: Engine,
     http: reqwest::Client,
