@@ -140,8 +140,17 @@ impl Config {
         if let Some(listen) = listen {
             figment = figment.merge(Serialized::default("listen", listen));
         }
-        figment.extract().map_err(|error| UsageError(format!("in the configuration: {error}")))
+        figment
+            .extract()
+            .map_err(|error| UsageError(format!("in the configuration: {}", unquoted(&error.to_string()))))
     }
+}
+
+/// A message without the lines that quote the file: a master key may stand there.
+fn unquoted(message: &str) -> String {
+    let is_quote =
+        |line: &str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
+    message.lines().filter(|line| !is_quote(line)).collect::<Vec<_>>().join(" ")
 }
 
 /// `BOTPRIMEX_A__B=x` is the key `a.b`; `DATABASE_URL` is understood too, below it. Values stay text, so that a key
