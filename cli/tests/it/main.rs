@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod canary;
 mod demo;
 mod process;
 mod serve;

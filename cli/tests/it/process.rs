@@ -23,8 +23,13 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 
 impl Process {
     /// Starts it and waits for its `READY` line.
-    pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_talking_to(Stdio::null(), command)
+    }
+
+    /// Likewise; what it says on stderr goes there.
+    pub(crate) fn start_talking_to(stderr: impl Into<Stdio>, mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = lines.find_map(|line| line.ok()?.strip_prefix("READY ").map(str::to_owned)).unwrap();
         std::thread::spawn(move || lines.for_each(drop));

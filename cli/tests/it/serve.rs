@@ -12,13 +12,19 @@ const BODY: &str = r#"{"name":"BTC DCA Bot","exchange":"binance","pair":"BTC/USD
     "stake_amount":50,"max_open_trades":5,"stop_loss":-1,"take_profit":0.05,"dry_run":true,
     "dca":{"price_deviation":0.2}}"#;
 
-struct User {
+pub(crate) struct User {
     http: reqwest::Client,
     key: String,
 }
 
 impl User {
-    async fn ask(&self, server: &Process, method: Method, path: &str, body: Option<&str>) -> (u16, Value) {
+    pub(crate) async fn ask(
+        &self,
+        server: &Process,
+        method: Method,
+        path: &str,
+        body: Option<&str>,
+    ) -> (u16, Value) {
         let mut request = self.http.request(method, format!("{}{path}", server.url)).bearer_auth(&self.key);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_owned());
@@ -59,7 +65,7 @@ fn admin(database_url: &str, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn user(database_url: &str) -> User {
+pub(crate) fn user(database_url: &str) -> User {
     let account = admin(database_url, &["account", "create", "--name", "one"]);
     let key = admin(database_url, &["key", "create", "--account", account["id"].as_str().unwrap()]);
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,0 +1,145 @@
+//! No secret gets out: what a user planted is looked for wherever the server writes, at the most talkative log level.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::process::{Process, botprimex, run};
+use crate::serve::user;
+
+/// What nothing but this test has; keys of a shape that no file holds by chance.
+const KEY: &str = "cAnArYpUbLiCkEyQ7w3e9r2t5y8u1i4o6p0a9s8d7f6g5h4j3k2l1z0x9c8v7b";
+const SECRET: &str = "cAnArYhIdDeNsEcReTm5n4b3v2c1x0z9l8k7j6h5g4f3d2s1a0p9o8i7u6y5t4r";
+
+/// Every spelling that a secret could get out in.
+fn spellings(secret: &str) -> Vec<Vec<u8>> {
+    let bytes = secret.as_bytes();
+    let reversed: String = secret.chars().rev().collect();
+    let mut spellings =
+        vec![secret.into(), reversed.into(), hex::encode(bytes).into(), hex::encode_upper(bytes).into()];
+    // Inside a longer text base64 depends on where it begins; the outermost characters depend on the neighbours.
+    for skipped in 0..3 {
+        let whole = &bytes[skipped..skipped + (bytes.len() - skipped) / 3 * 3];
+        spellings.extend([STANDARD.encode(whole).into(), URL_SAFE.encode(whole).into()]);
+    }
+    spellings
+}
+
+#[track_caller]
+fn check_free_of_secrets(what: &str, content: &[u8]) {
+    for secret in [KEY, SECRET] {
+        for spelling in spellings(secret) {
+            let is_there = content.windows(spelling.len()).any(|window| window == spelling);
+            assert!(!is_there, "{what} holds {}", String::from_utf8_lossy(&spelling));
+        }
+    }
+}
+
+/// A process that logs everything into a file.
+fn talking(mut command: std::process::Command, log: &Path) -> Process {
+    command.env("BOTPRIMEX_LOG", "trace");
+    Process::start_talking_to(OpenOptions::new().create(true).append(true).open(log).unwrap(), command)
+}
+
+#[tokio::test]
+async fn a_planted_secret_is_found_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (books, log) = (folder.path().join("books.db"), folder.path().join("server.log"));
+    let database_url = format!("sqlite://{}", books.display());
+    let credential = format!("{KEY}:{SECRET}");
+    let venue = Process::start(botprimex(&[
+        "venue",
+        "--listen",
+        "127.0.0.1:0",
+        "--random-walk",
+        "--credential",
+        &credential,
+    ]));
+    let user = user(&database_url);
+    let serve = || {
+        let mut command = botprimex(&["serve", "--listen", "127.0.0.1:0", "--database-url", &database_url]);
+        command.env("BOTPRIMEX_VENUES__BINANCE__REST_URL", &venue.url);
+        command.env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", venue.url.replace("http", "ws"));
+        talking(command, &log)
+    };
+    let server = serve();
+    let mut answers = Vec::new();
+    let bodies = [
+        json!({"exchange": "binance", "api_key": KEY, "api_secret": SECRET}),
+        json!({"exchange": "binance", "api_key": KEY, "api_secret": SECRET}),
+        json!({"exchange": "binance", "api_key": KEY, "api_secret": format!("{SECRET}x")}),
+        json!({"exchange": SECRET, "name": format!("{SECRET}\n"), "api_key": format!("{KEY} "), "api_secret": [SECRET]}),
+        json!({"exchange": "binance", "api_key": SECRET, "api_secret": KEY}),
+    ];
+    let mut statuses = Vec::new();
+    for body in &bodies {
+        let body = body.to_string();
+        let (status, answer) = user.ask(&server, Method::POST, "/v1/exchanges", Some(&body)).await;
+        statuses.push(status);
+        answers.push(answer);
+    }
+    assert_eq!(statuses, [201, 409, 400, 400, 400], "{answers:?}");
+    let id = answers[0]["id"].as_str().unwrap().to_owned();
+    let bot = json!({"name": "live", "exchange": "binance", "pair": "BTC/USDT", "strategy": "dca", "stake_amount": 50,
+        "max_open_trades": 2, "stop_loss": -10, "dry_run": false, "exchange_id": id});
+    let (_, bot) = user.ask(&server, Method::POST, "/v1/bots", Some(&bot.to_string())).await;
+    let start = format!("/v1/bots/{}/start", bot["id"].as_str().unwrap());
+    answers.push(bot);
+    answers.push(user.ask(&server, Method::POST, &start, None).await.1);
+    for path in ["/v1/exchanges", "/v1/events", "/v1/bots", "/metrics"] {
+        answers.push(user.ask(&server, Method::GET, path, None).await.1);
+    }
+    // While it runs the newest rows are in the write-ahead log, and after it in the file.
+    let written = || {
+        let files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        files.map(|path| (path.display().to_string(), fs::read(path).unwrap())).collect::<Vec<_>>()
+    };
+    let running = written();
+    assert!(server.stop());
+
+    // It opens again with the file that the first start made, and not without.
+    let key_file = folder.path().join("books.db.key");
+    assert_eq!(fs::metadata(&key_file).unwrap().permissions().mode() & 0o777, 0o400);
+    let server = serve();
+    let path = format!("/v1/exchanges/{id}");
+    assert_eq!(user.ask(&server, Method::GET, "/v1/exchanges", None).await.1["data"][0]["id"], json!(id));
+    let refused = user.ask(&server, Method::POST, &start, None).await.1;
+    assert_eq!(refused["error"]["param"], "dry_run", "the connection opens: {refused}");
+    assert!(server.stop());
+    fs::rename(&key_file, folder.path().join("kept")).unwrap();
+    let output = run(&["serve", "--listen", "127.0.0.1:0", "--database-url", &database_url]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && told.contains("books.db.key"), "{told}");
+    fs::rename(folder.path().join("kept"), &key_file).unwrap();
+    let server = serve();
+    assert_eq!(user.ask(&server, Method::DELETE, &path, None).await.0, 204);
+    assert!(server.stop() && venue.stop());
+
+    let master = fs::read_to_string(&key_file).unwrap();
+    let mut seen = Vec::new();
+    for (name, content) in running.iter().chain(&written()) {
+        check_free_of_secrets(name, content);
+        let holds_master = content.windows(64).any(|window| window == master.trim().as_bytes());
+        assert_eq!(holds_master, name.ends_with(".key"), "{name} holds the master key");
+        seen.push(name.clone());
+    }
+    assert!(seen.iter().any(|name| name.ends_with("-wal")), "{seen:?}");
+    check_free_of_secrets("an answer", Value::from(answers).to_string().as_bytes());
+
+    // The search finds what is there, and the log was as talkative as it gets.
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(
+        log.contains("TRACE") && log.contains("INSERT INTO exchange_connections"),
+        "the log is of no use"
+    );
+    let planted = folder.path().join("planted");
+    fs::write(&planted, STANDARD.encode(format!("..{SECRET}"))).unwrap();
+    let planted = fs::read(&planted).unwrap();
+    let found = spellings(SECRET).iter().any(|one| planted.windows(one.len()).any(|window| window == one));
+    assert!(found);
+}
