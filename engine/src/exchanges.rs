@@ -111,8 +111,8 @@ impl EngineHandle {
         new: NewExchange,
     ) -> Result<(ExchangeConnection, Vec<Warning>), EngineError> {
         let NewExchange { exchange, name, credential } = new;
-        let (restrictions, account_trades) = self.ask_venue(exchange, &credential).await?;
-        let warnings = judged(exchange, &restrictions, account_trades)?;
+        let told = self.ask_venue(exchange, &credential).await?;
+        let warnings = judged(exchange, &told)?;
         let api_key = credential.api_key.expose();
         let connection = ExchangeConnection {
             id: ExchangeId::new(),
@@ -121,11 +121,11 @@ impl EngineHandle {
             name,
             key_hint: api_key.chars().skip(api_key.chars().count().saturating_sub(4)).collect(),
             permissions: KeyPermissions {
-                read: restrictions.can_read,
-                spot_trading: restrictions.can_trade_spot,
-                withdrawals: restrictions.can_withdraw,
+                read: told.key.can_read,
+                spot_trading: told.key.can_trade_spot,
+                withdrawals: told.key.can_withdraw,
             },
-            ip_bound: restrictions.is_ip_bound,
+            ip_bound: told.key.is_ip_bound,
             created_at: clock::now(),
         };
         let master = &self.inner.connections.master;
@@ -253,11 +253,7 @@ impl EngineHandle {
     }
 
     /// What a key may do, and whether its account may trade.
-    async fn ask_venue(
-        &self,
-        exchange: Exchange,
-        credential: &ApiCredential,
-    ) -> Result<(Restrictions, bool), EngineError> {
+    async fn ask_venue(&self, exchange: Exchange, credential: &ApiCredential) -> Result<Told, EngineError> {
         let (key, secret) = (credential.api_key.expose(), credential.api_secret.expose());
         let Exchange::Binance = exchange;
         let signing = Credential::new(key, secret).map_err(misspelled)?;
@@ -265,8 +261,15 @@ impl EngineHandle {
         let asked = self.inner.io.spawn(async move {
             let rest = TradeRest::new(&rest_url, &signing)?;
             let now = rest.server_time().await?;
-            let (restrictions, account) = tokio::try_join!(rest.restrictions(now), rest.account(now))?;
-            Ok((restrictions, account.can_trade))
+            let (key, account) = tokio::join!(rest.restrictions(now), rest.account(now));
+            let account_trades = account?.can_trade;
+            match key {
+                Err(error) if is_untold(&rest_url, &error) => {
+                    let key = Restrictions { can_trade_spot: account_trades, ..UNTOLD };
+                    Ok(Told { key, account_trades, in_full: false })
+                }
+                key => Ok(Told { key: key?, account_trades, in_full: true }),
+            }
         });
         let answer = match tokio::time::timeout(VENUE, asked).await {
             Ok(Ok(answer)) => answer,
@@ -275,6 +278,35 @@ impl EngineHandle {
         };
         answer.map_err(|error| unasked(exchange, &error))
     }
+}
+
+/// What a venue told of a key that works.
+struct Told {
+    key: Restrictions,
+    account_trades: bool,
+    /// Whether it told what the key may do, as every venue does where there is something to lose.
+    in_full: bool,
+}
+
+/// A key of which is known only that it reads the account.
+const UNTOLD: Restrictions = Restrictions {
+    can_read: true,
+    can_trade_spot: false,
+    can_withdraw: false,
+    can_transfer: false,
+    is_ip_bound: false,
+    trades_until: None,
+};
+
+/// Whether the answer means that the venue has no such question. Binance's test network has none, and nothing that
+/// could be withdrawn; from the exchange itself it would be a fault, and no key is stored on it.
+///
+/// Source: the test network's F.A.Q., "Can I use the /sapi endpoints on the Spot Test Network?", read 2026-11-24.
+fn is_untold(rest_url: &str, error: &VenueError) -> bool {
+    let host = rest_url.split("://").last().unwrap_or_default().split([':', '/']).next().unwrap_or_default();
+    let is_the_exchange = host.starts_with("api") && host.ends_with("binance.com");
+    matches!(error, VenueError::Rejected { code: 0, message } if message.starts_with("status 404"))
+        && !is_the_exchange
 }
 
 /// What is wrong with a credential before anybody is asked.
@@ -311,7 +343,8 @@ fn unasked(exchange: Exchange, error: &VenueError) -> EngineError {
 }
 
 /// Whether a key may be stored, and what its owner should know of it.
-fn judged(exchange: Exchange, key: &Restrictions, account_trades: bool) -> Result<Vec<Warning>, EngineError> {
+fn judged(exchange: Exchange, told: &Told) -> Result<Vec<Warning>, EngineError> {
+    let Told { key, account_trades, in_full } = told;
     let refused = |message: &str| Err(EngineError::field("api_key", message));
     if key.can_withdraw || key.can_transfer {
         return refused(
@@ -322,15 +355,17 @@ fn judged(exchange: Exchange, key: &Restrictions, account_trades: bool) -> Resul
     if !key.can_read {
         return refused("this key cannot read the account: allow reading at the venue");
     }
-    if !key.can_trade_spot {
+    if *in_full && !key.can_trade_spot {
         return refused("this key cannot trade: allow spot trading at the venue");
     }
-    if !account_trades {
+    if !*account_trades {
         return refused("the account behind this key may not trade: ask the venue why");
     }
     let mut warnings = Vec::new();
     let mut warn = |message| warnings.push(Warning { param: "api_key".to_owned(), message });
-    if !key.is_ip_bound {
+    if !*in_full {
+        warn(format!("{exchange}'s test network does not tell what a key may do: it was only seen to work"));
+    } else if !key.is_ip_bound {
         warn(format!(
             "the key works from any address, so whoever gets hold of it can trade with it: bind it to this server's \
              addresses at {exchange}"
@@ -410,14 +445,14 @@ mod tests {
         trades_until: None,
     };
 
-    fn judge(key: &Restrictions, account_trades: bool) -> Result<usize, String> {
-        let judged = judged(Exchange::Binance, key, account_trades);
+    fn judge(key: Restrictions, account_trades: bool) -> Result<usize, String> {
+        let judged = judged(Exchange::Binance, &Told { key, account_trades, in_full: true });
         judged.map(|warnings| warnings.len()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_key_that_may_do_too_much_or_too_little_is_refused_with_the_remedy() {
-        assert_eq!(judge(&GOOD, true), Ok(0));
+        assert_eq!(judge(GOOD, true), Ok(0));
         for (key, account_trades, told) in [
             (Restrictions { can_withdraw: true, ..GOOD }, true, "without withdrawals"),
             (Restrictions { can_transfer: true, ..GOOD }, true, "without withdrawals and transfers"),
@@ -425,16 +460,36 @@ mod tests {
             (Restrictions { can_trade_spot: false, ..GOOD }, true, "allow spot trading"),
             (GOOD, false, "may not trade"),
         ] {
-            let error = judge(&key, account_trades).unwrap_err();
+            let error = judge(key, account_trades).unwrap_err();
             assert!(error.starts_with("api_key: ") && error.contains(told), "{error}");
         }
     }
 
     #[test]
     fn a_key_that_works_from_anywhere_or_ends_is_stored_with_a_warning() {
-        assert_eq!(judge(&Restrictions { is_ip_bound: false, ..GOOD }, true), Ok(1));
+        assert_eq!(judge(Restrictions { is_ip_bound: false, ..GOOD }, true), Ok(1));
         let until = Some(Timestamp::from_millis(1_800_000_000_000));
-        assert_eq!(judge(&Restrictions { trades_until: until, ..GOOD }, true), Ok(1));
+        assert_eq!(judge(Restrictions { trades_until: until, ..GOOD }, true), Ok(1));
+    }
+
+    #[test]
+    fn only_a_test_network_may_leave_untold_what_a_key_may_do() {
+        let refused = |code, message: &str| VenueError::Rejected { code, message: message.to_owned() };
+        for (url, error, expected) in [
+            ("https://testnet.binance.vision", refused(0, "status 404"), true),
+            ("http://127.0.0.1:9000", refused(0, "status 404: Not Found"), true),
+            ("https://api.binance.com", refused(0, "status 404"), false),
+            ("https://api1.binance.com:443/", refused(0, "status 404"), false),
+            ("https://testnet.binance.vision", refused(-1100, "status 404"), false),
+            ("https://testnet.binance.vision", refused(0, "status 400"), false),
+            (
+                "https://testnet.binance.vision",
+                VenueError::Retry { after: None, message: "status 404".to_owned() },
+                false,
+            ),
+        ] {
+            assert_eq!(is_untold(url, &error), expected, "{url} {error}");
+        }
     }
 
     /// A store in a file that holds one connection, and its key file.

@@ -160,16 +160,15 @@ async fn a_venue_that_does_not_answer_leaves_nothing_stored() {
     server.stop().await;
 }
 
-/// The venue behind a door that changes one word of what it says.
-async fn changed(
-    venue: &Venue,
-    from: &'static str,
-    to: &'static str,
-) -> (actix_web::dev::ServerHandle, String) {
+/// The venue behind a door that changes one word of what it says, or lacks one path.
+fn changed(venue: &Venue, from: &'static str, to: &'static str) -> (actix_web::dev::ServerHandle, String) {
     let inner = format!("http://{}", venue.address());
     let forward = move |request: HttpRequest| {
         let url = format!("{inner}{}", request.uri());
         async move {
+            if request.path() == from {
+                return HttpResponse::NotFound().body(to);
+            }
             let mut asked = reqwest::Client::new().get(url);
             if let Some(key) = request.headers().get("x-mbx-apikey") {
                 asked = asked.header("x-mbx-apikey", key.to_str().unwrap());
@@ -209,7 +208,7 @@ async fn what_a_key_may_do_decides_whether_it_is_stored() {
         ("\"canTrade\":true", "\"canTrade\":false", Err("may not trade")),
         ("\"ipRestrict\":false", "\"ipRestrict\":true", Ok(true)),
     ] {
-        let (door, address) = changed(&venue, from, to).await;
+        let (door, address) = changed(&venue, from, to);
         let server = Server::start(&address).await;
         let tenant = server.tenant(&[]).await;
         let answer = server.post(&tenant, "/v1/exchanges", &body(&credential(1))).await;
@@ -228,6 +227,23 @@ async fn what_a_key_may_do_decides_whether_it_is_stored() {
         server.stop().await;
         door.stop(false).await;
     }
+    venue.stop().await;
+}
+
+#[actix_web::test]
+async fn a_test_network_that_does_not_tell_what_a_key_may_do_is_warned_of() {
+    let venue = venue::start(Config { credentials: vec![credential(1)], ..Config::default() }).await.unwrap();
+    let (door, address) = changed(&venue, "/sapi/v1/account/apiRestrictions", "no such page");
+    let server = Server::start(&address).await;
+    let tenant = server.tenant(&[]).await;
+    let wrong = Credential { secret: "another".to_owned(), ..credential(1) };
+    assert_eq!(server.post(&tenant, "/v1/exchanges", &body(&wrong)).await.refused(), ["api_key"]);
+    let made = server.post(&tenant, "/v1/exchanges", &body(&credential(1))).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    assert_eq!(made.body["permissions"], json!({"read": true, "spot_trading": true, "withdrawals": false}));
+    assert!(made.body["warnings"][0]["message"].as_str().unwrap().contains("test network"), "{made:?}");
+    server.stop().await;
+    door.stop(false).await;
     venue.stop().await;
 }
 
@@ -267,6 +283,12 @@ async fn live_bot(server: &Server, who: &Tenant, exchange_id: Option<&str>) -> S
     made.body["id"].as_str().unwrap().to_owned()
 }
 
+#[track_caller]
+fn check((param, message): (String, String), expected: &str, told: &str) {
+    assert_eq!(param, expected, "{message}");
+    assert!(message.contains(told), "{message}");
+}
+
 #[actix_web::test]
 async fn a_live_bot_is_told_which_connection_it_lacks() {
     let (venue, server) = start().await;
@@ -277,11 +299,6 @@ async fn a_live_bot_is_told_which_connection_it_lacks() {
         let error = &answer.body["error"];
         (error["param"].as_str().unwrap().to_owned(), error["message"].as_str().unwrap().to_owned())
     };
-    #[track_caller]
-    fn check((param, message): (String, String), expected: &str, told: &str) {
-        assert_eq!(param, expected, "{message}");
-        assert!(message.contains(told), "{message}");
-    }
     let foreign = store(&server, &stranger, 4).await;
     let bot = live_bot(&server, &tenant, None).await;
     check(start(&bot).await, "exchange_id", "there is none to binance: store one");
