@@ -7,7 +7,7 @@ use engine::{Account, ApiKey, Store, StoredBot, key_hash, new_key};
 use model::{AccountId, KeyId, Timestamp};
 use serde_json::{Value, json};
 
-use crate::args::{AccountCommand, AdminArgs, AdminCommand, BotCommand, KeyCommand, Span};
+use crate::args::{AccountCommand, AdminArgs, AdminCommand, BotCommand, ExchangeCommand, KeyCommand, Span};
 use crate::config::{Config, UsageError};
 use crate::output;
 
@@ -73,6 +73,10 @@ async fn command(store: &Store, args: &AdminArgs) -> anyhow::Result<()> {
             let rows: Vec<Value> = store.all_bots(*account).await?.iter().map(shown_bot).collect();
             let columns = ["id", "account_id", "name", "pair", "strategy", "dry_run", "status"];
             output::list(args.format, &columns, &rows);
+        }
+        AdminCommand::Exchange(ExchangeCommand::Forget { all: _ }) => {
+            let forgotten = store.forget_exchanges(now()).await?;
+            output::object(args.format, &json!({"forgotten": forgotten}));
         }
     }
     Ok(())

@@ -226,6 +226,19 @@ pub(crate) enum AdminCommand {
     /// Bots.
     #[command(subcommand)]
     Bot(BotCommand),
+    /// Stored exchange connections.
+    #[command(subcommand)]
+    Exchange(ExchangeCommand),
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ExchangeCommand {
+    /// Erases stored connections whose master key is lost for good; their owners store them anew.
+    Forget {
+        /// Those of everybody, for all are sealed with one key.
+        #[arg(long, required = true)]
+        all: bool,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -511,6 +524,7 @@ mod tests {
         refuse::<AdminArgs>("admin key create");
         refuse::<AdminArgs>("admin key create --account bot_1");
         refuse::<AdminArgs>("admin key revoke");
+        refuse::<AdminArgs>("admin exchange forget");
         assert_eq!(Cli::try_parse_from(["botprimex"]).unwrap_err().exit_code(), 2);
         assert_eq!(Cli::try_parse_from(["botprimex", "nonsense"]).unwrap_err().exit_code(), 2);
     }

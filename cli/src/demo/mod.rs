@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use api::{ApiConfig, Running};
-use engine::{Engine, EngineConfig, Store, TradeFilter};
+use engine::{Engine, EngineConfig, MasterKey, Store, TradeFilter};
 use model::{AccountId, BotId, Rate, Trade};
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -87,7 +87,8 @@ impl Demo {
         let (account, key) = make_account(&database_url).await?;
         let engine = Engine::start(EngineConfig {
             database_url,
-            master_key: None,
+            // Its database goes with it, so a key file would be of no use.
+            master_key: Some(MasterKey::draw()),
             rest_url: format!("http://{}", venue.address()),
             stream_url: format!("ws://{}", venue.address()),
             taker_fee: Rate::from_pct(args.fee)?,

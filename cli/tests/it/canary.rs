@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::process::{Process, botprimex, run};
-use crate::serve::user;
+use crate::serve::{admin, user};
 
 /// What nothing but this test has; keys of a shape that no file holds by chance.
 const KEY: &str = "cAnArYpUbLiCkEyQ7w3e9r2t5y8u1i4o6p0a9s8d7f6g5h4j3k2l1z0x9c8v7b";
@@ -118,17 +118,19 @@ async fn a_planted_secret_is_found_nowhere() {
     fs::rename(folder.path().join("kept"), &key_file).unwrap();
     let server = serve();
     assert_eq!(user.ask(&server, Method::DELETE, &path, None).await.0, 204);
+    assert_eq!(user.ask(&server, Method::POST, "/v1/exchanges", Some(&bodies[0].to_string())).await.0, 201);
     assert!(server.stop() && venue.stop());
+    assert_eq!(admin(&database_url, &["exchange", "forget", "--all"]), json!({"forgotten": 1}));
 
     let master = fs::read_to_string(&key_file).unwrap();
     let mut seen = Vec::new();
     for (name, content) in running.iter().chain(&written()) {
         check_free_of_secrets(name, content);
         let holds_master = content.windows(64).any(|window| window == master.trim().as_bytes());
-        assert_eq!(holds_master, name.ends_with(".key"), "{name} holds the master key");
+        assert_eq!(holds_master, Path::new(name) == key_file, "{name} holds the master key");
         seen.push(name.clone());
     }
-    assert!(seen.iter().any(|name| name.ends_with("-wal")), "{seen:?}");
+    assert!(seen.iter().any(|name| name.ends_with("books.db-wal")), "{seen:?}");
     check_free_of_secrets("an answer", Value::from(answers).to_string().as_bytes());
 
     // The search finds what is there, and the log was as talkative as it gets.

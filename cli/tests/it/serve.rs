@@ -59,7 +59,7 @@ fn serve(database_url: &str, venue: &str) -> Process {
     Process::start(command)
 }
 
-fn admin(database_url: &str, arguments: &[&str]) -> Value {
+pub(crate) fn admin(database_url: &str, arguments: &[&str]) -> Value {
     let output = run(&[&["admin", "--database-url", database_url, "--format", "json"], arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()

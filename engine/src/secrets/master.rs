@@ -54,14 +54,15 @@ pub enum MasterKeyError {
     },
     /// Something is stored, and its key is not there.
     #[error(
-        "exchange connections are stored, but their master key is missing: restore {}, or set master_key (BOTPRIMEX_MASTER_KEY)",
+        "exchange connections are stored, but their master key is missing: restore {}, or set master_key (BOTPRIMEX_MASTER_KEY); if it is lost for good, \
+         `botprimex admin exchange forget --all` erases them",
         .0.display()
     )]
     Missing(PathBuf),
     /// Something is stored, and this is not its key.
     #[error(
         "exchange connections are stored, but {0} is not the master key that they were sealed with: \
-         restore that key"
+         restore that key; if it is lost for good, `botprimex admin exchange forget --all` erases them"
     )]
     Another(String),
 }
@@ -105,14 +106,20 @@ impl MasterKey {
         Self::parse(&text).map(Some).map_err(|_| no_key())
     }
 
+    /// A key that nobody has.
+    pub fn draw() -> Self {
+        let mut key = Zeroizing::new([0; 32]);
+        rand::rng().fill_bytes(key.as_mut());
+        Self(key)
+    }
+
     /// Draws a key and writes it to a new file that its owner alone may read.
     ///
     /// # Errors
     /// [`MasterKeyError::File`], also where there is a file already.
     pub(crate) fn make(path: &Path) -> Result<Self, MasterKeyError> {
-        let mut key = Zeroizing::new([0; 32]);
-        rand::rng().fill_bytes(key.as_mut());
-        let text = Zeroizing::new(hex::encode(key.as_ref()));
+        let key = Self::draw();
+        let text = Zeroizing::new(hex::encode(key.0.as_ref()));
         let written = || {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(path)?;
             writeln!(file, "{}", text.as_str())?;
@@ -122,7 +129,7 @@ impl MasterKey {
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };
         written().map_err(|error| MasterKeyError::File { file: path.to_owned(), error })?;
-        Ok(Self(key))
+        Ok(key)
     }
 
     /// By what a key is recognised later without telling what it is.

@@ -183,6 +183,21 @@ impl Store {
         })
     }
 
+    /// Erases what every connection of everybody signs with and takes them out of every list: for operators whose
+    /// master key is lost. Tells how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn forget_exchanges(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let sql =
+            "UPDATE exchange_connections SET deleted_at = $1, data_key = $2, api_key = $2, api_secret = $2
+            WHERE deleted_at IS NULL";
+        writing!(self, pool => {
+            let update = sqlx::query(sql).bind(now.nanos()).bind(Vec::<u8>::new());
+            Ok(update.execute(pool).await?.rows_affected())
+        })
+    }
+
     /// Whether anybody has a connection that a master key is needed for.
     ///
     /// # Errors
@@ -322,6 +337,8 @@ mod tests {
             };
             assert_eq!(left, [0], "the row stays, what it signed with does not");
             assert!(store.create_exchange(&second, &sealed(), [7; 32]).await.unwrap());
+            assert_eq!(store.forget_exchanges(NOW).await.unwrap(), 1);
+            assert!(!store.has_exchanges().await.unwrap());
         }
     }
 
