@@ -190,6 +190,58 @@ mod tests {
         );
     }
 
+    /// Test 2 of RFC 8032, section 7.1: its private key as openssl writes it, its message and its signature.
+    const RFC_8032: (&str, &str, &str) = (
+        "-----BEGIN PRIVATE KEY-----\n\
+         MC4CAQAwBQYDK2VwBCIEIEzNCJso/5banbbDRuwRTg9bijGfNaumJNqM9u1PuKb7\n\
+         -----END PRIVATE KEY-----\n",
+        "r",
+        "kqAJqfDUyrhyDoILX2QlQKKye1QWUD+Ps3YiI+vbadoIWsHkPhWZbkWPNhPQ8R2MOHsurrQwKu6wDSkWErsMAA==",
+    );
+
+    #[test]
+    fn an_ed25519_key_signs_as_its_standard_says_and_is_escaped_where_it_is_sent() {
+        let (pem, message, expected) = RFC_8032;
+        let signer = Credential::new("key", pem).unwrap().signer();
+        assert_eq!(signer.rest(message), expected);
+        let escaped = expected.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        assert_eq!(signer.signed(message), format!("r&signature={escaped}"));
+        let windows = pem.replace('\n', "\r\n");
+        assert_eq!(Credential::new("key", windows).unwrap().signer().rest(message), expected);
+    }
+
+    #[test]
+    fn what_is_no_credential_is_refused_without_a_word_of_it() {
+        let (pem, ..) = RFC_8032;
+        let refused = |key: &str, secret: &str| Credential::new(key, secret).unwrap_err();
+        assert_eq!(refused("", "secret"), SecretError::Empty);
+        assert_eq!(refused("key", ""), SecretError::Empty);
+        assert_eq!(refused("a key\r\nX-Other: 1", "secret"), SecretError::Key);
+        for bad in [
+            &pem[..60],
+            &pem.replace("MC4C", "MC4D"),
+            &pem.replace("uKb7", "!!!!"),
+            "-----BEGIN PRIVATE KEY-----",
+        ] {
+            let error = refused("key", bad);
+            assert_eq!(error, SecretError::Pem, "{bad}");
+            assert!(!error.to_string().contains("NqM9"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_a_fingerprint_of_its_own() {
+        let tag = |key: &str| Credential::new(key, "secret").unwrap().account();
+        assert_eq!(tag("one"), tag("one"));
+        assert_ne!(tag("one"), tag("two"));
+    }
+
+    #[test]
+    fn a_credential_never_shows_anything() {
+        let credential = Credential::new("thekey", "thesecret").unwrap();
+        assert_eq!(format!("{credential:?} {:?}", credential.signer()), "Credential(…) Signer(…)");
+    }
+
     #[test]
     fn a_signer_never_shows_its_key() {
         assert_eq!(format!("{:?}", Signer::new(SECRET)), "Signer(…)");

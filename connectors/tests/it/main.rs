@@ -8,10 +8,15 @@
 )]
 
 mod captures;
+mod filters;
 mod garbage;
 mod mutations;
 mod rest;
+mod signatures;
 mod stream;
+mod trade_captures;
+mod trade_rest;
+mod trade_stream;
 
 use std::path::PathBuf;
 

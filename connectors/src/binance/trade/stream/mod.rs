@@ -6,6 +6,7 @@
 
 mod talk;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use model::{ClientOrderId, Pair, Timestamp};
@@ -53,6 +54,32 @@ impl TradeStreamConfig {
             retry_most: Duration::from_secs(30),
             answer_within: Duration::from_secs(10),
         }
+    }
+}
+
+impl TradeStreamConfig {
+    fn keep(&self) -> Keep {
+        Keep {
+            rotate_after: self.rotate_after,
+            dead_after: self.dead_after,
+            ping_every: self.ping_every,
+            pause: Duration::ZERO,
+        }
+    }
+}
+
+/// A socket that is being opened.
+struct Dialling(Pin<Box<dyn Future<Output = Result<Socket, Down>> + Send>>);
+
+impl Dialling {
+    fn new(url: String, keep: Keep) -> Self {
+        Self(Box::pin(async move { Socket::open(&url, keep).await }))
+    }
+}
+
+impl std::fmt::Debug for Dialling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Dialling")
     }
 }
 
@@ -122,6 +149,7 @@ pub struct TradeStream {
     config: TradeStreamConfig,
     talk: Talk,
     socket: Option<Socket>,
+    dialling: Option<Dialling>,
     account: AccountTag,
     budget: SharedBudget,
     retries: Retries,
@@ -133,7 +161,7 @@ impl TradeStream {
         let retries = Retries::new(config.retry_first, config.retry_most);
         let talk = Talk::new(credential, at, Instant::now(), config.answer_within);
         let (account, budget) = (credential.account(), SharedBudget::default());
-        Self { config, talk, socket: None, account, budget, retries }
+        Self { config, talk, socket: None, dialling: None, account, budget, retries }
     }
 
     /// With the budget of its venue and egress address. Opening a socket asks it by itself, in the lane of exits; for
@@ -196,19 +224,19 @@ impl TradeStream {
         }
     }
 
-    /// Opens a socket once it is time, and once the budget has room for it.
+    /// Opens a socket once it is time, and once the budget has room for it. The dialling outlives a caller who stops
+    /// waiting: one who is called away often would never be connected otherwise.
     async fn connect(&mut self, events: &mut Vec<TradeEvent>) {
-        self.retries.due().await;
-        if let Err(wait) = self.budget.ask(Cost::CONNECT, Lane::Exit) {
-            return self.retries.not_before(wait.until);
+        if self.dialling.is_none() {
+            self.retries.due().await;
+            if let Err(wait) = self.budget.ask(Cost::CONNECT, Lane::Exit) {
+                return self.retries.not_before(wait.until);
+            }
         }
-        let keep = Keep {
-            rotate_after: self.config.rotate_after,
-            dead_after: self.config.dead_after,
-            ping_every: self.config.ping_every,
-            pause: Duration::ZERO,
-        };
-        match Socket::open(&self.config.url, keep).await {
+        let (url, keep) = (&self.config.url, self.config.keep());
+        let opened = self.dialling.get_or_insert_with(|| Dialling::new(url.clone(), keep)).0.as_mut().await;
+        self.dialling = None;
+        match opened {
             Ok(socket) => {
                 self.talk.start_over();
                 self.socket = Some(socket);
