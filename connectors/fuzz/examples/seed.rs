@@ -16,7 +16,11 @@ fn main() -> std::io::Result<()> {
     let corpus = here.join("corpus");
     write(&corpus.join("frame"), &frames(&venue)?)?;
     write(&corpus.join("listing"), &listings(&venue)?)?;
-    write(&corpus.join("refusal"), &refusals())
+    write(&corpus.join("refusal"), &refusals())?;
+    write(&corpus.join("user"), &messages(&venue, &["execution_report", "doc_user_stream", "doc_ws_api"])?)?;
+    let folders = ["orders", "place_order", "cancel_order", "executions", "doc_rest"];
+    write(&corpus.join("order"), &messages(&venue, &folders)?)?;
+    write(&corpus.join("account"), &messages(&venue, &["balances"])?)
 }
 
 fn write(folder: &Path, seeds: &[Vec<u8>]) -> std::io::Result<()> {
@@ -51,6 +55,21 @@ fn frames(venue: &Path) -> std::io::Result<Vec<Vec<u8>>> {
         }
     }
     Ok(frames)
+}
+
+/// The single messages of these folders; of recorded exchanges the responses.
+fn messages(venue: &Path, folders: &[&str]) -> std::io::Result<Vec<Vec<u8>>> {
+    let mut messages = Vec::new();
+    for folder in folders {
+        for file in std::fs::read_dir(venue.join(folder))? {
+            let body: Value = serde_json::from_str(&std::fs::read_to_string(file?.path())?)?;
+            match body.pointer("/0/response") {
+                Some(response) => messages.push(response.to_string().into_bytes()),
+                None => messages.push(body.to_string().into_bytes()),
+            }
+        }
+    }
+    Ok(messages)
 }
 
 /// Every listing, a symbol at a time: short inputs find more.

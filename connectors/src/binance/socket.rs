@@ -280,3 +280,46 @@ impl Retries {
         self.at = at;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP: Keep = Keep {
+        rotate_after: Duration::from_hours(1),
+        dead_after: Duration::from_secs(30),
+        ping_every: Duration::from_secs(10),
+        pause: Duration::ZERO,
+    };
+
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "fuchsia"))]
+    #[tokio::test]
+    async fn the_kernel_gives_up_a_peer_that_acknowledges_nothing() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let accept = async {
+            let (socket, _) = listener.accept().await.unwrap();
+            tokio_tungstenite::accept_async(socket).await.unwrap()
+        };
+        let (socket, _peer) = tokio::join!(Socket::open(&url, KEEP), accept);
+        let socket = socket.unwrap();
+        let MaybeTlsStream::Plain(tcp) = socket.stream.get_ref() else { panic!() };
+        let limit = socket2::SockRef::from(tcp).tcp_user_timeout().unwrap();
+        assert_eq!(limit, Some(KEEP.dead_after));
+    }
+
+    #[test]
+    fn waits_double_from_failure_to_failure_and_start_over_after_a_good_connection() {
+        let (first, most) = (Duration::from_millis(250), Duration::from_secs(30));
+        let mut retries = Retries::new(first, most);
+        for longest in [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
+            let waited = retries.after(&fault("gone"), None);
+            let longest = Duration::from_millis(longest);
+            assert!(waited >= longest / 2 && waited <= longest, "{waited:?} of {longest:?}");
+        }
+        let good = Some(SETTLED_AFTER + Duration::from_secs(1));
+        assert!(retries.after(&fault("gone"), good) <= first);
+        assert!(retries.after(&announced("renewed"), good).is_zero());
+        assert!(!retries.after(&announced("renewed"), Some(Duration::ZERO)).is_zero(), "not twice in a row");
+    }
+}
