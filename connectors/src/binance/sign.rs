@@ -81,8 +81,10 @@ impl Credential {
             return Ok(Signer::new(&self.secret));
         }
         let pem = self.secret.trim().strip_prefix(PEM_BEGIN).and_then(|rest| rest.strip_suffix(PEM_END));
-        let base64: Zeroizing<String> =
-            Zeroizing::new(pem.ok_or(SecretError::Pem)?.split_whitespace().collect());
+        let pem = pem.ok_or(SecretError::Pem)?;
+        // Of its full size from the start: what grows leaves copies behind.
+        let mut base64 = Zeroizing::new(String::with_capacity(pem.len()));
+        pem.split_whitespace().for_each(|line| base64.push_str(line));
         let der = Zeroizing::new(STANDARD.decode(base64.as_bytes()).map_err(|_| SecretError::Pem)?);
         // What openssl writes has no public key in it, so there is none to compare with.
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).map_err(|_| SecretError::Pem)?;
