@@ -26,14 +26,19 @@
 //! ```
 
 mod account;
+mod book;
 mod call;
 mod candles;
 mod clock;
 mod config;
 mod control;
+mod execution;
 mod fault;
+mod filters;
 mod http;
 mod hub;
+#[cfg(test)]
+mod laws;
 mod limits;
 mod market;
 mod matching;

@@ -31,13 +31,16 @@ impl Socket {
         self.0.send(Message::Text(text.into())).await.unwrap();
     }
 
-    /// The next text; `None` once the venue has been silent for two seconds.
+    /// The next text; `None` once the venue has been silent for two seconds, or has closed the connection.
     pub(crate) async fn hear(&mut self) -> Option<Value> {
+        tokio::time::timeout(Duration::from_secs(2), self.next()).await.ok()?
+    }
+
+    /// The next text; `None` once the venue has closed the connection. One of both comes soon.
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
-            let next = tokio::time::timeout(Duration::from_secs(2), self.0.next()).await.ok()?;
-            // Closed by the venue: nothing more will be heard.
-            let Ok(next) = next? else { return None };
-            if let Message::Text(text) = next {
+            let next = tokio::time::timeout(Duration::from_secs(20), self.0.next()).await;
+            if let Message::Text(text) = next.expect("nothing came and nothing was closed")?.ok()? {
                 return Some(serde_json::from_str(&text).unwrap());
             }
         }

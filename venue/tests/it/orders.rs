@@ -1,10 +1,15 @@
 //! Signed orders, and the books that they move.
 
-use rust_decimal::Decimal;
-use serde_json::Value;
-use venue::{Config, Faults};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::client::{amount, ask, config, hear_account, held, signed};
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use venue::{Config, Faults, Speed, Venue};
+
+use crate::Socket;
+use crate::client::{amount, ask, config, control, hear_account, held, signed};
 
 #[tokio::test]
 async fn a_market_order_fills_and_the_books_add_up() {
@@ -91,5 +96,138 @@ async fn faults_are_as_often_as_asked() {
     let order = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01";
     assert_eq!(ask(&venue, "POST", "/api/v3/order", order).await.1["code"], -2010);
     assert_eq!(held(&venue, "USDT").await.0, Decimal::from(10_000));
+    venue.stop().await;
+}
+
+async fn status(venue: &Venue, id: &str) -> Value {
+    let query = format!("symbol=BTCUSDT&origClientOrderId={id}");
+    ask(venue, "GET", "/api/v3/order", &query).await.1["status"].clone()
+}
+
+async fn move_to(venue: &Venue, price: &str) {
+    assert_eq!(control(venue, "price", json!({"symbol": "BTCUSDT", "price": price})).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_stop_limit_waits_for_its_trigger_and_then_for_its_price() {
+    let venue = venue::start(Config { control: true, ..config() }).await.unwrap();
+    let stop = |stop: &str, price: &str, id: &str| {
+        format!(
+            "symbol=BTCUSDT&side=SELL&type=STOP_LOSS_LIMIT&timeInForce=GTC&quantity=0.1&price={price}&stopPrice={stop}&newClientOrderId={id}"
+        )
+    };
+    let (code, refused) = ask(&venue, "POST", "/api/v3/order", &stop("61000", "60900", "above")).await;
+    assert_eq!((code, refused["code"].as_i64()), (400, Some(-2010)));
+    assert_eq!(refused["msg"], "Stop price would trigger immediately.");
+    let mut user = hear_account(&venue).await;
+    assert_eq!(ask(&venue, "POST", "/api/v3/order", &stop("55000", "54900", "stop")).await.0, 200);
+    let told = user.hear().await.unwrap()["event"].clone();
+    assert_eq!((told["x"].as_str(), told["w"].as_bool()), (Some("NEW"), Some(false)));
+    move_to(&venue, "55000.01").await;
+    let query = "symbol=BTCUSDT&origClientOrderId=stop";
+    assert_eq!(ask(&venue, "GET", "/api/v3/order", query).await.1["isWorking"], false);
+    // The price falls through both: the trigger is pulled, and nobody pays the limit.
+    move_to(&venue, "54000").await;
+    let (_, waiting) = ask(&venue, "GET", "/api/v3/order", query).await;
+    assert_eq!((waiting["status"].as_str(), waiting["isWorking"].as_bool()), (Some("NEW"), Some(true)));
+    move_to(&venue, "54900.01").await;
+    let (_, filled) = ask(&venue, "GET", "/api/v3/order", query).await;
+    assert_eq!(
+        (filled["status"].as_str(), amount(&filled["cummulativeQuoteQty"])),
+        (Some("FILLED"), 5_490.into())
+    );
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn a_brief_order_fills_at_once_or_not_at_all() {
+    let venue = venue::start(config()).await.unwrap();
+    for (time, price, status, executed) in [
+        ("IOC", "70000", "FILLED", "0.01"),
+        ("IOC", "50000", "EXPIRED", "0"),
+        ("FOK", "70000", "FILLED", "0.01"),
+        ("FOK", "50000", "EXPIRED", "0"),
+    ] {
+        let order =
+            format!("symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce={time}&quantity=0.01&price={price}");
+        let (_, placed) = ask(&venue, "POST", "/api/v3/order", &order).await;
+        assert_eq!(placed["status"], status, "{order}");
+        assert_eq!(amount(&placed["executedQty"]), executed.parse().unwrap(), "{order}");
+    }
+    assert_eq!(held(&venue, "USDT").await.1, Decimal::ZERO);
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_id_is_taken_while_its_order_is_open_and_free_again_after() {
+    let venue = venue::start(Config { control: true, ..config() }).await.unwrap();
+    let limit =
+        "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01&price=50000&newClientOrderId=mine";
+    let (_, first) = ask(&venue, "POST", "/api/v3/order", limit).await;
+    let (code, refused) = ask(&venue, "POST", "/api/v3/order", limit).await;
+    assert_eq!((code, refused["code"].as_i64()), (400, Some(-2010)));
+    assert_eq!(refused["msg"], "Duplicate order sent.");
+    move_to(&venue, "49999").await;
+    assert_eq!(status(&venue, "mine").await, "FILLED");
+    move_to(&venue, "60000").await;
+    let (code, second) = ask(&venue, "POST", "/api/v3/order", limit).await;
+    assert_eq!(code, 200, "a filled order's id makes a second order: {second}");
+    assert_ne!(first["orderId"], second["orderId"]);
+    assert_eq!(status(&venue, "mine").await, "NEW", "the newest is found");
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn answers_are_as_late_as_asked() {
+    let latency = Duration::from_millis(120);
+    let faults = Faults { latency, ..Faults::default() };
+    let venue = venue::start(Config { faults, ..config() }).await.unwrap();
+    let begin = Instant::now();
+    let (status, _) = ask(&venue, "GET", "/api/v3/account", "").await;
+    assert!(status == 200 && begin.elapsed() >= latency);
+    let mut socket = Socket::open(&venue, "/ws-api/v3").await;
+    let begin = Instant::now();
+    socket.say(json!({"id": 1, "method": "ping"}).to_string()).await;
+    assert_eq!(socket.hear().await.unwrap()["status"], 200);
+    assert!(begin.elapsed() >= latency);
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_listens_through_a_drop_learns_the_rest_by_asking() {
+    let faults = Faults { drop_connection_every: Some(Duration::from_millis(200)), ..Faults::default() };
+    let venue = venue::start(Config { faults, speed: Speed::Times(50.0), ..config() }).await.unwrap();
+    let mut stream = Socket::open(&venue, "/ws/btcusdt@trade").await;
+    while stream.next().await.is_some() {}
+    let mut fills = BTreeSet::new();
+    let mut drops = 0;
+    let mut placed = 0;
+    while drops < 3 {
+        let mut user = hear_account(&venue).await;
+        loop {
+            let order = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.0002";
+            assert_eq!(ask(&venue, "POST", "/api/v3/order", order).await.0, 200, "HTTP goes on");
+            placed += 1;
+            // NEW, TRADE and the balances.
+            let mut frames = 0;
+            while frames < 3
+                && let Some(frame) = user.next().await
+            {
+                frames += 1;
+                if frame["event"]["x"] == "TRADE" {
+                    fills.insert(frame["event"]["t"].as_i64().unwrap());
+                }
+            }
+            if frames < 3 {
+                break;
+            }
+        }
+        drops += 1;
+    }
+    let (_, trades) = ask(&venue, "GET", "/api/v3/myTrades", "symbol=BTCUSDT").await;
+    let known: BTreeSet<i64> =
+        trades.as_array().unwrap().iter().map(|fill| fill["id"].as_i64().unwrap()).collect();
+    assert_eq!(known.len(), placed);
+    assert!(fills.is_subset(&known) && fills.len() < placed, "{} heard of {placed}", fills.len());
     venue.stop().await;
 }
