@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::counts::OrderCounts;
 use crate::order::{Fill, Order, Side};
 use crate::params::eight;
 
@@ -35,6 +36,8 @@ pub(crate) struct Account {
     pub(crate) transfers: Vec<Transfer>,
     pub(crate) balances: BTreeMap<String, Balance>,
     pub(crate) fills: Vec<Fill>,
+    /// Orders that have not filled, for the limits.
+    pub(crate) counts: OrderCounts,
     /// Every order ever taken, by rising id.
     orders: Vec<Order>,
     /// Which of them are open: prints look at no others.
@@ -51,6 +54,8 @@ pub(crate) enum Execution<'a> {
     Trade(&'a Fill),
     /// With the cancel's own client id.
     Canceled(&'a str),
+    /// With the client id that it had before.
+    Replaced(&'a str),
     Expired,
 }
 
@@ -64,6 +69,7 @@ impl Account {
             transfers: Vec::new(),
             balances: balances.iter().map(balance).collect(),
             fills: Vec::new(),
+            counts: OrderCounts::default(),
             orders: Vec::new(),
             open: BTreeSet::new(),
             named: HashMap::new(),
@@ -104,6 +110,15 @@ impl Account {
         self.open.remove(&index);
     }
 
+    /// Gives an order another client id.
+    pub(crate) fn rename(&mut self, index: usize, client_id: &str) {
+        let Some(order) = self.orders.get_mut(index).filter(|order| order.client_id != client_id) else {
+            return;
+        };
+        client_id.clone_into(&mut order.client_id);
+        self.named.entry(client_id.to_owned()).or_default().push(index);
+    }
+
     /// The order with an id.
     pub(crate) fn with_id(&self, id: i64) -> Option<usize> {
         self.orders.binary_search_by_key(&id, |order| order.id).ok()
@@ -112,9 +127,8 @@ impl Account {
     /// The orders of a pair with a client id, the newest first.
     pub(crate) fn with_client_id(&self, symbol: usize, client_id: &str) -> impl Iterator<Item = usize> {
         let named = self.named.get(client_id).into_iter().flatten().rev();
-        named
-            .copied()
-            .filter(move |index| self.orders.get(*index).is_some_and(|order| order.symbol == symbol))
+        let is_meant = move |order: &Order| order.symbol == symbol && order.client_id == client_id;
+        named.copied().filter(move |index| self.orders.get(*index).is_some_and(is_meant))
     }
 
     /// The fills of an order.
@@ -177,6 +191,7 @@ impl Account {
         let zero = "0.00000000";
         let (client_id, original) = match execution {
             Execution::Canceled(cancel) => (cancel, order.client_id.as_str()),
+            Execution::Replaced(former) => (order.client_id.as_str(), former),
             _ => (order.client_id.as_str(), ""),
         };
         let mut event = json!({"e": "executionReport", "E": ms, "s": symbol, "c": client_id,
@@ -205,6 +220,7 @@ impl Account {
                     put("m", json!(fill.is_maker));
                 }
                 Execution::Canceled(_) => put("x", json!("CANCELED")),
+                Execution::Replaced(_) => put("x", json!("REPLACED")),
                 Execution::Expired => {
                     put("x", json!("EXPIRED"));
                     put("eR", json!("EXECUTION_RULE"));

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::account::Account;
 use crate::call::Call;
 use crate::fault::Fault;
+use crate::limits::Used;
 use crate::params::Params;
 use crate::player::Move;
 use crate::world::World;
@@ -50,10 +51,10 @@ async fn price(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
         shared.moves.send(by_hand).map_err(|_| Fault::with_status(503, -1000, "The market has ended."))
     });
     if let Err(fault) = moved {
-        return http::told(&Err(fault), None);
+        return http::told(&Err(fault), Used::default());
     }
     drop(made.await);
-    http::told(&Ok(json!({})), None)
+    http::told(&Ok(json!({})), Used::default())
 }
 
 fn asked_move(shared: &Shared, params: &Params, done: oneshot::Sender<()>) -> Result<Move, Fault> {
@@ -79,7 +80,7 @@ async fn balance(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
         }
         Err(Fault::new(-2010, "Account has insufficient balance for requested action."))
     });
-    http::told(&moved, None)
+    http::told(&moved, Used::default())
 }
 
 async fn cancel(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
@@ -87,14 +88,14 @@ async fn cancel(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
     if let Some(id) = params.0.remove("clientOrderId") {
         params.0.insert("origClientOrderId".to_owned(), id);
     }
-    http::told(&by_hand(&shared, Call::CancelOrder, params), None)
+    http::told(&by_hand(&shared, Call::CancelOrder, params), Used::default())
 }
 
 async fn sell(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
     let mut params = params(&body);
     params.0.insert("type".to_owned(), "MARKET".to_owned());
     params.0.entry("side".to_owned()).or_insert_with(|| "SELL".to_owned());
-    http::told(&by_hand(&shared, Call::PlaceOrder, params), None)
+    http::told(&by_hand(&shared, Call::PlaceOrder, params), Used::default())
 }
 
 /// Does what the owner does on the web site.
@@ -113,7 +114,7 @@ async fn ledger(shared: web::Data<Shared>, query: Query<BTreeMap<String, String>
     let accounts: Vec<Value> = accounts.map(|(key, account)| books(&world, key, account)).collect();
     let books =
         json!({"time": clock::now().millis(), "faults": shared.dice.happened(), "accounts": accounts});
-    http::told(&Ok(books), None)
+    http::told(&Ok(books), Used::default())
 }
 
 /// Everything of an account, amounts exact.

@@ -43,6 +43,7 @@ impl World {
         let number = owner.fills.len();
         let Some(order) = owner.order_mut(index) else { return };
         let fill = Fill { trade_id, order_id, symbol, side, price, qty, fee, fee_asset, is_maker, at };
+        let is_first = order.fills.is_empty();
         order.fills.push(number);
         order.executed += qty;
         order.quote_executed += price * qty;
@@ -59,6 +60,9 @@ impl World {
         order.reserved -= reserved;
         if is_whole {
             owner.close(index);
+        }
+        if is_first {
+            owner.counts.first_fill(is_maker);
         }
         owner.settle(&fill, &base, &quote, reserved);
         owner.fills.push(fill.clone());

@@ -19,6 +19,8 @@ pub(crate) struct Fault {
     pub(crate) msg: String,
     /// After how many seconds it may be tried again, where the venue says so.
     pub(crate) retry_after_s: Option<i64>,
+    /// What became of the parts of what was asked.
+    pub(crate) data: Option<Value>,
 }
 
 impl Fault {
@@ -28,12 +30,17 @@ impl Fault {
     }
 
     pub(crate) fn with_status(status: u16, code: i64, msg: impl Into<String>) -> Self {
-        Self { status, code, msg: msg.into(), retry_after_s: None }
+        Self { status, code, msg: msg.into(), retry_after_s: None, data: None }
     }
 
     /// The same, to be tried again after some seconds.
     pub(crate) fn retry_after(self, seconds: i64) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    /// The same, with what became of the parts.
+    pub(crate) fn with_data(self, data: Value) -> Self {
+        Self { data: Some(data), ..self }
     }
 
     pub(crate) fn filter(name: &str) -> Self {
@@ -45,7 +52,10 @@ impl Fault {
     }
 
     pub(crate) fn json(&self) -> Value {
-        json!({"code": self.code, "msg": self.msg})
+        match &self.data {
+            Some(data) => json!({"code": self.code, "msg": self.msg, "data": data}),
+            None => json!({"code": self.code, "msg": self.msg}),
+        }
     }
 }
 

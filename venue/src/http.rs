@@ -4,6 +4,7 @@ use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
@@ -11,16 +12,26 @@ use actix_web::web::{self, Bytes};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use model::Timestamp;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
 use serde_json::Value;
 use sha2::Sha256;
 
 use crate::call::Call;
 use crate::fault::{Ack, Fault};
+use crate::limits::Used;
 use crate::params::Params;
 use crate::{Shared, clock, control, socket};
 
-/// The longest window that a request may be good for, in ms.
-const LONGEST_WINDOW_MS: f64 = 60_000.0;
+/// For how long a request is good that does not say it, and the longest that one may say, in µs.
+const WINDOW_US: i64 = 5_000_000;
+const LONGEST_WINDOW_US: i64 = 60_000_000;
+
+/// How far ahead of the venue's clock a request may be stamped, in µs.
+const AHEAD_US: i64 = 1_000_000;
+
+/// How long a connection may be idle.
+const PATIENCE: Duration = Duration::from_secs(75);
 
 /// Binds; nothing is answered before the server is awaited.
 pub(crate) fn bind(shared: &Arc<Shared>) -> std::io::Result<(Server, SocketAddr)> {
@@ -42,6 +53,10 @@ pub(crate) fn bind(shared: &Arc<Shared>) -> std::io::Result<(Server, SocketAddr)
             kept.insert(closer);
         }
     })
+    // As patient as the real one: a client that is slow to begin, or comes back to a connection that it kept, must not
+    // find it closed just then.
+    .keep_alive(PATIENCE)
+    .client_request_timeout(PATIENCE)
     .workers(1)
     .shutdown_timeout(1)
     .disable_signals()
@@ -65,24 +80,25 @@ async fn answer(shared: web::Data<Shared>, request: HttpRequest, body: Bytes) ->
     tokio::time::sleep(shared.config.faults.latency).await;
     let Some((call, weight)) = Call::of_path(request.method().as_str(), request.path()) else {
         let fault = Fault::with_status(404, -1000, "There is nothing at this path.");
-        return told(&Err(fault), None);
+        return told(&Err(fault), Used::default());
     };
-    let used = match shared.admit(peer(&request), weight) {
-        Ok(used) => used,
-        Err(fault) => return told(&Err(fault), None),
+    let weight = match shared.admit(peer(&request), weight) {
+        Ok(weight) => weight,
+        Err(fault) => return told(&Err(fault), Used::default()),
     };
     let body = String::from_utf8_lossy(&body);
     let mut params = Params::from_form(&body);
     // What stands in both counts as the query has it.
     params.0.extend(Params::from_form(request.query_string()).0);
-    let result = authorise(&shared, call, &request, &body, &params)
-        .and_then(|account| ask(&shared, call, account, &params));
+    let account = authorise(&shared, call, &request, &body, &params);
+    let result = account.clone().and_then(|account| ask(&shared, call, account, &params));
+    let used = Used { weight: Some(weight), orders: shared.orders_used(call, account.ok()) };
     match acknowledged(&shared, call, &result) {
         Ack::Told => {}
         Ack::Late => tokio::time::sleep(shared.config.faults.late_ack).await,
         Ack::Lost => {
             let message = "Timeout waiting for response from backend server. Send status unknown; execution status unknown.";
-            return told(&Err(Fault::with_status(504, -1007, message)), Some(used));
+            return told(&Err(Fault::with_status(504, -1007, message)), used);
         }
         Ack::Closed => {
             // What is returned then finds nobody.
@@ -91,7 +107,7 @@ async fn answer(shared: web::Data<Shared>, request: HttpRequest, body: Bytes) ->
             }
         }
     }
-    told(&result, Some(used))
+    told(&result, used)
 }
 
 /// How the dice let a client know of an order that was taken; of anything else always at once.
@@ -101,13 +117,13 @@ pub(crate) fn acknowledged(shared: &Shared, call: Call, result: &Result<Value, F
 
 /// Does what is asked, unless the dice refuse the order.
 pub(crate) fn ask(shared: &Shared, call: Call, account: usize, params: &Params) -> Result<Value, Fault> {
-    if call.takes_order() && shared.dice.happens("ordersRefused", shared.config.faults.reject_rate) {
+    if call == Call::PlaceOrder && shared.dice.happens("ordersRefused", shared.config.faults.reject_rate) {
         return Err(Fault::new(-2010, "This action is disabled on this account."));
     }
     call.answer(&mut shared.world(), account, params, clock::now())
 }
 
-pub(crate) fn told(result: &Result<Value, Fault>, used: Option<u32>) -> HttpResponse {
+pub(crate) fn told(result: &Result<Value, Fault>, used: Used) -> HttpResponse {
     let (status, body) = match result {
         Ok(body) => (StatusCode::OK, body.to_string()),
         Err(fault) => {
@@ -116,9 +132,12 @@ pub(crate) fn told(result: &Result<Value, Fault>, used: Option<u32>) -> HttpResp
         }
     };
     let mut answer = HttpResponse::build(status);
-    if let Some(used) = used {
-        answer.insert_header(("x-mbx-used-weight", used)).insert_header(("x-mbx-used-weight-1m", used));
-        answer.insert_header(("x-mbx-order-count-10s", 0)).insert_header(("x-mbx-order-count-1d", 0));
+    if let Some(weight) = used.weight {
+        answer.insert_header(("x-mbx-used-weight", weight)).insert_header(("x-mbx-used-weight-1m", weight));
+    }
+    if let Some([in_ten_seconds, in_a_day]) = used.orders {
+        answer.insert_header(("x-mbx-order-count-10s", in_ten_seconds));
+        answer.insert_header(("x-mbx-order-count-1d", in_a_day));
     }
     if let Err(Fault { retry_after_s: Some(seconds), .. }) = result {
         answer.insert_header((actix_web::http::header::RETRY_AFTER, *seconds));
@@ -175,23 +194,56 @@ pub(crate) fn verify(
     Ok(account)
 }
 
-/// Refuses what was made too long ago, or in the future.
+/// Refuses what was made too long ago, or in the future; to the microsecond, as both may say them.
 fn is_timely(params: &Params, now: Timestamp) -> Result<(), Fault> {
     let stamp = params.whole("timestamp")?.ok_or_else(|| Fault::mandatory("timestamp"))?;
-    let window: f64 = params.get("recvWindow").map_or(Ok(5_000.0), str::parse).unwrap_or(f64::NAN);
-    if window.is_nan() || !(0.0..=LONGEST_WINDOW_MS).contains(&window) {
-        return Err(Fault::new(-1131, "recvWindow must be less than 60000"));
-    }
+    let window_us = params.get("recvWindow").map_or(Ok(WINDOW_US), window_us)?;
     // Microseconds are known by their size.
-    let stamp_ms = if stamp > 100_000_000_000_000 { stamp / 1_000 } else { stamp };
-    #[expect(clippy::cast_possible_truncation, reason = "it is at most 60,000")]
-    let window_ms = window as i64;
-    if stamp_ms >= now.millis() + 1_000 {
+    let stamp_us = if stamp > 100_000_000_000_000 { stamp } else { stamp.saturating_mul(1_000) };
+    let late_us = now.nanos() / 1_000 - stamp_us;
+    if late_us <= -AHEAD_US {
         let message = "Timestamp for this request was 1000ms ahead of the server's time.";
         return Err(Fault::new(-1021, message));
     }
-    if now.millis() - stamp_ms > window_ms {
+    if late_us > window_us {
         return Err(Fault::new(-1021, "Timestamp for this request is outside of the recvWindow."));
     }
     Ok(())
+}
+
+/// How long a request is good for: up to a minute, in ms with up to three decimals.
+fn window_us(text: &str) -> Result<i64, Fault> {
+    let window = model::number::parse(text).ok().filter(|window| window.scale() <= 3);
+    let us = window.and_then(|window| (window * Decimal::ONE_THOUSAND).to_i64());
+    us.filter(|us| (0..=LONGEST_WINDOW_US).contains(us))
+        .ok_or_else(|| Fault::new(-1131, "recvWindow must be less than 60000"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_good_for_its_window_and_not_before_its_time() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let check = |stamp: &str, window: &str, code: Option<i64>| {
+            let params = [("timestamp", stamp), ("recvWindow", window)];
+            let params = Params(params.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+            assert_eq!(is_timely(&params, now).err().map(|fault| fault.code), code, "{stamp} {window}");
+        };
+        check("1700000000000", "", None);
+        check("1699999995000", "", None);
+        check("1699999994999", "", Some(-1021));
+        check("1700000000999", "", None);
+        check("1700000001000", "", Some(-1021));
+        check("1699999999000", "1000", None);
+        check("1699999998999500", "1000.5", None);
+        check("1699999998999499", "1000.5", Some(-1021));
+        check("1699999940000", "60000", None);
+        for window in ["60000.001", "60001", "-1", "1.0005", "long"] {
+            check("1700000000000", window, Some(-1131));
+        }
+        check("", "", Some(-1102));
+        check("soon", "", Some(-1100));
+    }
 }

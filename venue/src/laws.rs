@@ -25,6 +25,8 @@ enum Deed {
     Place { account: usize, symbol: usize, side: bool, kind: usize, time: usize, near: i64, lots: i64 },
     Spend { account: usize, symbol: usize, side: bool, quote: i64 },
     Cancel { account: usize, recent: usize },
+    Amend { account: usize, recent: usize, per_mille: i64 },
+    Replace { account: usize, recent: usize, stops: bool, lots: i64 },
     Print { symbol: usize, per_mille: i64, lots: i64 },
     Touch { account: usize, recent: usize, lots: i64 },
     Transfer { account: usize, asset: usize, amount: i64 },
@@ -40,6 +42,10 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => (0..2_usize, 0..2_usize, any::<bool>(), 1..3_000_i64)
             .prop_map(|(account, symbol, side, quote)| Deed::Spend { account, symbol, side, quote }),
         2 => (0..2_usize, 0..10_usize).prop_map(|(account, recent)| Deed::Cancel { account, recent }),
+        2 => (0..2_usize, 0..10_usize, 1..1_100_i64)
+            .prop_map(|(account, recent, per_mille)| Deed::Amend { account, recent, per_mille }),
+        2 => (0..2_usize, 0..10_usize, any::<bool>(), 1..60_000_i64)
+            .prop_map(|(account, recent, stops, lots)| Deed::Replace { account, recent, stops, lots }),
         5 => (0..2_usize, 800..1_250_i64, 1..50_000_i64)
             .prop_map(|(symbol, per_mille, lots)| Deed::Print { symbol, per_mille, lots }),
         2 => (0..2_usize, 0..10_usize, 1..5_000_i64)
@@ -118,6 +124,31 @@ fn act(world: &mut World, deed: &Deed, at: Timestamp) {
             let Some(order) = world.accounts[account].orders().iter().rev().nth(recent) else { return };
             let cancel = params(&[("symbol", name(world, order.symbol)), ("orderId", order.id.to_string())]);
             drop(Call::CancelOrder.answer(world, account, &cancel, at));
+        }
+        Deed::Amend { account, recent, per_mille } => {
+            let Some(order) = world.accounts[account].orders().iter().rev().nth(recent) else { return };
+            let qty = (order.qty * Decimal::new(per_mille, 3)).round_dp(5);
+            let amend = params(&[
+                ("symbol", name(world, order.symbol)),
+                ("orderId", order.id.to_string()),
+                ("newQty", qty.to_string()),
+            ]);
+            drop(Call::AmendOrder.answer(world, account, &amend, at));
+        }
+        Deed::Replace { account, recent, stops, lots } => {
+            let Some(order) = world.accounts[account].orders().iter().rev().nth(recent) else { return };
+            let mode = if stops { "STOP_ON_FAILURE" } else { "ALLOW_FAILURE" };
+            let replace = params(&[
+                ("symbol", name(world, order.symbol)),
+                ("cancelReplaceMode", mode.to_owned()),
+                ("cancelOrderId", order.id.to_string()),
+                ("side", order.side.as_str().to_owned()),
+                ("type", "LIMIT".to_owned()),
+                ("timeInForce", "GTC".to_owned()),
+                ("price", last(world, order.symbol).to_string()),
+                ("quantity", Decimal::new(lots, 5).to_string()),
+            ]);
+            drop(Call::CancelReplace.answer(world, account, &replace, at));
         }
         Deed::Print { symbol, per_mille, lots } => {
             let price = Price::new((last(world, symbol) * Decimal::new(per_mille, 3)).round_dp(2)).unwrap();
@@ -230,7 +261,8 @@ proptest! {
         let (tell, mut told) = unbounded_channel();
         world.accounts.iter_mut().for_each(|account| account.listen(tell.clone()));
         for (number, deed) in deeds.iter().enumerate() {
-            act(&mut world, deed, Timestamp::from_millis(i64::try_from(number).unwrap()));
+            // Slow enough for the limit of orders.
+            act(&mut world, deed, Timestamp::from_millis(1_000 * i64::try_from(number).unwrap()));
             check(&world);
             check_told(&mut told);
         }
@@ -244,8 +276,8 @@ fn random_deeds_reach_every_end_of_an_order() {
     for seed in 0..20 {
         let deeds = prop::collection::vec(deed(), 120).new_tree(&mut runner).unwrap();
         let mut world = world(seed, FeeAsset::Received, 4, 0.3);
-        for deed in proptest::strategy::ValueTree::current(&deeds) {
-            act(&mut world, &deed, Timestamp::from_millis(0));
+        for (second, deed) in (0..).zip(proptest::strategy::ValueTree::current(&deeds)) {
+            act(&mut world, &deed, Timestamp::from_millis(1_000 * second));
         }
         for order in world.accounts.iter().flat_map(Account::orders) {
             *seen.entry((order.kind.as_str(), order.status.as_str())).or_insert(0) += 1;

@@ -32,6 +32,7 @@ mod candles;
 mod clock;
 mod config;
 mod control;
+mod counts;
 mod execution;
 mod fault;
 mod filters;
@@ -61,6 +62,7 @@ pub use config::{Config, Credential, Faults, FeeAsset, MarketSource, Silence, Sp
 pub use market::MarketError;
 pub use player::Progress;
 
+use call::Call;
 use fault::{Dice, Fault};
 use hub::Hub;
 use limits::Limits;
@@ -127,6 +129,12 @@ impl Shared {
         let pause_s = is_refused.then(|| self.dice.between(1, 3).cast_signed());
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         limits.take(address, weight, pause_s, clock::now())
+    }
+
+    /// What an account has used of the limits of orders, where a call's answer says it.
+    pub(crate) fn orders_used(&self, call: Call, account: Option<usize>) -> Option<[u32; 2]> {
+        let account = account.filter(|_| call.takes_order())?;
+        self.world().accounts.get(account).map(|owner| owner.counts.used(clock::now()))
     }
 
     /// Whether a stream's symbol has fallen silent.

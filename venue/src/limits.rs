@@ -17,9 +17,18 @@ const PATIENCE: u32 = 100;
 /// How long such a ban lasts, in ms.
 const BAN_MS: i64 = 120_000;
 
+/// What is used of the limits once a request is answered, as far as its answer says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Used {
+    /// Weight in this minute.
+    pub(crate) weight: Option<u32>,
+    /// Unfilled orders in ten seconds and in a day.
+    pub(crate) orders: Option<[u32; 2]>,
+}
+
 /// What an address has used.
 #[derive(Clone, Copy, Debug, Default)]
-struct Used {
+struct Usage {
     minute: i64,
     weight: u32,
     /// Since it was last told to wait and did.
@@ -33,7 +42,7 @@ struct Used {
 /// What every address has used.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    used: HashMap<IpAddr, Used>,
+    used: HashMap<IpAddr, Usage>,
     /// Among the faults: a ban after so many requests, and its length in ms.
     ban: Option<(u64, i64)>,
 }

@@ -32,7 +32,9 @@ impl World {
         request: OrderRequest,
         at: Timestamp,
     ) -> Result<usize, Fault> {
-        let mut qty = self.check_order(account, &request)?;
+        self.check_count(account, at)?;
+        let mut qty = self.check_filters(account, &request)?;
+        self.check_matching(account, &request)?;
         let OrderRequest { symbol, side, kind, .. } = request;
         let mut offers = Vec::new();
         if kind == Kind::Market {
@@ -77,6 +79,7 @@ impl World {
             created_at: at,
             updated_at: at,
         });
+        owner.counts.add(at);
         self.tell(account, index, Execution::New, at);
         if kind == Kind::Market {
             self.take(account, index, &offers, true, at);
@@ -84,6 +87,60 @@ impl World {
             self.work(account, index, at);
         }
         Ok(index)
+    }
+
+    /// Refuses an order where the account has placed too many.
+    pub(crate) fn check_count(&self, account: usize, at: Timestamp) -> Result<(), Fault> {
+        self.accounts.get(account).map_or(Ok(()), |owner| owner.counts.check(at))
+    }
+
+    /// Counts an order that was asked for and not attempted.
+    pub(crate) fn count_order(&mut self, account: usize, at: Timestamp) {
+        if let Some(owner) = self.accounts.get_mut(account) {
+            owner.counts.add(at);
+        }
+    }
+
+    /// Makes an open order smaller and gives it a client id; the number of that execution.
+    pub(crate) fn amend(
+        &mut self,
+        account: usize,
+        index: usize,
+        qty: Decimal,
+        client_id: &str,
+        at: Timestamp,
+    ) -> Result<i64, Fault> {
+        let refused = |message: &str| Fault::new(-2038, message);
+        let unknown = || refused("Unknown order sent.");
+        let order = self.order(account, index).filter(|order| order.status.is_open()).ok_or_else(unknown)?;
+        let (symbol, side, price) = (order.symbol, order.side, order.price);
+        let price = if order.kind.has_price() { price } else { order.stop_price.unwrap_or_default() };
+        if qty == order.qty || qty <= order.executed {
+            return Err(refused("The requested action would change no state; rejecting."));
+        }
+        if qty > order.qty {
+            return Err(refused("Order amend (quantity increase) is not supported."));
+        }
+        let former = order.client_id.clone();
+        if client_id != former && self.is_taken(account, symbol, client_id) {
+            return Err(refused("Duplicate order sent."));
+        }
+        self.check_size(qty, Some(price), price)?;
+        let left = qty - order.executed;
+        let needed = if side == Side::Buy { self.with_fee(left * price) } else { left };
+        let (base, quote) = (self.coin(symbol, Pair::base), self.coin(symbol, Pair::quote));
+        let owner = self.accounts.get_mut(account).ok_or_else(closed)?;
+        owner.rename(index, client_id);
+        let order = owner.order_mut(index).ok_or_else(unknown)?;
+        let over = order.reserved - needed.min(order.reserved);
+        order.reserved -= over;
+        (order.qty, order.updated_at) = (qty, at);
+        owner.unlock(if side == Side::Buy { &quote } else { &base }, over);
+        let number = self.tell(account, index, Execution::Replaced(&former), at);
+        if let Some(owner) = self.accounts.get_mut(account) {
+            owner.tell_balances(&[&base, &quote], at);
+        }
+        Ok(number)
     }
 
     /// Cancels an open order.
@@ -198,12 +255,22 @@ impl World {
         self.symbols.get(symbol).map(|symbol| pick(&symbol.pair).to_owned()).unwrap_or_default()
     }
 
-    pub(crate) fn tell(&mut self, account: usize, index: usize, execution: Execution<'_>, at: Timestamp) {
+    /// Tells an order's owner; the number of the execution.
+    pub(crate) fn tell(
+        &mut self,
+        account: usize,
+        index: usize,
+        execution: Execution<'_>,
+        at: Timestamp,
+    ) -> i64 {
         let number = self.numbers.execution();
-        let Some(owner) = self.accounts.get_mut(account) else { return };
-        let Some(order) = owner.order(index).cloned() else { return };
-        let Some(symbol) = self.symbols.get(order.symbol) else { return };
-        owner.tell_order(&order, &symbol.name, execution, number, at);
+        if let Some(owner) = self.accounts.get_mut(account)
+            && let Some(order) = owner.order(index).cloned()
+            && let Some(symbol) = self.symbols.get(order.symbol)
+        {
+            owner.tell_order(&order, &symbol.name, execution, number, at);
+        }
+        number
     }
 }
 

@@ -242,6 +242,18 @@ impl Order {
         shown
     }
 
+    /// As the answer to making it smaller shows it, `former` being the client id that it had before.
+    pub(crate) fn amended_json(&self, symbol: &str, former: &str) -> Value {
+        json!({"symbol": symbol, "orderId": self.id, "orderListId": -1, "origClientOrderId": former,
+            "clientOrderId": self.client_id, "price": eight(self.price), "qty": eight(self.qty),
+            "executedQty": eight(self.executed), "preventedQty": "0.00000000",
+            "quoteOrderQty": eight(self.quote_qty), "cumulativeQuoteQty": eight(self.quote_executed),
+            "status": self.status.as_str(), "timeInForce": self.time_in_force.as_str(),
+            "type": self.kind.as_str(), "side": self.side.as_str(),
+            "workingTime": if self.is_working { self.created_at.millis() } else { -1 },
+            "selfTradePreventionMode": "NONE"})
+    }
+
     /// As the answer to cancelling it shows it, `client_id` being the cancel's own.
     pub(crate) fn canceled_json(&self, symbol: &str, client_id: &str) -> Value {
         json!({"symbol": symbol, "origClientOrderId": self.client_id, "orderId": self.id, "orderListId": -1,

@@ -11,9 +11,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::call::{Call, rate_limits};
+use crate::call::Call;
+use crate::counts;
 use crate::fault::{Ack, Fault};
 use crate::hub::{ListenerId, MOST_STREAMS, WAITING};
+use crate::limits::{self, Used};
 use crate::params::Params;
 use crate::reports::Courier;
 use crate::{Shared, clock, http};
@@ -270,7 +272,7 @@ fn respond(
     let id = request.get("id").cloned().unwrap_or_default();
     let method = request.get("method").and_then(Value::as_str).unwrap_or_default();
     let params = Params::from_json(request.get("params"));
-    let mut ack = Ack::Told;
+    let (mut ack, mut used) = (Ack::Told, Used::default());
     let result = match method {
         "userDataStream.subscribe.signature" => authorise(shared, &params)
             .map(|account| json!({"subscriptionId": subscriptions.add(shared, account)})),
@@ -286,16 +288,17 @@ fn respond(
         "session.logon" => {
             Err(Fault::new(-1022, "Signature for this request is not valid: only Ed25519 keys can log on."))
         }
-        _ => called(shared, peer, method, &params).and_then(|(call, account)| {
+        _ => called(shared, peer, method, &params, &mut used).and_then(|(call, account)| {
             let result = http::ask(shared, call, account, &params);
             ack = http::acknowledged(shared, call, &result);
+            used.orders = shared.orders_used(call, Some(account));
             result
         }),
     };
     let answer = match result {
-        Ok(result) => json!({"id": id, "status": 200, "result": result, "rateLimits": used_limits()}),
+        Ok(result) => json!({"id": id, "status": 200, "result": result, "rateLimits": limits_left(used)}),
         Err(fault) => json!({"id": id, "status": fault.status, "error": refusal(&fault, clock::now()),
-            "rateLimits": used_limits()}),
+            "rateLimits": limits_left(used)}),
     };
     (ack, answer)
 }
@@ -316,10 +319,11 @@ fn called(
     peer: std::net::IpAddr,
     method: &str,
     params: &Params,
+    used: &mut Used,
 ) -> Result<(Call, usize), Fault> {
     let (call, weight) = Call::of_method(method)
         .ok_or_else(|| Fault::new(-1099, format!("Not found, authenticated, or authorized: {method}")))?;
-    shared.admit(peer, weight)?;
+    used.weight = Some(shared.admit(peer, weight)?);
     let account = if call.is_signed() { authorise(shared, params)? } else { 0 };
     Ok((call, account))
 }
@@ -332,12 +336,11 @@ fn authorise(shared: &Shared, params: &Params) -> Result<usize, Fault> {
 }
 
 /// The limits with what of them is used, as answers over a socket carry them.
-fn used_limits() -> Value {
-    let mut limits = rate_limits();
-    for limit in limits.as_array_mut().into_iter().flatten() {
-        if let Some(limit) = limit.as_object_mut() {
-            limit.insert("count".to_owned(), json!(1));
-        }
+fn limits_left(used: Used) -> Vec<Value> {
+    let mut shown = used.orders.map(|orders| counts::listed(Some(orders))).unwrap_or_default();
+    if let Some(weight) = used.weight {
+        shown.push(json!({"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
+            "limit": limits::WEIGHT, "count": weight}));
     }
-    limits
+    shown
 }

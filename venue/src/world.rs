@@ -11,6 +11,7 @@ use crate::account::Account;
 use crate::candles::Candles;
 use crate::config::{Config, Faults, FeeAsset, Steps};
 use crate::fault::Dice;
+use crate::filters::AVERAGE_MINUTES;
 use crate::hub::Hub;
 use crate::market::{Happening, Market, MarketEvent, Print, Top};
 use crate::params::eight;
@@ -227,6 +228,19 @@ impl Symbol {
         let ask = Price::from_e8(bid.e8() + tick)?;
         let qty = |salt: i64| depth_qty(steps.lot_step, self.update_id + salt);
         Some(Top { bid, bid_qty: qty(0)?, ask, ask_qty: qty(1)? })
+    }
+
+    /// What was paid on average in the last minutes, weighted by quantity; the last price where nothing was.
+    pub(crate) fn average_price(&self) -> Option<Decimal> {
+        let length_ms = AVERAGE_MINUTES * 60_000;
+        let recent = |(_, at): &&(Print, Timestamp)| self.day.closed_at.millis() - at.millis() <= length_ms;
+        let (mut worth, mut qty) = (Decimal::ZERO, Decimal::ZERO);
+        for (print, _) in self.prints.iter().rev().take_while(recent) {
+            worth += print.price.decimal() * print.qty.decimal();
+            qty += print.qty.decimal();
+        }
+        let average = worth.checked_div(qty).map(|average| average.round_dp(8));
+        average.or_else(|| self.last.or(self.top.map(|top| top.bid)).map(Price::decimal))
     }
 
     /// The levels of the book, best first: bids, asks.

@@ -2,8 +2,7 @@
 
 mod orders;
 mod public;
-
-pub(crate) use public::rate_limits;
+mod replace;
 
 use model::Timestamp;
 use serde_json::Value;
@@ -29,6 +28,8 @@ pub(crate) enum Call {
     PlaceOrder,
     TestOrder,
     CancelOrder,
+    CancelReplace,
+    AmendOrder,
     QueryOrder,
     OpenOrders,
     CancelOpenOrders,
@@ -41,7 +42,7 @@ pub(crate) enum Call {
 }
 
 /// Every call: its method and path, its name over a socket, and its weight.
-const CALLS: [(Call, &str, &str, &str, u32); 25] = [
+const CALLS: [(Call, &str, &str, &str, u32); 27] = [
     (Call::Ping, "GET", "/api/v3/ping", "ping", 1),
     (Call::Time, "GET", "/api/v3/time", "time", 1),
     (Call::ExchangeInfo, "GET", "/api/v3/exchangeInfo", "exchangeInfo", 20),
@@ -58,6 +59,8 @@ const CALLS: [(Call, &str, &str, &str, u32); 25] = [
     (Call::PlaceOrder, "POST", "/api/v3/order", "order.place", 1),
     (Call::TestOrder, "POST", "/api/v3/order/test", "order.test", 1),
     (Call::CancelOrder, "DELETE", "/api/v3/order", "order.cancel", 1),
+    (Call::CancelReplace, "POST", "/api/v3/order/cancelReplace", "order.cancelReplace", 1),
+    (Call::AmendOrder, "PUT", "/api/v3/order/amend/keepPriority", "order.amend.keepPriority", 4),
     (Call::QueryOrder, "GET", "/api/v3/order", "order.status", 4),
     (Call::OpenOrders, "GET", "/api/v3/openOrders", "openOrders.status", 6),
     (Call::CancelOpenOrders, "DELETE", "/api/v3/openOrders", "openOrders.cancelAll", 1),
@@ -84,7 +87,7 @@ impl Call {
 
     /// Whether an order comes of it.
     pub(crate) const fn takes_order(self) -> bool {
-        matches!(self, Self::PlaceOrder)
+        matches!(self, Self::PlaceOrder | Self::CancelReplace)
     }
 
     /// Whether it must be signed.
@@ -94,6 +97,8 @@ impl Call {
             Self::PlaceOrder
                 | Self::TestOrder
                 | Self::CancelOrder
+                | Self::CancelReplace
+                | Self::AmendOrder
                 | Self::QueryOrder
                 | Self::OpenOrders
                 | Self::CancelOpenOrders
@@ -129,6 +134,8 @@ impl Call {
             Self::PlaceOrder => orders::place(world, account, params, now),
             Self::TestOrder => orders::test(world, account, params),
             Self::CancelOrder => orders::cancel(world, account, params, now),
+            Self::CancelReplace => replace::cancel_replace(world, account, params, now),
+            Self::AmendOrder => replace::amend(world, account, params, now),
             Self::QueryOrder => orders::query(world, account, params, now),
             Self::OpenOrders => orders::open(world, account, params, now),
             Self::CancelOpenOrders => orders::cancel_open(world, account, params, now),
@@ -137,7 +144,7 @@ impl Call {
             Self::Account => orders::account(world, account, params, now),
             Self::Commission => orders::commission(world, params),
             Self::ApiRestrictions => Ok(orders::api_restrictions(world, now)),
-            Self::RateLimitOrder => Ok(orders::order_limits()),
+            Self::RateLimitOrder => orders::order_limits(world, account, now),
         }
     }
 }

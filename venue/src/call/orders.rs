@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::symbol;
 use crate::account::Account;
+use crate::counts;
 use crate::fault::Fault;
 use crate::matching::OrderRequest;
 use crate::order::{Fill, Form, Kind, Order, Side, TimeInForce};
@@ -32,7 +33,7 @@ fn word<T: Copy>(
     found.map(Some).ok_or_else(|| Fault::new(code, message))
 }
 
-fn request(world: &World, params: &Params) -> Result<OrderRequest, Fault> {
+pub(super) fn request(world: &World, params: &Params) -> Result<OrderRequest, Fault> {
     let symbol = symbol(world, params)?;
     let side = word(params, "side", &[Side::Buy, Side::Sell], Side::as_str)?;
     let side = side.ok_or_else(|| Fault::mandatory("side"))?;
@@ -60,19 +61,34 @@ fn request(world: &World, params: &Params) -> Result<OrderRequest, Fault> {
     if kind.has_time_in_force() && time_in_force.is_none() {
         return Err(Fault::mandatory("timeInForce"));
     }
-    let client_id = match params.get("newClientOrderId") {
-        None => made_up_id(),
-        Some(id) if is_client_id(id) => id.to_owned(),
-        Some(_) => {
-            let range = format!("^[a-zA-Z0-9-_]{{1,{LONGEST_ID}}}$");
-            let message = format!(
-                "Illegal characters found in parameter 'newClientOrderId'; legal range is '{range}'."
-            );
-            return Err(Fault::new(-1100, message));
-        }
-    };
+    let client_id = client_id(params)?.unwrap_or_else(made_up_id);
+    response_form(params, kind)?;
     let time_in_force = time_in_force.unwrap_or(TimeInForce::Gtc);
     Ok(OrderRequest { symbol, side, kind, time_in_force, price, qty, quote_qty, stop_price, client_id })
+}
+
+/// The client id that an order is to have, if it says one.
+pub(super) fn client_id(params: &Params) -> Result<Option<String>, Fault> {
+    let Some(id) = params.get("newClientOrderId") else { return Ok(None) };
+    if is_client_id(id) {
+        return Ok(Some(id.to_owned()));
+    }
+    let range = format!("^[a-zA-Z0-9-_]{{1,{LONGEST_ID}}}$");
+    let message =
+        format!("Illegal characters found in parameter 'newClientOrderId'; legal range is '{range}'.");
+    Err(Fault::new(-1100, message))
+}
+
+/// How much of a placed order is answered.
+fn response_form(params: &Params, kind: Kind) -> Result<Form, Fault> {
+    match params.get("newOrderRespType") {
+        Some("ACK") => Ok(Form::Ack),
+        Some("RESULT") => Ok(Form::Result),
+        Some("FULL") => Ok(Form::Full),
+        Some(_) => Err(Fault::new(-1136, "Invalid newOrderRespType.")),
+        None if matches!(kind, Kind::Market | Kind::Limit) => Ok(Form::Full),
+        None => Ok(Form::Ack),
+    }
 }
 
 fn is_client_id(id: &str) -> bool {
@@ -81,23 +97,23 @@ fn is_client_id(id: &str) -> bool {
 }
 
 /// An id for an order, or a cancel, that came without one.
-fn made_up_id() -> String {
+pub(super) fn made_up_id() -> String {
     format!("{:022x}", rand::random::<u128>() >> 40)
 }
 
-fn of(world: &World, account: usize) -> Result<&Account, Fault> {
+pub(super) fn of(world: &World, account: usize) -> Result<&Account, Fault> {
     world
         .accounts
         .get(account)
         .ok_or_else(|| Fault::with_status(401, -2015, "Invalid API-key, IP, or permissions for action."))
 }
 
-fn name(world: &World, order: &Order) -> String {
+pub(super) fn name(world: &World, order: &Order) -> String {
     world.symbols.get(order.symbol).map(|symbol| symbol.name.clone()).unwrap_or_default()
 }
 
 /// The order that `orderId` or `origClientOrderId` names: of several with one client id the newest.
-fn find(world: &World, account: usize, params: &Params, absent: Fault) -> Result<usize, Fault> {
+pub(super) fn find(world: &World, account: usize, params: &Params, absent: Fault) -> Result<usize, Fault> {
     let symbol = symbol(world, params)?;
     let id = params.whole("orderId")?;
     let client_id = params.get("origClientOrderId");
@@ -126,13 +142,7 @@ pub(super) fn place(
     now: Timestamp,
 ) -> Result<Value, Fault> {
     let request = request(world, params)?;
-    let form = match params.get("newOrderRespType") {
-        Some("ACK") => Form::Ack,
-        Some("RESULT") => Form::Result,
-        Some("FULL") => Form::Full,
-        _ if matches!(request.kind, Kind::Market | Kind::Limit) => Form::Full,
-        _ => Form::Ack,
-    };
+    let form = response_form(params, request.kind)?;
     let index = world.place(account, request, now)?;
     let owner = of(world, account)?;
     let Some(order) = owner.order(index) else { return Ok(json!({})) };
@@ -140,7 +150,9 @@ pub(super) fn place(
 }
 
 pub(super) fn test(world: &World, account: usize, params: &Params) -> Result<Value, Fault> {
-    world.check_order(account, &request(world, params)?)?;
+    let request = request(world, params)?;
+    world.check_filters(account, &request)?;
+    world.check_matching(account, &request)?;
     Ok(json!({}))
 }
 
@@ -279,7 +291,6 @@ pub(super) fn api_restrictions(world: &World, now: Timestamp) -> Value {
         "enableFixReadOnly": false, "enableSpotAndMarginTrading": true, "enablePortfolioMarginTrading": false})
 }
 
-pub(super) fn order_limits() -> Value {
-    json!([{"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 100, "count": 0},
-        {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 200_000, "count": 0}])
+pub(super) fn order_limits(world: &World, account: usize, now: Timestamp) -> Result<Value, Fault> {
+    Ok(Value::Array(counts::listed(Some(of(world, account)?.counts.used(now)))))
 }

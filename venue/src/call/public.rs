@@ -5,7 +5,9 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::symbol;
+use crate::counts;
 use crate::fault::Fault;
+use crate::filters;
 use crate::limits;
 use crate::params::{Params, eight};
 use crate::world::{Symbol, World, shown_level, shown_price};
@@ -34,14 +36,14 @@ pub(super) fn of_symbols(world: &World, params: &Params, show: fn(&Symbol) -> Va
     Ok(Value::Array(shown))
 }
 
-/// The limits as they are listed, and as answers over sockets repeat them.
-pub(crate) fn rate_limits() -> Value {
-    json!([
-        {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": limits::WEIGHT},
-        {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 100},
-        {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 200_000},
-        {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 300_000}
-    ])
+/// The limits as they are listed.
+fn rate_limits() -> Value {
+    let mut limits = vec![json!({"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
+        "limit": limits::WEIGHT})];
+    limits.extend(counts::listed(None));
+    limits.push(json!({"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5,
+        "limit": 300_000}));
+    Value::Array(limits)
 }
 
 pub(super) fn exchange_info(world: &World, params: &Params, now: Timestamp) -> Result<Value, Fault> {
@@ -56,33 +58,15 @@ pub(super) fn exchange_info(world: &World, params: &Params, now: Timestamp) -> R
 }
 
 fn listed(world: &World, symbol: &Symbol) -> Value {
-    let steps = world.steps;
-    let lot = eight(steps.lot_step.decimal());
-    let tick = eight(steps.tick_size.decimal());
-    let filters = json!([
-        {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00000000", "tickSize": tick},
-        {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "9000.00000000", "stepSize": lot},
-        {"filterType": "ICEBERG_PARTS", "limit": 10},
-        {"filterType": "MARKET_LOT_SIZE", "minQty": "0.00000000", "maxQty": "9000.00000000",
-            "stepSize": "0.00000000"},
-        {"filterType": "TRAILING_DELTA", "minTrailingAboveDelta": 10, "maxTrailingAboveDelta": 2_000,
-            "minTrailingBelowDelta": 10, "maxTrailingBelowDelta": 2_000},
-        {"filterType": "PERCENT_PRICE_BY_SIDE", "bidMultiplierUp": "5", "bidMultiplierDown": "0.2",
-            "askMultiplierUp": "5", "askMultiplierDown": "0.2", "avgPriceMins": 5},
-        {"filterType": "NOTIONAL", "minNotional": eight(steps.min_notional.decimal()), "applyMinToMarket": true,
-            "maxNotional": "9000000.00000000", "applyMaxToMarket": false, "avgPriceMins": 5},
-        {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
-        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5}
-    ]);
     json!({"symbol": symbol.name, "status": "TRADING", "baseAsset": symbol.pair.base(),
         "baseAssetPrecision": 8, "quoteAsset": symbol.pair.quote(), "quotePrecision": 8,
         "quoteAssetPrecision": 8, "baseCommissionPrecision": 8, "quoteCommissionPrecision": 8,
         "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT",
             "TAKE_PROFIT_LIMIT"],
         "icebergAllowed": false, "ocoAllowed": false, "otoAllowed": false, "opoAllowed": false,
-        "quoteOrderQtyMarketAllowed": true, "allowTrailingStop": false, "cancelReplaceAllowed": false,
-        "amendAllowed": false, "pegInstructionsAllowed": false, "isSpotTradingAllowed": true,
-        "isMarginTradingAllowed": false, "filters": filters, "permissions": [], "permissionSets": [["SPOT"]],
+        "quoteOrderQtyMarketAllowed": true, "allowTrailingStop": false, "cancelReplaceAllowed": true,
+        "amendAllowed": true, "pegInstructionsAllowed": false, "isSpotTradingAllowed": true,
+        "isMarginTradingAllowed": false, "filters": filters::listed(world.steps), "permissions": [], "permissionSets": [["SPOT"]],
         "defaultSelfTradePreventionMode": "NONE", "allowedSelfTradePreventionModes": ["NONE"]})
 }
 
@@ -135,9 +119,9 @@ pub(super) fn klines(world: &World, params: &Params) -> Result<Value, Fault> {
 pub(super) fn average_price(world: &World, params: &Params) -> Result<Value, Fault> {
     let index = symbol(world, params)?;
     let symbol = world.symbols.get(index);
-    let last = symbol.and_then(|symbol| symbol.last);
+    let average = symbol.and_then(Symbol::average_price).unwrap_or_default();
     let close = symbol.map_or(0, |symbol| symbol.day.closed_at.millis());
-    Ok(json!({"mins": 5, "price": shown_price(last), "closeTime": close}))
+    Ok(json!({"mins": filters::AVERAGE_MINUTES, "price": eight(average), "closeTime": close}))
 }
 
 pub(super) fn ticker_price(symbol: &Symbol) -> Value {

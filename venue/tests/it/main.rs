@@ -10,6 +10,7 @@
 mod client;
 mod faults;
 mod orders;
+mod replace;
 mod replay;
 
 use std::time::Duration;

@@ -66,7 +66,16 @@ async fn every_refusal_has_the_venues_own_words() {
     for (order, code, text) in [
         ("symbol=NOPE&side=BUY&type=MARKET&quantity=1".to_owned(), -1121, "Invalid symbol."),
         (format!("{limit}&quantity=0.01&price=50000.001"), -1013, "PRICE_FILTER"),
+        (format!("{limit}&quantity=0.01&price=11999"), -1013, "PERCENT_PRICE_BY_SIDE"),
+        (format!("{limit}&quantity=0.01&price=300001"), -1013, "PERCENT_PRICE_BY_SIDE"),
+        (format!("{limit}&quantity=0.01&price=1000001"), -1013, "PRICE_FILTER"),
         (format!("{limit}&quantity=0.000001&price=50000"), -1013, "LOT_SIZE"),
+        (format!("{limit}&quantity=9000001&price=50000"), -1013, "LOT_SIZE"),
+        (format!("{limit}&quantity=200&price=50000"), -1013, "NOTIONAL"),
+        (format!("{limit}&quantity=0.01&price=50000&newOrderRespType=MOST"), -1136, "newOrderRespType"),
+        ("symbol=BTCUSDT&side=BUY&type=MARKET&quantity=100001".to_owned(), -1013, "MARKET_LOT_SIZE"),
+        ("symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.00001".to_owned(), -1013, "NOTIONAL"),
+        ("symbol=BTCUSDT&side=BUY&type=MARKET&quoteOrderQty=4".to_owned(), -1013, "NOTIONAL"),
         (format!("{limit}&quantity=0.00001&price=50000"), -1013, "NOTIONAL"),
         (format!("{limit}&quantity=1e-2&price=50000"), -1100, "Illegal characters"),
         (format!("{limit}&quantity=0.0100000001&price=50000"), -1111, "precision"),
@@ -229,5 +238,64 @@ async fn whoever_listens_through_a_drop_learns_the_rest_by_asking() {
         trades.as_array().unwrap().iter().map(|fill| fill["id"].as_i64().unwrap()).collect();
     assert_eq!(known.len(), placed);
     assert!(fills.is_subset(&known) && fills.len() < placed, "{} heard of {placed}", fills.len());
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn five_orders_of_a_pair_may_wait_for_a_trigger() {
+    let venue = venue::start(config()).await.unwrap();
+    let stop = "symbol=BTCUSDT&side=SELL&type=STOP_LOSS&quantity=0.01&stopPrice=50000";
+    for _ in 0..5 {
+        assert_eq!(ask(&venue, "POST", "/api/v3/order", stop).await.0, 200);
+    }
+    let (_, refused) = ask(&venue, "POST", "/api/v3/order", stop).await;
+    assert_eq!(refused["msg"], "Filter failure: MAX_NUM_ALGO_ORDERS");
+    let limit = "symbol=BTCUSDT&side=SELL&type=LIMIT&timeInForce=GTC&quantity=0.01&price=70000";
+    assert_eq!(ask(&venue, "POST", "/api/v3/order", limit).await.0, 200);
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn stops_without_a_price_fill_at_the_market_they_trigger_in() {
+    let venue = venue::start(Config { control: true, ..config() }).await.unwrap();
+    let stop = |kind: &str, side: &str, stop: &str, id: &str| {
+        format!("symbol=BTCUSDT&side={side}&type={kind}&quantity=0.01&stopPrice={stop}&newClientOrderId={id}")
+    };
+    for (kind, side, price, id) in [
+        ("STOP_LOSS", "SELL", "55000", "loss"),
+        ("TAKE_PROFIT", "SELL", "65000", "profit"),
+        ("STOP_LOSS", "BUY", "66000", "chase"),
+        ("TAKE_PROFIT", "BUY", "54000", "dip"),
+    ] {
+        let (status, placed) = ask(&venue, "POST", "/api/v3/order", &stop(kind, side, price, id)).await;
+        assert_eq!(status, 200, "{placed}");
+        assert_eq!(placed.get("status"), None, "a stop is only acknowledged");
+    }
+    move_to(&venue, "53000").await;
+    let worth = |order: &Value| amount(&order["cummulativeQuoteQty"]);
+    for (id, filled, paid) in
+        [("loss", true, "530"), ("dip", true, "530.0001"), ("profit", false, "0"), ("chase", false, "0")]
+    {
+        let query = format!("symbol=BTCUSDT&origClientOrderId={id}");
+        let (_, order) = ask(&venue, "GET", "/api/v3/order", &query).await;
+        assert_eq!(order["status"] == "FILLED", filled, "{order}");
+        assert_eq!(worth(&order), paid.parse().unwrap(), "{id}");
+    }
+    move_to(&venue, "67000").await;
+    assert_eq!(status(&venue, "profit").await, "FILLED");
+    assert_eq!(status(&venue, "chase").await, "FILLED");
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_has_the_form_that_was_asked() {
+    let venue = venue::start(config()).await.unwrap();
+    let market = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001";
+    for (form, has_status, has_fills) in
+        [("", true, true), ("&newOrderRespType=ACK", false, false), ("&newOrderRespType=RESULT", true, false)]
+    {
+        let (_, placed) = ask(&venue, "POST", "/api/v3/order", &format!("{market}{form}")).await;
+        assert_eq!((placed.get("status").is_some(), placed.get("fills").is_some()), (has_status, has_fills));
+    }
     venue.stop().await;
 }
