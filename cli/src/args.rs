@@ -90,7 +90,8 @@ pub(crate) struct VenueArgs {
     /// When a replay begins.
     #[arg(long, value_enum, default_value = "subscribe")]
     pub(crate) start: ReplayStart,
-    /// A key and its secret; may be given again. One is made up and printed without it.
+    /// A key and its secret, or `KEY:ed25519:FILE` with its Ed25519 public key in PEM; may be given again. One is made
+    /// up and printed without it.
     #[arg(long, value_name = "KEY:SECRET")]
     pub(crate) credential: Vec<Credential>,
     /// Prices are multiples of this [default: 0.01]
@@ -382,7 +383,16 @@ impl FromStr for Balance {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credential {
     pub(crate) key: String,
-    pub(crate) secret: String,
+    pub(crate) secret: Secret,
+}
+
+/// What signs a key's requests.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Secret {
+    /// The venue knows it as well.
+    Shared(String),
+    /// Where the public half of it lies.
+    Ed25519(PathBuf),
 }
 
 impl std::fmt::Debug for Credential {
@@ -396,9 +406,13 @@ impl FromStr for Credential {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some((key, secret)) if !key.is_empty() && !secret.is_empty() => {
-                Ok(Self { key: key.to_owned(), secret: secret.to_owned() })
+                let secret = match secret.strip_prefix("ed25519:") {
+                    Some(file) => Secret::Ed25519(file.into()),
+                    None => Secret::Shared(secret.to_owned()),
+                };
+                Ok(Self { key: key.to_owned(), secret })
             }
-            _ => Err("such as KEY:SECRET".to_owned()),
+            _ => Err("such as KEY:SECRET or KEY:ed25519:PUBLIC_PEM_FILE".to_owned()),
         }
     }
 }
@@ -541,5 +555,7 @@ mod tests {
     fn a_secret_is_not_shown() {
         let credential: Credential = "key:hidden".parse().unwrap();
         assert!(!format!("{credential:?}").contains("hidden"));
+        let credential: Credential = "key:ed25519:/tmp/key.pem".parse().unwrap();
+        assert!(credential.secret == Secret::Ed25519("/tmp/key.pem".into()));
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use model::Rate;
 use rand::RngCore as _;
-use venue::{Config, Credential, Faults, FeeAsset, MarketSource, Silence, Speed, Start, Steps};
+use venue::{Config, Credential, Faults, FeeAsset, MarketSource, PublicKey, Silence, Speed, Start, Steps};
 
-use crate::args::{self, ReplayStart, VenueArgs};
+use crate::args::{self, ReplayStart, Secret, VenueArgs};
 use crate::output;
 use crate::shutdown::Shutdown;
 
@@ -33,10 +34,22 @@ pub(crate) fn run(args: &VenueArgs) -> anyhow::Result<()> {
 }
 
 fn config(args: &VenueArgs) -> anyhow::Result<Config> {
-    let given = |credential: &args::Credential| Credential {
-        key: credential.key.clone(),
-        secret: credential.secret.clone(),
-    };
+    let (mut credentials, mut public_keys) = (Vec::new(), Vec::new());
+    for args::Credential { key, secret } in &args.credential {
+        match secret {
+            Secret::Shared(secret) => {
+                credentials.push(Credential { key: key.clone(), secret: secret.clone() });
+            }
+            Secret::Ed25519(file) => {
+                let shown = file.display();
+                let pem = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+                public_keys.push(PublicKey::from_pem(key, &pem).with_context(|| shown.to_string())?);
+            }
+        }
+    }
+    if args.credential.is_empty() {
+        credentials.push(made_up());
+    }
     let balances: Vec<_> = args.balance.iter().map(|held| (held.asset.clone(), held.amount)).collect();
     let default = Steps::default();
     let market = if args.replay.is_empty() {
@@ -55,11 +68,8 @@ fn config(args: &VenueArgs) -> anyhow::Result<Config> {
         seed: args.seed,
         balances: if balances.is_empty() { Config::default().balances } else { balances },
         fee: Rate::from_pct(args.fee)?,
-        credentials: if args.credential.is_empty() {
-            vec![made_up()]
-        } else {
-            args.credential.iter().map(given).collect()
-        },
+        credentials,
+        public_keys,
         steps: Steps {
             tick_size: args.tick_size.unwrap_or(default.tick_size),
             lot_step: args.lot_step.unwrap_or(default.lot_step),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use model::{Pair, Price, Qty, Quote, Rate};
 use rust_decimal::Decimal;
 
+use crate::keys::PublicKey;
+
 /// Everything a venue is told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -24,6 +26,8 @@ pub struct Config {
     pub fee: Rate,
     /// Who may trade; each has an account of its own.
     pub credentials: Vec<Credential>,
+    /// Who may trade and signs with Ed25519; each has an account of its own as well.
+    pub public_keys: Vec<PublicKey>,
     /// The grid of every pair.
     pub steps: Steps,
     /// What goes wrong.
@@ -49,6 +53,7 @@ impl Default for Config {
             balances: vec![("USDT".to_owned(), 10_000.into()), ("BTC".to_owned(), Decimal::ONE)],
             fee: "0.001".parse().expect("a constant"),
             credentials: Vec::new(),
+            public_keys: Vec::new(),
             steps: Steps::default(),
             faults: Faults::default(),
             volatility: Decimal::ONE,

@@ -35,7 +35,7 @@ fn params(body: &Bytes) -> Params {
 /// The account of a key.
 fn account(shared: &Shared, params: &Params) -> Result<usize, Fault> {
     let key = params.required("key")?;
-    let found = shared.config.credentials.iter().position(|credential| credential.key == key);
+    let found = shared.keys.iter().position(|known| known.name == key);
     found.ok_or_else(|| Fault::new(-2015, "No account has this key."))
 }
 
@@ -109,7 +109,7 @@ fn by_hand(shared: &Shared, call: Call, mut params: Params) -> Result<Value, Fau
 async fn ledger(shared: web::Data<Shared>, query: Query<BTreeMap<String, String>>) -> HttpResponse {
     let wanted = query.get("key");
     let world = shared.world();
-    let keys = shared.config.credentials.iter().map(|credential| &credential.key);
+    let keys = shared.keys.iter().map(|key| &key.name);
     let accounts = keys.zip(&world.accounts).filter(|(key, _)| wanted.is_none_or(|wanted| wanted == *key));
     let accounts: Vec<Value> = accounts.map(|(key, account)| books(&world, key, account)).collect();
     let books =

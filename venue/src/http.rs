@@ -10,12 +10,10 @@ use actix_web::dev::Server;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use model::Timestamp;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use serde_json::Value;
-use sha2::Sha256;
 
 use crate::call::Call;
 use crate::fault::{Ack, Fault};
@@ -178,24 +176,18 @@ pub(crate) fn verify(
     if key.is_empty() {
         return Err(Fault::with_status(401, -2014, "API-key format invalid."));
     }
-    let credentials = &shared.config.credentials;
-    let account = credentials
-        .iter()
-        .position(|credential| credential.key == key)
-        .ok_or_else(|| Fault::with_status(401, -2015, "Invalid API-key, IP, or permissions for action."))?;
-    let invalid = || Fault::new(-1022, "Signature for this request is not valid.");
-    let secret = credentials.get(account).map(|credential| credential.secret.as_bytes()).unwrap_or_default();
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret).map_err(|_| invalid())?;
-    mac.update(payload.as_bytes());
-    let given = params.required("signature")?;
-    let given = hex::decode(given).map_err(|_| invalid())?;
-    mac.verify_slice(&given).map_err(|_| invalid())?;
+    let unknown = || Fault::with_status(401, -2015, "Invalid API-key, IP, or permissions for action.");
+    let account = shared.keys.iter().position(|known| known.name == key).ok_or_else(unknown)?;
+    let signature = params.required("signature")?;
+    if !shared.keys.get(account).is_some_and(|key| key.has_signed(payload, signature)) {
+        return Err(Fault::new(-1022, "Signature for this request is not valid."));
+    }
     is_timely(params, now)?;
     Ok(account)
 }
 
 /// Refuses what was made too long ago, or in the future; to the microsecond, as both may say them.
-fn is_timely(params: &Params, now: Timestamp) -> Result<(), Fault> {
+pub(crate) fn is_timely(params: &Params, now: Timestamp) -> Result<(), Fault> {
     let stamp = params.whole("timestamp")?.ok_or_else(|| Fault::mandatory("timestamp"))?;
     let window_us = params.get("recvWindow").map_or(Ok(WINDOW_US), window_us)?;
     // Microseconds are known by their size.

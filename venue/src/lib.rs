@@ -38,6 +38,7 @@ mod fault;
 mod filters;
 mod http;
 mod hub;
+mod keys;
 #[cfg(test)]
 mod laws;
 mod limits;
@@ -59,12 +60,14 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 pub use config::{Config, Credential, Faults, FeeAsset, MarketSource, Silence, Speed, Start, Steps};
+pub use keys::{KeyError, PublicKey};
 pub use market::MarketError;
 pub use player::Progress;
 
 use call::Call;
 use fault::{Dice, Fault};
 use hub::Hub;
+use keys::Key;
 use limits::Limits;
 use market::Market;
 use player::Move;
@@ -85,6 +88,8 @@ pub enum VenueError {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    /// Who may sign, account by account.
+    pub(crate) keys: Vec<Key>,
     world: Mutex<World>,
     hub: Mutex<Hub>,
     limits: Mutex<Limits>,
@@ -101,6 +106,7 @@ impl Shared {
     fn new(config: Config, market: &Market, moves: mpsc::UnboundedSender<Move>) -> Self {
         let dice = Arc::new(Dice::new(config.seed));
         Self {
+            keys: Key::of(&config),
             world: Mutex::new(World::new(&config, market, dice.clone())),
             hub: Mutex::default(),
             limits: Mutex::new(Limits::new(config.faults.ban_after, config.faults.ban)),
@@ -207,7 +213,7 @@ impl Venue {
         self.address
     }
 
-    /// Who may trade.
+    /// Who may trade with a secret that the venue knows.
     pub fn credentials(&self) -> &[Credential] {
         &self.credentials
     }

@@ -15,6 +15,7 @@ use crate::call::Call;
 use crate::counts;
 use crate::fault::{Ack, Fault};
 use crate::hub::{ListenerId, MOST_STREAMS, WAITING};
+use crate::keys::Key;
 use crate::limits::{self, Used};
 use crate::params::Params;
 use crate::reports::Courier;
@@ -172,15 +173,18 @@ pub(crate) async fn api(
     Ok(answer)
 }
 
-/// One API connection's subscriptions to user streams.
-struct Subscriptions {
+/// One API connection: who has logged on, and its subscriptions to user streams.
+struct Talk {
+    connected_at: Timestamp,
+    /// Whose account it is and since when, by the venue's clock.
+    logged_on: Option<(usize, Timestamp)>,
     events: mpsc::UnboundedSender<(u64, Value)>,
     /// A forwarder for each that is open.
     open: Vec<(u64, actix_web::rt::task::JoinHandle<()>)>,
     next: u64,
 }
 
-impl Subscriptions {
+impl Talk {
     /// Begins to forward an account's events under a new number.
     fn add(&mut self, shared: &Shared, account: usize) -> u64 {
         let (listener, heard) = mpsc::unbounded_channel();
@@ -214,7 +218,7 @@ async fn converse(
     mut messages: AggregatedMessageStream,
 ) {
     let (events, mut told) = mpsc::unbounded_channel();
-    let mut subscriptions = Subscriptions { events, open: Vec::new(), next: 0 };
+    let mut talk = Talk { connected_at: clock::now(), logged_on: None, events, open: Vec::new(), next: 0 };
     let end = end_of_life(shared);
     let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
     loop {
@@ -224,7 +228,7 @@ async fn converse(
             message = messages.next() => match message {
                 Some(Ok(AggregatedMessage::Text(text))) => {
                     tokio::time::sleep(shared.config.faults.latency).await;
-                    let (ack, answer) = respond(shared, peer, &text, &mut subscriptions);
+                    let (ack, answer) = respond(shared, peer, &text, &mut talk);
                     match ack {
                         Ack::Told => session.text(answer.to_string()).await.is_ok(),
                         Ack::Late => {
@@ -258,37 +262,43 @@ async fn converse(
             break;
         }
     }
-    subscriptions.remove(None);
+    talk.remove(None);
 }
 
 /// Answers a request, and how the answer is told.
-fn respond(
-    shared: &Shared,
-    peer: std::net::IpAddr,
-    text: &str,
-    subscriptions: &mut Subscriptions,
-) -> (Ack, Value) {
+fn respond(shared: &Shared, peer: std::net::IpAddr, text: &str, talk: &mut Talk) -> (Ack, Value) {
     let request: Value = serde_json::from_str(text).unwrap_or_default();
     let id = request.get("id").cloned().unwrap_or_default();
     let method = request.get("method").and_then(Value::as_str).unwrap_or_default();
     let params = Params::from_json(request.get("params"));
     let (mut ack, mut used) = (Ack::Told, Used::default());
     let result = match method {
-        "userDataStream.subscribe.signature" => authorise(shared, &params)
-            .map(|account| json!({"subscriptionId": subscriptions.add(shared, account)})),
+        "userDataStream.subscribe.signature" => {
+            authorise(shared, &params).map(|account| json!({"subscriptionId": talk.add(shared, account)}))
+        }
+        "userDataStream.subscribe" => match talk.logged_on {
+            Some((account, _)) => Ok(json!({"subscriptionId": talk.add(shared, account)})),
+            None => Err(Fault::with_status(401, -2015, "Invalid API-key, IP, or permissions for action.")),
+        },
         "userDataStream.unsubscribe" => {
             let number =
                 params.whole("subscriptionId").ok().flatten().and_then(|number| u64::try_from(number).ok());
-            subscriptions.remove(number);
+            talk.remove(number);
             Ok(json!({}))
         }
         "session.subscriptions" => {
-            Ok(subscriptions.open.iter().map(|(number, _)| json!({"subscriptionId": number})).collect())
+            Ok(talk.open.iter().map(|(number, _)| json!({"subscriptionId": number})).collect())
         }
-        "session.logon" => {
-            Err(Fault::new(-1022, "Signature for this request is not valid: only Ed25519 keys can log on."))
+        "session.logon" => log_on(shared, &params).map(|account| {
+            talk.logged_on = Some((account, clock::now()));
+            session(shared, talk)
+        }),
+        "session.status" => Ok(session(shared, talk)),
+        "session.logout" => {
+            talk.logged_on = None;
+            Ok(session(shared, talk))
         }
-        _ => called(shared, peer, method, &params, &mut used).and_then(|(call, account)| {
+        _ => called(shared, peer, method, &params, talk.logged_on, &mut used).and_then(|(call, account)| {
             let result = http::ask(shared, call, account, &params);
             ack = http::acknowledged(shared, call, &result);
             used.orders = shared.orders_used(call, Some(account));
@@ -319,13 +329,39 @@ fn called(
     peer: std::net::IpAddr,
     method: &str,
     params: &Params,
+    logged_on: Option<(usize, Timestamp)>,
     used: &mut Used,
 ) -> Result<(Call, usize), Fault> {
     let (call, weight) = Call::of_method(method)
         .ok_or_else(|| Fault::new(-1099, format!("Not found, authenticated, or authorized: {method}")))?;
     used.weight = Some(shared.admit(peer, weight)?);
-    let account = if call.is_signed() { authorise(shared, params)? } else { 0 };
+    let account = match logged_on {
+        _ if !call.is_signed() => 0,
+        Some((account, _)) if params.get("signature").is_none() => {
+            http::is_timely(params, clock::now())?;
+            account
+        }
+        _ => authorise(shared, params)?,
+    };
     Ok((call, account))
+}
+
+/// Who logs a socket on.
+fn log_on(shared: &Shared, params: &Params) -> Result<usize, Fault> {
+    let account = authorise(shared, params)?;
+    if !shared.keys.get(account).is_some_and(Key::can_log_on) {
+        return Err(Fault::new(-4056, "HMAC_SHA256 API key is not supported."));
+    }
+    Ok(account)
+}
+
+/// Whose session it is.
+fn session(shared: &Shared, talk: &Talk) -> Value {
+    let key = talk.logged_on.and_then(|(account, _)| shared.keys.get(account)).map(|key| &key.name);
+    let since = talk.logged_on.map(|(_, since)| since.millis());
+    json!({"apiKey": key, "authorizedSince": since, "connectedSince": talk.connected_at.millis(),
+        "returnRateLimits": true, "serverTime": clock::now().millis(),
+        "userDataStream": !talk.open.is_empty()})
 }
 
 /// Whose request it is: over a socket all parameters but the signature are signed, sorted by name.

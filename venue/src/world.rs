@@ -13,6 +13,7 @@ use crate::config::{Config, Faults, FeeAsset, Steps};
 use crate::fault::Dice;
 use crate::filters::AVERAGE_MINUTES;
 use crate::hub::Hub;
+use crate::keys::Key;
 use crate::market::{Happening, Market, MarketEvent, Print, Top};
 use crate::params::eight;
 
@@ -140,7 +141,7 @@ impl World {
         };
         Self {
             symbols: market.pairs.iter().zip(&market.first).map(symbol).collect(),
-            accounts: config.credentials.iter().map(|_| Account::new(&config.balances)).collect(),
+            accounts: Key::of(config).iter().map(|_| Account::new(&config.balances)).collect(),
             steps: config.steps,
             fee: config.fee.decimal(),
             fee_asset: config.fee_asset,

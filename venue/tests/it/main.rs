@@ -9,6 +9,7 @@
 
 mod client;
 mod faults;
+mod keys;
 mod orders;
 mod replace;
 mod replay;
