@@ -49,7 +49,7 @@ async fn measure() {
     let start = Instant::now();
     for _ in 0..SINGLE {
         let before = Instant::now();
-        store.commit(&[change(0)]).await.unwrap();
+        store.commit([change(0)]).await.unwrap();
         single.push(before.elapsed());
     }
     let single_rate = SINGLE as f64 / start.elapsed().as_secs_f64();

@@ -28,14 +28,6 @@ pub struct Change {
     pub events: Vec<DomainEvent>,
 }
 
-impl Change {
-    /// Whom it tells of something.
-    pub(crate) fn told(&self) -> impl Iterator<Item = AccountId> {
-        let decided = self.decision.iter().filter(|decision| decision.is_told()).map(Decision::account_id);
-        decided.chain(self.events.iter().map(|event| event.account_id))
-    }
-}
-
 /// A bot as its owner just defined it.
 #[derive(Clone, Debug)]
 pub struct NewBot {

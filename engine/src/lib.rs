@@ -36,7 +36,7 @@ pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use start::{Engine, EngineConfig, StartError};
 pub use store::{
     Account, ApiKey, BotFilter, BotStats, Delivery, DeliveryStatus, ExchangeConnection, KeyGrant,
-    KeyPermissions, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook,
+    KeyPermissions, News, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook,
 };
 pub use view::BotView;
 pub use watch_index::{Slot, Wake, WatchIndex};

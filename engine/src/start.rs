@@ -173,9 +173,9 @@ impl Engine {
                 .map_err(|error| StartError::Client(error.to_string()))?;
         let gateway = Gateway::default();
         let (rung, sends) = (hub.clone(), gateway.clone());
-        let (ledger, writer) = Ledger::new(store.clone(), move |changes| {
-            sends.committed(changes.iter().flat_map(|change| &change.intents));
-            rung.committed(changes);
+        let (ledger, writer) = Ledger::new(store.clone(), move |news| {
+            sends.committed(&news.intents);
+            rung.committed(&news.told);
         });
         let (end, ended) = watch::channel(None);
         io.spawn(async move {

@@ -3,7 +3,7 @@
 use crate::{Price, Qty, Quote, Rate, Timestamp};
 
 /// The grid and the costs that a decision is made under.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Market {
     /// Prices are multiples of this.
     pub tick_size: Price,

@@ -17,7 +17,7 @@ pub(crate) enum Rounding {
 }
 
 /// An exact positive fraction, kept small where it fits.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Factor {
     Small { numerator: i128, denominator: i128 },
     Big(Box<BigRational>),

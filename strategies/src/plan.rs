@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use crate::exact::{self, Factor, Rounding};
 
 /// A bot's rules in the form that deciding needs. Bots with one definition on one market may share it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Plan {
     /// The grid and the costs.
     pub(crate) market: Market,
@@ -29,7 +29,7 @@ pub struct Plan {
 }
 
 /// One entry of the ladder.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Rung {
     /// From the base order's average fill price to the trigger: `(1+f)(1−Dₖ)`; 1 for the base order.
     pub(crate) trigger: Factor,

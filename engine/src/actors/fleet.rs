@@ -91,6 +91,24 @@ struct Waiting {
     is_told: bool,
 }
 
+/// One plan for all bots with the same rules on the same market.
+#[derive(Default)]
+struct Plans(HashSet<Arc<Plan>>);
+
+impl Plans {
+    fn shared(&mut self, plan: Plan) -> Arc<Plan> {
+        if let Some(known) = self.0.get(&plan) {
+            return known.clone();
+        }
+        if self.0.len() == self.0.capacity() {
+            self.0.retain(|plan| Arc::strong_count(plan) > 1);
+        }
+        let plan = Arc::new(plan);
+        self.0.insert(plan.clone());
+        plan
+    }
+}
+
 /// The actor.
 pub(crate) struct Fleet {
     feed: Addr<MarketFeed>,
@@ -103,6 +121,7 @@ pub(crate) struct Fleet {
     live: HashMap<BotId, Addr<Bot>>,
     waiting: HashMap<BotId, Waiting>,
     asked: HashSet<Pair>,
+    plans: Plans,
 }
 
 impl Fleet {
@@ -125,6 +144,7 @@ impl Fleet {
             live: HashMap::new(),
             waiting: HashMap::new(),
             asked: HashSet::new(),
+            plans: Plans::default(),
         }
     }
 
@@ -137,7 +157,7 @@ impl Fleet {
         me: &Addr<Self>,
     ) -> Result<Durable, EngineError> {
         let Recovered { bot, exchange_id, unreconciled } = recovered;
-        let plan = Arc::new(Plan::new(&bot.definition, market)?);
+        let plan = self.plans.shared(Plan::new(&bot.definition, market)?);
         let mut recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
         let stored = match &bot.state {
             None => None,

@@ -1,21 +1,26 @@
 //! The only writer: takes whatever waits, up to a bound, into one transaction, and tells nobody before it is
 //! durable.
 //!
-//! While one group is on its way to the disk the next one gathers, so the cost of a commit is shared by all that
-//! arrived during the last one. A failed commit ends the ledger: what it had accepted is not acknowledged, and
+//! While one group is on its way to the disk the next one gathers and is put into words, so the cost of a commit is
+//! shared by all that arrived during the last one. A failed commit ends the ledger: what it had accepted is not acknowledged, and
 //! nothing more is accepted.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::{Notify, oneshot};
 
 use crate::change::Change;
-use crate::store::{Store, StoreError};
+use crate::store::{Batch, News, Store, StoreError};
 
 /// The most changes that one transaction takes.
-const GROUP: usize = 1_000;
+const GROUP: usize = 1_024;
+
+/// How often what waits is made ready while a commit is on its way.
+const GATHER_EVERY: Duration = Duration::from_millis(1);
 
 /// Why a change was not made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -72,11 +77,11 @@ impl Durable {
 
 impl Ledger {
     /// A ledger over a store, and its writer: to be awaited on a runtime of its own, it ends with the first error
-    /// or, after every clone of the ledger is gone, once everything is written. `committed` is shown every group
-    /// once it is durable.
+    /// or, after every clone of the ledger is gone, once everything is written. `committed` hears whom a group tells
+    /// of something, once it is durable.
     pub fn new(
         store: Store,
-        committed: impl Fn(&[Change]) + Send + 'static,
+        committed: impl Fn(&News) + Send + 'static,
     ) -> (Self, impl Future<Output = Result<(), StoreError>>) {
         let (queue, waiting) = crossbeam_channel::unbounded();
         let doorbell = Arc::new(Notify::new());
@@ -130,37 +135,61 @@ async fn write(
     waiting: Receiver<Waiting>,
     doorbell: Arc<Notify>,
     depth: Arc<AtomicUsize>,
-    committed: impl Fn(&[Change]) + Send + 'static,
+    committed: impl Fn(&News) + Send + 'static,
 ) -> Result<(), StoreError> {
+    let mut next = Group::default();
     loop {
-        let mut group = Vec::new();
-        let mut done = Vec::new();
-        let mut closed = false;
-        while group.len() < GROUP {
-            match waiting.try_recv() {
-                Ok(next) => {
-                    group.push(next.change);
-                    done.extend(next.done);
-                }
-                Err(error) => {
-                    closed = error.is_disconnected();
-                    break;
-                }
-            }
-        }
-        if group.is_empty() {
-            if closed {
+        next.gather(&waiting);
+        if next.batch.len() == 0 {
+            if next.is_last {
                 return Ok(());
             }
             doorbell.notified().await;
             continue;
         }
-        store.commit(&group).await?;
-        depth.fetch_sub(group.len(), Ordering::Relaxed);
-        committed(&group);
-        for done in done {
+        let mut group = std::mem::take(&mut next);
+        let (changes, news) = (group.batch.len(), group.batch.take_news());
+        let mut written = pin!(store.write(group.batch));
+        loop {
+            tokio::select! {
+                biased;
+                written = &mut written => break written?,
+                // By the clock: a writer that listened to the doorbell would have to be woken by every bot.
+                () = tokio::time::sleep(GATHER_EVERY) => next.gather(&waiting),
+            }
+        }
+        depth.fetch_sub(changes, Ordering::Relaxed);
+        committed(&news);
+        for done in group.done {
             // Whoever asked may have gone; the change is durable all the same.
             let _ = done.send(());
+        }
+    }
+}
+
+/// What is written with one commit.
+#[derive(Default)]
+struct Group {
+    batch: Batch,
+    done: Vec<oneshot::Sender<()>>,
+    /// Nothing will come after it.
+    is_last: bool,
+}
+
+impl Group {
+    /// Takes what waits, as far as there is room.
+    fn gather(&mut self, waiting: &Receiver<Waiting>) {
+        while self.batch.len() < GROUP {
+            match waiting.try_recv() {
+                Ok(next) => {
+                    self.batch.add(next.change);
+                    self.done.extend(next.done);
+                }
+                Err(error) => {
+                    self.is_last = error.is_disconnected();
+                    return;
+                }
+            }
         }
     }
 }

@@ -101,7 +101,7 @@ impl Gateway {
     }
 
     /// Sends what has become durable: the only way by which an order leaves.
-    pub(crate) fn committed<'a>(&self, intents: impl Iterator<Item = &'a Intent>) {
+    pub(crate) fn committed(&self, intents: &[Intent]) {
         for intent in intents {
             match self.0.get(&intent.exchange_id) {
                 Some(connection) => deliver(connection.value(), Journaled(Box::new(intent.clone()))),

@@ -63,19 +63,6 @@ pub(crate) fn engaged_with(state: &str) -> Option<ExchangeId> {
     (!run.bot.trade.orders.is_empty()).then_some(run.exchange_id)
 }
 
-/// Whether an event tells of these steps.
-pub(super) fn is_told(steps: &[LiveStep]) -> bool {
-    steps.iter().any(|step| match step {
-        LiveStep::Opened | LiveStep::StopHit { .. } | LiveStep::Closed(_) | LiveStep::Told { .. } => true,
-        // A bot that gives up fails, which is told by another change.
-        LiveStep::Place(_)
-        | LiveStep::Cancel(_)
-        | LiveStep::Ask(_)
-        | LiveStep::Ended(_)
-        | LiveStep::GaveUp { .. } => false,
-    })
-}
-
 impl Decision {
     /// What a live bot's steps come to.
     pub(super) fn live(&self, steps: &[LiveStep], after: &LiveRun) -> (Option<Trade>, Vec<DomainEvent>) {

@@ -8,11 +8,6 @@ use strategies::{Books, Entry, Exit, PaperBot, PaperStep};
 
 use super::{DOLLARS, Decision};
 
-/// Whether an event tells of these steps.
-pub(super) fn is_told(steps: &[PaperStep]) -> bool {
-    steps.iter().any(|step| !matches!(step, PaperStep::Entered(entry) if entry.index > 0))
-}
-
 impl Decision {
     /// What a paper bot's steps come to.
     pub(super) fn paper(&self, steps: &[PaperStep], after: &PaperBot) -> (Option<Trade>, Vec<DomainEvent>) {

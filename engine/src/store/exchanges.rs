@@ -360,7 +360,7 @@ mod tests {
                     Change { created: Some(Box::new(bot)), ..Change::default() },
                     Change { bot: Some(change), ..Change::default() },
                 ];
-                store.commit(&changes).await.unwrap();
+                store.commit(changes).await.unwrap();
                 id
             };
             let mut expected = Vec::new();

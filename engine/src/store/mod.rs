@@ -17,6 +17,9 @@ pub use exchanges::{ExchangeConnection, KeyPermissions};
 pub use outbox::{Delivery, DeliveryStatus, StoredEvent, Webhook};
 pub use trades::{BotStats, TradeFilter};
 
+pub(crate) use write::Batch;
+pub use write::News;
+
 use checkpoint::Checkpoints;
 
 use std::path::PathBuf;

@@ -1,18 +1,17 @@
 //! Changes to rows: many in one transaction, each statement with many rows.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::OnceLock;
 
-use model::{
-    AccountId, BotDefinition, BotId, DomainEvent, ExitReason, Fill, Order, OrderId, Timestamp, Trade, TradeId,
-};
+use model::{AccountId, BotDefinition, BotId, DomainEvent, ExitReason, OrderId, Timestamp, Trade, TradeId};
 use serde::Serialize;
 
 use super::{Store, StoreError};
 use crate::change::{BotChange, BotStatus, Change, NewBot};
 use crate::live::Intent;
-use crate::record::{BotState, Dust};
+use crate::record::Dust;
 
 /// A statement that writes many rows at once. It is prepared for 1, 2, 4 … 1,024 rows and for no number between,
 /// so that the database need not read it anew for every batch; what a batch lacks is filled up with rows of
@@ -126,7 +125,7 @@ static WRITE_INTENTS: Statement = Statement::new(
 static WRITE_DUST: Statement = Statement::new(
     "INSERT INTO dust (trade_id, account_id, exchange_id, asset, qty, cost) SELECT *",
     6,
-    "WHERE v.column1 IS NOT NULL ON CONFLICT (trade_id) DO UPDATE SET qty = excluded.qty",
+    "WHERE v.column1 IS NOT NULL ON CONFLICT (trade_id) DO UPDATE SET qty = excluded.qty, cost = excluded.cost",
 );
 static WRITE_EVENTS: Statement = Statement::new(
     "INSERT INTO events (id, account_id, bot_id, kind, body, at) SELECT *",
@@ -135,15 +134,16 @@ static WRITE_EVENTS: Statement = Statement::new(
 );
 
 /// A value of a row; a null has its column's type.
-enum Value<'a> {
-    Text(Option<Cow<'a, str>>),
+#[derive(Debug)]
+enum Value {
+    Text(Option<Cow<'static, str>>),
     Number(Option<i64>),
     Flag(Option<bool>),
 }
 
-impl Value<'_> {
+impl Value {
     /// What fills a column up where there is no row.
-    fn null(&self) -> Self {
+    const fn null(&self) -> Self {
         match self {
             Self::Text(_) => Self::Text(None),
             Self::Number(_) => Self::Number(None),
@@ -154,135 +154,153 @@ impl Value<'_> {
 
 macro_rules! value {
     ($($kind:ident of $type:ty),+) => { $(
-        impl<'a> From<$type> for Value<'a> {
+        impl From<$type> for Value {
             fn from(value: $type) -> Self {
                 Self::$kind(Some(value.into()))
             }
         }
-        impl<'a> From<Option<$type>> for Value<'a> {
+        impl From<Option<$type>> for Value {
             fn from(value: Option<$type>) -> Self {
                 Self::$kind(value.map(Into::into))
             }
         }
     )+ };
 }
-value!(Text of String, Text of &'a str, Number of i64, Flag of bool);
+value!(Text of String, Text of &'static str, Number of i64, Flag of bool);
 
 /// A row's values, in the order of the statement's columns.
 macro_rules! row {
     ($($value:expr),+ $(,)?) => { [$(Value::from($value)),+] };
 }
 
-/// The last word on every row that a batch of changes touches.
-#[derive(Default)]
-struct Batch<'a> {
-    created: Vec<&'a NewBot>,
-    redefined: Vec<&'a (BotId, BotDefinition)>,
-    deleted: Vec<&'a (BotId, Timestamp)>,
-    bots: BTreeMap<BotId, LastWord<'a>>,
-    trades: BTreeMap<TradeId, (AccountId, Trade)>,
-    orders: BTreeMap<OrderId, (TradeId, Order)>,
-    intents: Vec<(AccountId, &'a Intent)>,
-    dust: BTreeMap<TradeId, Dust>,
-    events: Vec<Cow<'a, DomainEvent>>,
+/// What many changes come to, as rows: the last word on every bot and trade, and all orders, fills and events.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    changes: usize,
+    news: News,
+    created: Vec<Value>,
+    redefined: Vec<(BotId, BotDefinition)>,
+    deleted: Vec<(BotId, Timestamp)>,
+    bots: BTreeMap<BotId, [Value; 5]>,
+    trades: BTreeMap<TradeId, [Value; 20]>,
+    orders: BTreeMap<OrderId, [Value; 11]>,
+    fills: Vec<Value>,
+    intents: Vec<Value>,
+    dust: Vec<Value>,
+    events: Vec<Value>,
 }
 
-/// A bot's last row, and the last state that anybody gave it.
-struct LastWord<'a> {
-    bot: &'a BotChange,
-    state: Option<&'a BotState>,
+/// What somebody waits for in a batch until it is durable.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Whose webhooks are to hear of it.
+    pub told: HashSet<AccountId>,
+    /// Orders that may leave then.
+    pub intents: Vec<Intent>,
 }
 
-impl<'a> Batch<'a> {
-    fn of(changes: &'a [Change]) -> Self {
-        let mut batch = Self::default();
-        for change in changes {
-            batch.created.extend(change.created.as_deref());
-            batch.redefined.extend(change.redefined.as_deref());
-            batch.deleted.extend(&change.deleted);
-            batch.events.extend(change.events.iter().map(Cow::Borrowed));
-            let Some(bot) = &change.bot else { continue };
-            let word = batch.bots.entry(bot.id).or_insert(LastWord { bot, state: None });
-            *word = LastWord { bot, state: bot.state.as_deref().or(word.state) };
-            let Some((decision, state)) = change.decision.as_ref().zip(bot.state.as_deref()) else {
-                continue;
-            };
-            let (trade, events) = decision.booked(state);
-            batch.events.extend(events.into_iter().map(Cow::Owned));
-            batch.intents.extend(change.intents.iter().map(|intent| (decision.account_id(), intent)));
-            batch.dust.extend(decision.dust(state).map(|dust| (dust.trade_id, dust)));
-            if let Some(mut trade) = trade {
-                let orders = std::mem::take(&mut trade.orders).into_iter();
-                batch.orders.extend(orders.map(|order| (order.id, (trade.id, order))));
-                batch.trades.insert(trade.id, (decision.account_id(), trade));
+impl Batch {
+    /// How many changes it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.changes
+    }
+
+    /// What somebody waits for.
+    pub(crate) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Adds a change that came after those it holds.
+    pub(crate) fn add(&mut self, change: Change) {
+        let Change { created, redefined, bot, deleted, decision, intents, events } = change;
+        self.changes += 1;
+        if let Some(bot) = created {
+            self.create(&bot);
+        }
+        self.redefined.extend(redefined.map(|new| *new));
+        self.deleted.extend(deleted);
+        for event in &events {
+            self.tell(event);
+        }
+        let Some(bot) = bot else { return };
+        if let Some((decision, after)) = decision.zip(bot.state.as_deref()) {
+            let (trade, events) = decision.booked(after);
+            for event in &events {
+                self.tell(event);
+            }
+            if let Some(trade) = trade {
+                self.book(bot.account_id, &trade);
+            }
+            if let Some(dust) = decision.dust(after) {
+                self.leave(dust);
             }
         }
-        batch
+        for intent in intents {
+            self.intend(bot.account_id, intent);
+        }
+        self.turn(bot);
     }
 
-    fn created(&self) -> Vec<Value<'_>> {
-        let row = |bot: &&'a NewBot| {
-            row![
-                bot.id.to_string(),
-                bot.account_id.to_string(),
-                bot.definition.exchange.as_str(),
-                bot.definition.pair.to_string(),
-                bot.definition.strategy.as_str(),
-                bot.definition.dry_run,
-                bot.definition.to_json().get().to_owned(),
-                BotStatus::Stopped.as_str(),
-                bot.created_at.nanos(),
-            ]
-        };
-        self.created.iter().flat_map(row).collect()
+    fn create(&mut self, bot: &NewBot) {
+        self.created.extend(row![
+            bot.id.to_string(),
+            bot.account_id.to_string(),
+            bot.definition.exchange.as_str(),
+            bot.definition.pair.to_string(),
+            bot.definition.strategy.as_str().to_owned(),
+            bot.definition.dry_run,
+            bot.definition.to_json().get().to_owned(),
+            BotStatus::Stopped.as_str(),
+            bot.created_at.nanos(),
+        ]);
     }
 
-    fn bots(&self) -> Vec<Value<'_>> {
-        let row = |LastWord { bot, state }: &LastWord<'a>| {
-            row![
-                bot.id.to_string(),
-                bot.status.as_str(),
-                bot.trouble.as_ref().map(|trouble| trouble.code.clone()),
-                bot.trouble.as_ref().map(|trouble| trouble.message.clone()),
-                state.map(BotState::text),
-            ]
-        };
-        self.bots.values().flat_map(row).collect()
+    fn turn(&mut self, bot: BotChange) {
+        let (code, message) = bot.trouble.map(|trouble| (trouble.code, trouble.message)).unzip();
+        let state = bot.state.map(|state| state.text());
+        let keeps_state = state.is_none();
+        let mut row = row![bot.id.to_string(), bot.status.as_str(), code, message, state];
+        match self.bots.entry(bot.id) {
+            Entry::Vacant(new) => drop(new.insert(row)),
+            Entry::Occupied(mut last) => {
+                if keeps_state {
+                    let [.., state] = &mut row;
+                    let [.., before] = last.get_mut();
+                    std::mem::swap(state, before);
+                }
+                last.insert(row);
+            }
+        }
     }
 
-    fn trades(&self) -> Vec<Value<'_>> {
-        let row = |(account, trade): &(AccountId, Trade)| {
-            row![
-                trade.id.to_string(),
-                account.to_string(),
-                trade.bot_id.to_string(),
-                trade.exchange.as_str(),
-                trade.pair.to_string(),
-                word(&trade.status),
-                trade.dry_run,
-                trade.opened_at.nanos(),
-                trade.closed_at.map(Timestamp::nanos),
-                trade.entry_price.to_string(),
-                text(trade.exit_price),
-                trade.amount.to_string(),
-                trade.stake.to_string(),
-                trade.fees.to_string(),
-                text(trade.profit),
-                text(trade.profit_pct),
-                text(trade.profit_usd),
-                trade.exit_reason.map(ExitReason::as_str),
-                text(trade.stop_price),
-                text(trade.take_profit_price),
-            ]
-        };
-        self.trades.values().flat_map(row).collect()
-    }
-
-    fn orders(&self) -> Vec<Value<'_>> {
-        let row = |(trade, order): &(TradeId, Order)| {
-            row![
+    fn book(&mut self, account: AccountId, trade: &Trade) {
+        let row = row![
+            trade.id.to_string(),
+            account.to_string(),
+            trade.bot_id.to_string(),
+            trade.exchange.as_str(),
+            trade.pair.to_string(),
+            word(&trade.status),
+            trade.dry_run,
+            trade.opened_at.nanos(),
+            trade.closed_at.map(Timestamp::nanos),
+            trade.entry_price.to_string(),
+            text(trade.exit_price),
+            trade.amount.to_string(),
+            trade.stake.to_string(),
+            trade.fees.to_string(),
+            text(trade.profit),
+            text(trade.profit_pct),
+            text(trade.profit_usd),
+            trade.exit_reason.map(ExitReason::as_str),
+            text(trade.stop_price),
+            text(trade.take_profit_price),
+        ];
+        self.trades.insert(trade.id, row);
+        for order in &trade.orders {
+            let row = row![
                 order.id.to_string(),
-                trade.to_string(),
+                trade.id.to_string(),
                 order.client_order_id.to_string(),
                 word(&order.side),
                 word(&order.kind),
@@ -292,91 +310,80 @@ impl<'a> Batch<'a> {
                 order.filled_qty.to_string(),
                 order.created_at.nanos(),
                 order.receipt.and_then(|receipt| serde_json::to_string(&receipt).ok()),
-            ]
-        };
-        self.orders.values().flat_map(row).collect()
+            ];
+            self.orders.insert(order.id, row);
+            for fill in &order.fills {
+                self.fills.extend(row![
+                    fill.id.to_string(),
+                    order.id.to_string(),
+                    fill.at.nanos(),
+                    fill.price.to_string(),
+                    fill.qty.to_string(),
+                    fill.fee.to_string(),
+                    fill.fee_asset.clone(),
+                    fill.venue_trade_id,
+                ]);
+            }
+        }
     }
 
-    fn fills(&self) -> Vec<Value<'_>> {
-        let row = |(order, fill): (&Order, &Fill)| {
-            row![
-                fill.id.to_string(),
-                order.id.to_string(),
-                fill.at.nanos(),
-                fill.price.to_string(),
-                fill.qty.to_string(),
-                fill.fee.to_string(),
-                fill.fee_asset.clone(),
-                fill.venue_trade_id,
-            ]
-        };
-        self.orders
-            .values()
-            .flat_map(|(_, order)| order.fills.iter().map(move |fill| (order, fill)))
-            .flat_map(row)
-            .collect()
+    fn intend(&mut self, account: AccountId, intent: Intent) {
+        self.intents.extend(row![
+            intent.client_id.to_string(),
+            account.to_string(),
+            intent.exchange_id.to_string(),
+            intent.bot_id.to_string(),
+            intent.trade_id.to_string(),
+            intent.role.as_str(),
+            intent.pair.to_string(),
+            intent.body.clone(),
+            intent.receipt.decided_at.unwrap_or(Timestamp::MIN).nanos(),
+        ]);
+        self.news.intents.push(intent);
     }
 
-    fn intents(&self) -> Vec<Value<'_>> {
-        let row = |(account, intent): &(AccountId, &'a Intent)| {
-            row![
-                intent.client_id.to_string(),
-                account.to_string(),
-                intent.exchange_id.to_string(),
-                intent.bot_id.to_string(),
-                intent.trade_id.to_string(),
-                intent.role.as_str(),
-                intent.pair.to_string(),
-                intent.body.as_str(),
-                intent.receipt.decided_at.unwrap_or(Timestamp::MIN).nanos(),
-            ]
-        };
-        self.intents.iter().flat_map(row).collect()
+    fn leave(&mut self, dust: Dust) {
+        self.dust.extend(row![
+            dust.trade_id.to_string(),
+            dust.account_id.to_string(),
+            dust.exchange_id.to_string(),
+            dust.asset,
+            dust.qty.to_string(),
+            dust.cost.to_string(),
+        ]);
     }
 
-    fn dust(&self) -> Vec<Value<'_>> {
-        let row = |dust: &Dust| {
-            row![
-                dust.trade_id.to_string(),
-                dust.account_id.to_string(),
-                dust.exchange_id.to_string(),
-                dust.asset.clone(),
-                dust.qty.to_string(),
-                dust.cost.to_string(),
-            ]
-        };
-        self.dust.values().flat_map(row).collect()
-    }
-
-    fn events(&self) -> Vec<Value<'_>> {
-        let row = |event: &Cow<'a, DomainEvent>| {
-            row![
-                event.id.to_string(),
-                event.account_id.to_string(),
-                text(event.bot_id),
-                event.data.kind().as_str(),
-                event.body(),
-                event.at.nanos(),
-            ]
-        };
-        self.events.iter().flat_map(row).collect()
+    fn tell(&mut self, event: &DomainEvent) {
+        self.news.told.insert(event.account_id);
+        self.events.extend(row![
+            event.id.to_string(),
+            event.account_id.to_string(),
+            text(event.bot_id),
+            event.data.kind().as_str(),
+            event.body(),
+            event.at.nanos(),
+        ]);
     }
 }
 
 /// Writes rows with a statement, on whichever database the transaction is; tells how many it touched.
 macro_rules! write_rows {
     ($transaction:ident, $dialect:expr, $statement:expr, $values:expr) => {{
-        let values = $values;
+        let mut values = Vec::from_iter($values).into_iter();
+        let nulls: Vec<Value> = values.as_slice().iter().take($statement.columns).map(Value::null).collect();
         let mut touched = 0;
-        for values in values.chunks(Statement::MOST * $statement.columns) {
-            let (text, missing) = $statement.text(values.len() / $statement.columns, $dialect);
-            let nulls: Vec<Value<'_>> = values.iter().take($statement.columns).map(Value::null).collect();
+        while values.len() > 0 {
+            let rows = Statement::MOST.min(values.len() / $statement.columns);
+            let (text, missing) = $statement.text(rows, $dialect);
+            let padding = nulls.iter().cycle().take(missing * $statement.columns).map(Value::null);
             let mut query = sqlx::query(text);
-            for value in values.iter().chain(nulls.iter().cycle().take(missing * $statement.columns)) {
+            for value in values.by_ref().take(rows * $statement.columns).chain(padding) {
                 query = match value {
-                    Value::Text(text) => query.bind(text.as_deref()),
-                    Value::Number(number) => query.bind(*number),
-                    Value::Flag(flag) => query.bind(*flag),
+                    Value::Text(None) => query.bind(None::<&str>),
+                    Value::Text(Some(Cow::Borrowed(text))) => query.bind(text),
+                    Value::Text(Some(Cow::Owned(text))) => query.bind(text),
+                    Value::Number(number) => query.bind(number),
+                    Value::Flag(flag) => query.bind(flag),
                 };
             }
             touched += query.execute(&mut *$transaction).await?.rows_affected();
@@ -388,8 +395,8 @@ macro_rules! write_rows {
 /// The statements of a batch, for whichever database the transaction is on.
 macro_rules! write_batch {
     ($transaction:ident, $dialect:expr, $batch:ident) => {
-        write_rows!($transaction, $dialect, CREATE_BOTS, $batch.created());
-        for (id, definition) in &$batch.redefined {
+        write_rows!($transaction, $dialect, CREATE_BOTS, $batch.created);
+        for (id, definition) in $batch.redefined {
             let update = sqlx::query(
                 "UPDATE bots SET exchange = $2, pair = $3, strategy = $4, dry_run = $5, definition = $6 WHERE id = $1",
             )
@@ -401,19 +408,20 @@ macro_rules! write_batch {
             .bind(definition.to_json().get().to_owned());
             update.execute(&mut *$transaction).await?;
         }
-        if write_rows!($transaction, $dialect, UPDATE_BOTS, $batch.bots()) != $batch.bots.len() as u64 {
+        let bots = $batch.bots.len() as u64;
+        if write_rows!($transaction, $dialect, UPDATE_BOTS, $batch.bots.into_values().flatten()) != bots {
             return Err(StoreError::UnknownBot);
         }
-        for (id, at) in &$batch.deleted {
+        for (id, at) in $batch.deleted {
             let update = sqlx::query("UPDATE bots SET deleted_at = $2 WHERE id = $1");
             update.bind(id.to_string()).bind(at.nanos()).execute(&mut *$transaction).await?;
         }
-        write_rows!($transaction, $dialect, WRITE_TRADES, $batch.trades());
-        write_rows!($transaction, $dialect, WRITE_ORDERS, $batch.orders());
-        write_rows!($transaction, $dialect, WRITE_FILLS, $batch.fills());
-        write_rows!($transaction, $dialect, WRITE_INTENTS, $batch.intents());
-        write_rows!($transaction, $dialect, WRITE_DUST, $batch.dust());
-        write_rows!($transaction, $dialect, WRITE_EVENTS, $batch.events());
+        write_rows!($transaction, $dialect, WRITE_TRADES, $batch.trades.into_values().flatten());
+        write_rows!($transaction, $dialect, WRITE_ORDERS, $batch.orders.into_values().flatten());
+        write_rows!($transaction, $dialect, WRITE_FILLS, $batch.fills);
+        write_rows!($transaction, $dialect, WRITE_INTENTS, $batch.intents);
+        write_rows!($transaction, $dialect, WRITE_DUST, $batch.dust);
+        write_rows!($transaction, $dialect, WRITE_EVENTS, $batch.events);
     };
 }
 
@@ -422,8 +430,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; then none of them is written.
-    pub async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let batch = Batch::of(changes);
+    pub async fn commit(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        changes.into_iter().for_each(|change| batch.add(change));
+        self.write(batch).await
+    }
+
+    /// Writes a batch in one transaction, and waits until it is durable.
+    pub(crate) async fn write(&self, batch: Batch) -> Result<(), StoreError> {
         match self {
             Self::Sqlite { writer, checkpoints, .. } => {
                 let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;

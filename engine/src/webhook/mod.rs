@@ -17,7 +17,6 @@ use model::{AccountId, EventKind, WebhookId};
 use tokio::runtime::Handle;
 
 use crate::actors::deliver;
-use crate::change::Change;
 use crate::clock;
 use crate::store::{Store, Webhook};
 use address::Targets;
@@ -119,11 +118,10 @@ impl Hub {
         }
     }
 
-    /// Rings at the endpoints of everybody whom these changes tell of something.
-    pub(crate) fn committed(&self, changes: &[Change]) {
-        let told: HashSet<AccountId> = changes.iter().flat_map(Change::told).collect();
+    /// Rings at the endpoints of those whom something that was committed tells of something.
+    pub(crate) fn committed(&self, told: &HashSet<AccountId>) {
         for account in told {
-            for open in self.sinks.get(&account).iter().flat_map(|sinks| sinks.iter()) {
+            for open in self.sinks.get(account).iter().flat_map(|sinks| sinks.iter()) {
                 if !open.bell.swap(true, Ordering::AcqRel) {
                     deliver(&open.sink, Doorbell);
                 }

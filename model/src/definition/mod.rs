@@ -115,7 +115,7 @@ pub struct Fault {
 pub struct Faults(pub Vec<Fault>);
 
 /// Something allowed that its owner should know, such as a safety order below its stop.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct Warning {
     /// The field it is about.
     pub param: String,

@@ -53,7 +53,7 @@ pub(crate) struct Bot {
     /// Whether its end was told: a bot that goes without has panicked.
     ended: bool,
     /// What it waits for when it was woken before it knew its place.
-    unanswered: Option<(Watch, u64)>,
+    unanswered: Option<Box<(Watch, u64)>>,
     #[cfg(test)]
     panics: bool,
 }
@@ -164,7 +164,7 @@ impl Bot {
     fn answer(&mut self, watch: Watch, seq: u64) {
         match self.place {
             Some(place) => deliver(&self.feed, Rewatch { place, watch, made_at: Some(seq) }),
-            None => self.unanswered = Some((watch, seq)),
+            None => self.unanswered = Some(Box::new((watch, seq))),
         }
     }
 
@@ -257,7 +257,8 @@ impl Handler<Joined> for Bot {
 
     fn handle(&mut self, Joined(place): Joined, _: &mut Self::Context) {
         self.place = Some(place);
-        if let Some((watch, seq)) = self.unanswered.take() {
+        if let Some(unanswered) = self.unanswered.take() {
+            let (watch, seq) = *unanswered;
             self.answer(watch, seq);
         }
     }
