@@ -29,7 +29,7 @@ pub(crate) enum Command {
     /// Serves the API and runs the bots.
     Serve(ServeArgs),
     /// Plays an exchange that speaks Binance's spot protocol.
-    Venue(VenueArgs),
+    Venue(Box<VenueArgs>),
     /// Makes and lists accounts, keys and bots.
     Admin(AdminArgs),
     /// Prints a shell's completion script.

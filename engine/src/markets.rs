@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use connectors::binance::rest::{Rest, VenueError};
 use dashmap::DashMap;
-use model::{Market, Pair, Price, Rate};
+use model::{Market, Pair, Price, Rate, Timestamp};
 
 /// How long a grid is good before the venue is asked again.
 const GOOD_FOR: Duration = Duration::from_hours(1);
@@ -22,16 +22,23 @@ pub(crate) struct Markets {
     prices: DashMap<Pair, Arc<LastPrice>>,
 }
 
-/// A pair's last price; written by its feed, read by anybody.
+/// A pair's last price, and when it was; written by its feed, read by anybody.
 #[derive(Debug, Default)]
 pub(crate) struct LastPrice {
     price: AtomicI64,
+    at: AtomicI64,
 }
 
 impl LastPrice {
     /// Publishes a tick.
-    pub(crate) fn set(&self, price: Price) {
+    pub(crate) fn set(&self, price: Price, at: Timestamp) {
         self.price.store(price.e8(), Ordering::Relaxed);
+        self.at.store(at.nanos(), Ordering::Relaxed);
+    }
+
+    /// The last tick's time, by the venue's clock; 1970 before the first.
+    pub(crate) fn at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.at.load(Ordering::Relaxed))
     }
 
     /// The last tick's price; `None` before the first.

@@ -1,14 +1,15 @@
 //! The real actors on the caller's own arbiter, without a socket: what benchmarks and tests drive by hand.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix::{Actor as _, Addr};
 use connectors::binance::rest::Rest;
 use connectors::binance::stream::{StreamConfig, StreamEvent};
-use model::{Market, Pair, Rate};
+use model::{Mark, Market, Pair, Rate};
 
 use crate::actors::feed::{Heard, MarketFeed};
-use crate::actors::fleet::{Fleet, Launch, Recover, Recovered};
+use crate::actors::fleet::{Fleet, Launch, Recover, Recovered, Remember};
 use crate::error::EngineError;
 use crate::ledger::Ledger;
 use crate::live::Gateway;
@@ -45,7 +46,9 @@ impl Probe {
             markets.learn(pair, *market);
         }
         let config = StreamConfig::new("ws://127.0.0.1:1");
-        let feed = MarketFeed::new(config, markets.clone(), meters.clone()).unconnected(pairs).start();
+        let feed = MarketFeed::new(config, markets.clone(), ledger.clone(), meters.clone())
+            .unconnected(pairs)
+            .start();
         let io = tokio::runtime::Handle::current();
         let fleet =
             Fleet::new(feed.clone(), ledger.clone(), markets, meters.clone(), io, Gateway::default()).start();
@@ -59,6 +62,14 @@ impl Probe {
     pub async fn launch(&self, bot: StoredBot) -> Result<(), EngineError> {
         self.fleet.send(Launch { bot, stopping: None, exchange_id: None }).await??;
         Ok(())
+    }
+
+    /// Tells what bots slept through before they are taken up again, as a start of the process does.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`].
+    pub async fn remember(&self, marks: HashMap<Pair, Vec<Mark>>) -> Result<(), EngineError> {
+        Ok(self.fleet.send(Remember(marks)).await?)
     }
 
     /// Takes bots up again, as a start of the process does.

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::actors::feed::MarketFeed;
-use crate::actors::fleet::{Fleet, Recover, Recovered};
+use crate::actors::fleet::{Fleet, Recover, Recovered, Remember};
 use crate::exchanges::{self, Connections, Venue};
 use crate::handle::{EngineHandle, Inner};
 use crate::ledger::Ledger;
@@ -185,8 +185,8 @@ impl Engine {
 
         let feed = MarketFeed::start_in_arbiter(&trading.arbiter, {
             let (config, markets) = (StreamConfig::new(config.stream_url), markets.clone());
-            let meters = meters.clone();
-            move |_| MarketFeed::new(config, markets, meters)
+            let (ledger, meters) = (ledger.clone(), meters.clone());
+            move |_| MarketFeed::new(config, markets, ledger, meters)
         });
         let fleet = Fleet::start_in_arbiter(&trading.arbiter, {
             let (ledger, markets, io) = (ledger.clone(), markets.clone(), io.handle().clone());
@@ -268,6 +268,7 @@ async fn recover(handle: EngineHandle) -> Result<(), StartError> {
     for webhook in store.webhooks(None).await? {
         hub.open(webhook);
     }
+    fleet.send(Remember(store.marks().await?)).await.map_err(|_| StartError::Ended)?;
     let mut after = None;
     loop {
         let page = store.living_bots(RECOVER, after).await?;

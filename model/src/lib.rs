@@ -41,4 +41,4 @@ pub use order::{Fill, Order, OrderStatus, OrderType, Receipt, Side};
 pub use pair::{Exchange, Pair, PairError};
 pub use time::{Interval, Timestamp, TimestampError};
 pub use trade::{ExitReason, Trade, TradeStatus};
-pub use watch::{PriceMove, Trail, Watch};
+pub use watch::{Mark, PriceMove, Trail, Watch};

@@ -27,6 +27,15 @@ impl PriceMove {
     }
 }
 
+/// A price that was reached, and when: what a trailing level that slept has to know after a restart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// The time of the tick.
+    pub at: Timestamp,
+    /// Its price.
+    pub high: Price,
+}
+
 /// What would make a strategy act. It is left by a tick at or below `below`, at or above `above`, at or under
 /// the level that `trail` draws, or at or after `at`. All `None` sleeps for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{ExitReason, Price, PriceMove, Qty, StopLossBasis, Timestamp, Trail, Watch};
+use model::{ExitReason, Mark, Price, PriceMove, Qty, StopLossBasis, Timestamp, Trail, Watch};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +115,9 @@ pub(crate) struct Holding {
     high: Price,
     /// The highest price since the take-profit price was reached.
     armed: Option<Price>,
+    /// Up to when prices are counted into the highs, where a level trails; `None` since the last entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    counted: Option<Timestamp>,
 }
 
 impl Dca {
@@ -221,6 +224,22 @@ impl Dca {
         }
     }
 
+    /// Counts a price into the highs that it slept through before a restart; `entered` is when it last bought.
+    pub(crate) fn recall(&mut self, mark: &Mark, entered: Timestamp) {
+        if let Phase::Holding(holding) = &mut self.phase
+            && mark.at > holding.counted.unwrap_or(entered)
+        {
+            holding.raise(mark.high);
+        }
+    }
+
+    /// Takes no price before this time for one that it slept through.
+    pub(crate) fn count_from(&mut self, at: Timestamp) {
+        if let Phase::Holding(holding) = &mut self.phase {
+            holding.counted = holding.counted.max(Some(at)).filter(|_| self.plan.trails());
+        }
+    }
+
     /// The stop as it stands, a trailing one included.
     pub fn stop_price(&self) -> Option<Price> {
         match &self.phase {
@@ -281,6 +300,10 @@ impl Dca {
 }
 
 impl Plan {
+    fn trails(&self) -> bool {
+        self.trailing_stop.is_some() || self.trailing_take_profit.is_some()
+    }
+
     fn base_order(&self, price: Price, reaction: &mut Reaction) {
         self.buy(0, price, reaction);
     }
@@ -319,6 +342,7 @@ impl Holding {
             next_trigger: None,
             high: price,
             armed: None,
+            counted: None,
         };
         holding.reckon(plan);
         holding
@@ -330,6 +354,7 @@ impl Holding {
         self.entries += 1;
         self.high = price;
         self.armed = None;
+        self.counted = None;
         self.reckon(plan);
         Some(())
     }
@@ -356,6 +381,7 @@ impl Holding {
     fn exit(&mut self, plan: &Plan, moved: &PriceMove) -> Option<Action> {
         let price = moved.price;
         self.raise(moved.high);
+        self.counted = Some(moved.at).filter(|_| plan.trails());
         if let Some(level) = self.stop_level(plan).filter(|level| price <= *level) {
             let is_trailing = self.stop.is_none_or(|stop| level > stop);
             let reason = if is_trailing { ExitReason::TrailingStop } else { ExitReason::StopLoss };

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::{BotDefinition, ExitReason, Faults, Market, Price, PriceMove, Quote, Timestamp, Watch};
+use model::{BotDefinition, ExitReason, Faults, Mark, Market, Price, PriceMove, Quote, Timestamp, Watch};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
@@ -190,6 +190,19 @@ impl PaperBot {
         };
         let reaction = self.machine.on(&event);
         reaction.trouble.map_or(Ok(reaction.watch), Err)
+    }
+
+    /// After a restart: counts a price that it slept through into its highs. One that it had already counted, or that
+    /// came before its last entry, changes nothing.
+    pub fn recall(&mut self, mark: &Mark) {
+        if let Some(last) = self.books.entries.last() {
+            self.machine.recall(mark, last.at);
+        }
+    }
+
+    /// After a pause in which it was not to watch: takes no price before this time for one that it slept through.
+    pub fn count_from(&mut self, at: Timestamp) {
+        self.machine.count_from(at);
     }
 
     /// What the bot sleeps on.

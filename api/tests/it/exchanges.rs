@@ -306,16 +306,35 @@ async fn a_live_bot_is_told_which_connection_it_lacks() {
     check(start(&wrong).await, "exchange_id", "no connection to binance of this account");
 
     let first = store(&server, &tenant, 1).await;
-    check(start(&bot).await, "dry_run", "live trading is not available yet");
+    // The only one there is; it trades over it until it is stopped, and so long it cannot be deleted.
+    assert_eq!(turn(&server, &tenant, &bot, "start").await, "running");
+    assert_eq!(delete(&server, &tenant, &first).await, 409);
+    stopped(&server, &tenant, &bot).await;
     let second = store(&server, &tenant, 2).await;
     check(start(&bot).await, "exchange_id", "there are 2 connections to binance");
     let named = live_bot(&server, &tenant, Some(&second)).await;
-    check(start(&named).await, "dry_run", "live trading is not available yet");
+    assert_eq!(turn(&server, &tenant, &named, "start").await, "running");
+    stopped(&server, &tenant, &named).await;
     assert_eq!(delete(&server, &tenant, &second).await, 204);
     check(start(&named).await, "exchange_id", "no connection to binance of this account");
-    check(start(&bot).await, "dry_run", "live trading is not available yet");
     assert_eq!(delete(&server, &tenant, &first).await, 204);
     stop((venue, server)).await;
+}
+
+/// Starts or stops a bot; its status then.
+async fn turn(server: &Server, who: &Tenant, bot: &str, turn: &str) -> String {
+    let answer = server.post(who, &format!("/v1/bots/{bot}/{turn}"), "").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body["status"].as_str().unwrap().to_owned()
+}
+
+/// Stops a bot and waits until nothing of it is under way at the venue.
+async fn stopped(server: &Server, who: &Tenant, bot: &str) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while turn(server, who, bot, "stop").await != "stopped" {
+        assert!(std::time::Instant::now() < deadline, "it does not stop");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 #[actix_web::test]
@@ -329,7 +348,7 @@ async fn a_connection_that_a_bot_trades_with_stays() {
     let put = async |bot: &str, status| {
         let id: BotId = bot.parse().unwrap();
         let bot = BotChange { id, account_id: tenant.account, status, trouble: None, state: None };
-        books.commit(&[Change { bot: Some(bot), ..Change::default() }]).await.unwrap();
+        books.commit([Change { bot: Some(bot), ..Change::default() }]).await.unwrap();
     };
     put(&named, BotStatus::Running).await;
     let path = format!("/v1/exchanges/{first}");

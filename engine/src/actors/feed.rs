@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::bot::Bot;
 use super::deliver;
 use crate::clock;
+use crate::ledger::Ledger;
 use crate::markets::{LastPrice, Markets};
 use crate::meters::Meters;
 use crate::watch_index::{Slot, Wake, WatchIndex};
@@ -93,6 +94,7 @@ enum Request {
 pub(crate) struct MarketFeed {
     config: StreamConfig,
     markets: Arc<Markets>,
+    ledger: Ledger,
     meters: Arc<Meters>,
     is_connected: bool,
     ids: HashMap<Pair, SymbolId>,
@@ -103,10 +105,16 @@ pub(crate) struct MarketFeed {
 
 impl MarketFeed {
     /// A feed that connects once somebody joins.
-    pub(crate) fn new(config: StreamConfig, markets: Arc<Markets>, meters: Arc<Meters>) -> Self {
+    pub(crate) fn new(
+        config: StreamConfig,
+        markets: Arc<Markets>,
+        ledger: Ledger,
+        meters: Arc<Meters>,
+    ) -> Self {
         Self {
             config,
             markets,
+            ledger,
             meters,
             is_connected: true,
             ids: HashMap::new(),
@@ -154,8 +162,9 @@ impl MarketFeed {
         let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return };
         // Times never go back (contract §4), whatever the venue sends.
         symbol.last_at = symbol.last_at.max(tick.at);
-        symbol.last.set(tick.price);
+        symbol.last.set(tick.price, symbol.last_at);
         symbol.index.on_tick(tick.price, symbol.last_at, &mut self.woken);
+        symbol.note_mark(&self.ledger);
         for wake in self.woken.drain(..) {
             symbol.wake(wake, heard.get());
         }
@@ -173,6 +182,13 @@ impl HeardAt {
 }
 
 impl Symbol {
+    /// Keeps what a trailing bot slept through, for after a restart.
+    fn note_mark(&mut self, ledger: &Ledger) {
+        if let Some(mark) = self.index.take_mark() {
+            ledger.mark(&self.pair, mark);
+        }
+    }
+
     fn wake(&self, wake: Wake, heard_at: Timestamp) {
         if let Some(Some(bot)) = self.bots.get(wake.slot.0 as usize) {
             deliver(bot, Woken { moved: wake.moved, seq: wake.seq, heard_at });
@@ -288,6 +304,7 @@ impl Handler<Rewatch> for MarketFeed {
         if let Some(wake) = symbol.index.set(new.place.slot, &new.watch, made_at) {
             symbol.wake(wake, clock::now());
         }
+        symbol.note_mark(&self.ledger);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message};
-use model::{BotId, ExchangeId, Market, Pair};
+use model::{BotId, ExchangeId, Mark, Market, Pair};
 use strategies::{PaperBot, Plan};
 use tokio::runtime::Handle;
 
@@ -43,6 +43,11 @@ pub(crate) struct Launch {
     /// Which connection a live bot trades over; it is open.
     pub(crate) exchange_id: Option<ExchangeId>,
 }
+
+/// What trailing bots had slept through when the process ended; told before they are taken up.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Remember(pub(crate) HashMap<Pair, Vec<Mark>>);
 
 /// Bots that lived when the process ended.
 #[derive(Message)]
@@ -122,6 +127,7 @@ pub(crate) struct Fleet {
     waiting: HashMap<BotId, Waiting>,
     asked: HashSet<Pair>,
     plans: Plans,
+    marks: HashMap<Pair, Vec<Mark>>,
 }
 
 impl Fleet {
@@ -145,15 +151,17 @@ impl Fleet {
             waiting: HashMap::new(),
             asked: HashSet::new(),
             plans: Plans::default(),
+            marks: HashMap::new(),
         }
     }
 
-    /// Brings a bot to life on its market.
+    /// Brings a bot to life on its market. One that `goes_on` was only cut off: what it slept through counts.
     fn begin(
         &mut self,
         recovered: Recovered,
         market: &Market,
         stopping: Option<Positions>,
+        goes_on: bool,
         me: &Addr<Self>,
     ) -> Result<Durable, EngineError> {
         let Recovered { bot, exchange_id, unreconciled } = recovered;
@@ -163,7 +171,7 @@ impl Fleet {
             None => None,
             Some(state) => recorder.resume(state).map_err(corrupt)?,
         };
-        let hand = if bot.definition.dry_run {
+        let mut hand = if bot.definition.dry_run {
             Hand::Paper(match stored {
                 None => PaperBot::with_plan(plan),
                 Some(state) => PaperBot::restore(plan, state).map_err(corrupt)?,
@@ -175,6 +183,15 @@ impl Fleet {
             let hand = LiveHand::new(plan, &bot.definition, id, connection, stored, unreconciled);
             Hand::Live(Box::new(hand.map_err(corrupt)?))
         };
+        let marks = self.marks.get(&bot.definition.pair).map_or(&[][..], Vec::as_slice);
+        if goes_on {
+            for mark in marks {
+                hand.recall(mark);
+            }
+        } else {
+            let heard = self.markets.last(&bot.definition.pair).at();
+            hand.count_from(marks.last().map_or(heard, |mark| mark.at.max(heard)));
+        }
         if let Some(positions) = stopping {
             recorder.set_stopping(Some(positions));
         } else if bot.status != BotStatus::Stopping {
@@ -195,7 +212,8 @@ impl Fleet {
     /// Brings a bot to life that nobody waits for an answer about.
     fn begin_or_fail(&mut self, recovered: Recovered, market: &Market, me: &Addr<Self>) {
         let bot = recovered.bot.clone();
-        if let Err(error) = self.begin(recovered, market, None, me) {
+        let goes_on = bot.status != BotStatus::Starting;
+        if let Err(error) = self.begin(recovered, market, None, goes_on, me) {
             let code = match error {
                 EngineError::Invalid(_) => "definition_invalid",
                 _ => "state_invalid",
@@ -261,7 +279,7 @@ impl Handler<Launch> for Fleet {
         }
         if let Some(market) = self.markets.known(&bot.definition.pair) {
             let recovered = Recovered { bot, exchange_id, unreconciled: None };
-            return self.begin(recovered, &market, stopping, &ctx.address());
+            return self.begin(recovered, &market, stopping, false, &ctx.address());
         }
         let recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
         let row = Some(recorder.row(BotStatus::Starting, None, None));
@@ -269,6 +287,14 @@ impl Handler<Launch> for Fleet {
         let bot = StoredBot { status: BotStatus::Starting, ..bot };
         self.wait(Recovered { bot, exchange_id, unreconciled: None }, ctx.address());
         Ok(durable)
+    }
+}
+
+impl Handler<Remember> for Fleet {
+    type Result = ();
+
+    fn handle(&mut self, Remember(marks): Remember, _: &mut Self::Context) {
+        self.marks = marks;
     }
 }
 

@@ -46,6 +46,7 @@ impl Process {
         actix_rt::spawn(writer);
         let probe = Probe::start(&[pair()], &market(), &ledger).unwrap();
         let process = Self { probe, ledger, store: store.clone(), account };
+        process.probe.remember(store.marks().await.unwrap()).await.unwrap();
         process.probe.recover(store.living_bots(1_000, None).await.unwrap().rows).await.unwrap();
         process
     }
@@ -163,6 +164,65 @@ async fn a_process_that_dies_anywhere_goes_on_as_if_it_had_not() {
     assert_eq!(told(&process.trades().await), expected);
     assert_eq!(process.kinds().await, events, "nothing is told twice or lost");
     assert_eq!(process.stored(id).await.status, BotStatus::Running);
+}
+
+#[actix_rt::test]
+async fn a_high_that_was_slept_through_counts_after_the_process_died() {
+    // With no stop in reach and no take-profit in between, nothing wakes it from its entry to its exit.
+    for (trails, rise) in [
+        (r#""trailing_stop":1,"take_profit":50,"max_open_trades":1"#, vec![10_300]),
+        (r#""trailing_take_profit":1,"take_profit":1,"max_open_trades":1"#, vec![10_150, 10_300]),
+    ] {
+        let body = BODY.replace(r#""take_profit":1"#, trails).replace(r#""max_open_trades":3,"#, "");
+        let mut exits = Vec::new();
+        for dies in [false, true] {
+            let (store, account, _folder) = store().await;
+            let mut process = Process::begin(&store, account).await;
+            process.launch(&body).await;
+            let rise = [10_000].into_iter().chain(rise.iter().copied()).chain([10_250]);
+            let fall = [10_220, 10_198, 10_190, 10_150, 10_000, 9_000];
+            for (cents, second) in rise.zip(1..) {
+                process.tick(cents, second).await;
+            }
+            for _ in 0..if dies { 2 } else { 0 } {
+                process = Process::begin(&store, account).await;
+            }
+            for (cents, second) in fall.into_iter().zip(10..) {
+                process.tick(cents, second).await;
+            }
+            exits.push(process.trades().await.last().unwrap().exit_price);
+        }
+        assert_eq!(
+            exits[0],
+            Some("101.90".parse().unwrap()),
+            "1 % under 103.00, and a tick at 101.98 above it"
+        );
+        assert_eq!(exits[1], exits[0], "{trails}");
+    }
+}
+
+#[actix_rt::test]
+async fn what_others_heard_while_a_bot_was_stopped_does_not_count_for_it() {
+    let (store, account, _folder) = store().await;
+    let body = BODY.replace(r#""take_profit":1"#, r#""trailing_stop":1,"take_profit":50"#);
+    let process = Process::begin(&store, account).await;
+    let id = process.launch(&body).await;
+    process.launch(&body).await;
+    process.tick(10_000, 1).await;
+    process.live(id).await.unwrap().send(Stop(Positions::Hold)).await.unwrap().unwrap().wait().await.unwrap();
+    process.tick(10_300, 2).await;
+    process.probe.launch(process.stored(id).await).await.unwrap();
+    process.settle().await;
+    let process = Process::begin(&store, account).await;
+    process.tick(10_190, 3).await;
+    let open: Vec<BotId> = process
+        .trades()
+        .await
+        .iter()
+        .filter(|trade| trade.exit_reason.is_none())
+        .map(|trade| trade.bot_id)
+        .collect();
+    assert_eq!(open, [id], "its neighbour heard 103.00 and sold");
 }
 
 #[actix_rt::test]

@@ -5,12 +5,14 @@
 //! shared by all that arrived during the last one. A failed commit ends the ledger: what it had accepted is not acknowledged, and
 //! nothing more is accepted.
 
+use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
+use model::{Mark, Pair};
 use tokio::sync::{Notify, oneshot};
 
 use crate::change::Change;
@@ -37,7 +39,11 @@ pub struct Ledger {
     queue: Sender<Waiting>,
     doorbell: Doorbell,
     depth: Arc<AtomicUsize>,
+    marks: Marks,
 }
+
+/// Marks that wait for the next group: of each pair those that no later one reaches, oldest first.
+type Marks = Arc<Mutex<HashMap<Pair, Vec<Mark>>>>;
 
 /// Wakes the writer, for the last time when it is dropped.
 #[derive(Clone, Debug)]
@@ -85,9 +91,10 @@ impl Ledger {
     ) -> (Self, impl Future<Output = Result<(), StoreError>>) {
         let (queue, waiting) = crossbeam_channel::unbounded();
         let doorbell = Arc::new(Notify::new());
-        let depth = Arc::new(AtomicUsize::new(0));
-        let writer = write(store, waiting, doorbell.clone(), depth.clone(), committed);
-        (Self { queue, doorbell: Doorbell(doorbell), depth }, writer)
+        let (depth, marks) = (Arc::new(AtomicUsize::new(0)), Marks::default());
+        let inlet = Inlet { waiting, marks: marks.clone() };
+        let writer = write(store, inlet, doorbell.clone(), depth.clone(), committed);
+        (Self { queue, doorbell: Doorbell(doorbell), depth, marks }, writer)
     }
 
     /// Hands a change over without waiting. It is never dropped while the ledger lives: whoever produces changes
@@ -117,6 +124,22 @@ impl Ledger {
         Ok(Durable(Some(durable)))
     }
 
+    /// Notes that a trailing level of a pair slept through a high, with the next group; a mark that a later one
+    /// reaches before that is passed over.
+    pub(crate) fn mark(&self, pair: &Pair, mark: Mark) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        match marks.get_mut(pair) {
+            Some(waiting) => {
+                while waiting.pop_if(|last| last.high <= mark.high).is_some() {}
+                waiting.push(mark);
+            }
+            None => {
+                marks.insert(pair.clone(), vec![mark]);
+                self.doorbell.0.notify_one();
+            }
+        }
+    }
+
     /// How many changes wait.
     pub fn depth(&self) -> usize {
         self.depth.load(Ordering::Relaxed)
@@ -132,15 +155,15 @@ impl Ledger {
 
 async fn write(
     store: Store,
-    waiting: Receiver<Waiting>,
+    inlet: Inlet,
     doorbell: Arc<Notify>,
     depth: Arc<AtomicUsize>,
     committed: impl Fn(&News) + Send + 'static,
 ) -> Result<(), StoreError> {
     let mut next = Group::default();
     loop {
-        next.gather(&waiting);
-        if next.batch.len() == 0 {
+        next.gather(&inlet);
+        if next.batch.is_empty() {
             if next.is_last {
                 return Ok(());
             }
@@ -155,7 +178,7 @@ async fn write(
                 biased;
                 written = &mut written => break written?,
                 // By the clock: a writer that listened to the doorbell would have to be woken by every bot.
-                () = tokio::time::sleep(GATHER_EVERY) => next.gather(&waiting),
+                () = tokio::time::sleep(GATHER_EVERY) => next.gather(&inlet),
             }
         }
         depth.fetch_sub(changes, Ordering::Relaxed);
@@ -165,6 +188,12 @@ async fn write(
             let _ = done.send(());
         }
     }
+}
+
+/// Where the writer finds what waits.
+struct Inlet {
+    waiting: Receiver<Waiting>,
+    marks: Marks,
 }
 
 /// What is written with one commit.
@@ -178,9 +207,11 @@ struct Group {
 
 impl Group {
     /// Takes what waits, as far as there is room.
-    fn gather(&mut self, waiting: &Receiver<Waiting>) {
+    fn gather(&mut self, inlet: &Inlet) {
+        let marks = std::mem::take(&mut *inlet.marks.lock().unwrap_or_else(PoisonError::into_inner));
+        self.batch.mark(marks);
         while self.batch.len() < GROUP {
-            match waiting.try_recv() {
+            match inlet.waiting.try_recv() {
                 Ok(next) => {
                     self.batch.add(next.change);
                     self.done.extend(next.done);
@@ -373,6 +404,37 @@ mod tests {
             assert_eq!(books.texts("SELECT price FROM fills ORDER BY id").await, ["100", "98.09", "110"]);
             let kinds = books.texts("SELECT kind FROM events ORDER BY seq").await;
             assert_eq!(kinds, ["trade.opened", "trade.closed"]);
+            drop(ledger);
+            writer.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn of_the_marks_those_remain_that_an_open_trade_may_need() {
+        let mark = |second: i64, high: &str| Mark {
+            at: Timestamp::from_millis(second * 1_000),
+            high: high.parse().unwrap(),
+        };
+        let (pair, other): (Pair, Pair) = ("BTC/USDT".parse().unwrap(), "ETH/USDT".parse().unwrap());
+        for books in Books::all().await {
+            let books = books.with_a_bot().await;
+            let (ledger, writer) = Ledger::new(books.store.clone(), |_| {});
+            let writer = tokio::spawn(writer);
+            let (mut recorder, mut paper) = recorder();
+            let mut steps = Vec::new();
+            let moved = model::PriceMove::tick("100".parse().unwrap(), Timestamp::from_millis(2_000));
+            paper.on_move(&moved, &mut steps).unwrap();
+            ledger.record(recorder.change(&paper, steps, BotStatus::Running)).unwrap();
+            ledger.mark(&other, mark(9, "100"));
+            // The first is from before the trade; in one group, and group after group.
+            for (second, high) in [(1, "300"), (3, "104"), (4, "103"), (5, "104"), (6, "101"), (7, "102")] {
+                ledger.mark(&pair, mark(second, high));
+                if second > 4 {
+                    ledger.commit(Change::default()).await.unwrap();
+                }
+            }
+            let marks = books.store.marks().await.unwrap();
+            assert_eq!(marks, HashMap::from([(pair.clone(), vec![mark(5, "104"), mark(7, "102")])]));
             drop(ledger);
             writer.await.unwrap().unwrap();
         }

@@ -7,6 +7,7 @@ mod accounts;
 mod bots;
 mod checkpoint;
 mod exchanges;
+mod marks;
 mod outbox;
 mod trades;
 mod write;
@@ -34,13 +35,15 @@ use sqlx::sqlite::{
 };
 
 /// The schema's steps, per database: number, name, SQL.
-const SQLITE: [(i64, &str, &str); 3] = [
+const SQLITE: [(i64, &str, &str); 4] = [
     (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
+    (2, "marks", include_str!("../../../migrations/sqlite/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/sqlite/0003_exchanges.sql")),
     (4, "live", include_str!("../../../migrations/sqlite/0004_live.sql")),
 ];
-const POSTGRES: [(i64, &str, &str); 3] = [
+const POSTGRES: [(i64, &str, &str); 4] = [
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
+    (2, "marks", include_str!("../../../migrations/postgres/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/postgres/0003_exchanges.sql")),
     (4, "live", include_str!("../../../migrations/postgres/0004_live.sql")),
 ];

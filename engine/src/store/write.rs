@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 
-use model::{AccountId, BotDefinition, BotId, DomainEvent, ExitReason, OrderId, Timestamp, Trade, TradeId};
+use model::{
+    AccountId, BotDefinition, BotId, DomainEvent, ExitReason, Mark, OrderId, Pair, Price, Timestamp, Trade,
+    TradeId,
+};
 use serde::Serialize;
 
 use super::{Store, StoreError};
@@ -132,6 +135,12 @@ static WRITE_EVENTS: Statement = Statement::new(
     6,
     "WHERE v.column1 IS NOT NULL",
 );
+static WRITE_MARKS: Statement = Statement::new(
+    "INSERT INTO marks (pair, at, high) SELECT *",
+    3,
+    "WHERE v.column1 IS NOT NULL ON CONFLICT (pair, at) DO UPDATE SET high = excluded.high
+         WHERE excluded.high > marks.high",
+);
 
 /// A value of a row; a null has its column's type.
 #[derive(Debug)]
@@ -188,6 +197,7 @@ pub(crate) struct Batch {
     intents: Vec<Value>,
     dust: Vec<Value>,
     events: Vec<Value>,
+    marks: BTreeMap<(Pair, Timestamp), Price>,
 }
 
 /// What somebody waits for in a batch until it is durable.
@@ -203,6 +213,21 @@ impl Batch {
     /// How many changes it holds.
     pub(crate) fn len(&self) -> usize {
         self.changes
+    }
+
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes == 0 && self.marks.is_empty()
+    }
+
+    /// Adds marks that came after those it holds.
+    pub(crate) fn mark(&mut self, marks: HashMap<Pair, Vec<Mark>>) {
+        for (pair, marks) in marks {
+            for Mark { at, high } in marks {
+                let highest = self.marks.entry((pair.clone(), at)).or_insert(high);
+                *highest = high.max(*highest);
+            }
+        }
     }
 
     /// What somebody waits for.
@@ -422,6 +447,18 @@ macro_rules! write_batch {
         write_rows!($transaction, $dialect, WRITE_INTENTS, $batch.intents);
         write_rows!($transaction, $dialect, WRITE_DUST, $batch.dust);
         write_rows!($transaction, $dialect, WRITE_EVENTS, $batch.events);
+        if !$batch.marks.is_empty() {
+            let rows = $batch.marks.into_iter().flat_map(|((pair, at), high)| {
+                row![pair.to_string(), at.nanos(), high.e8()]
+            });
+            write_rows!($transaction, $dialect, WRITE_MARKS, rows);
+            sqlx::query(
+                "DELETE FROM marks WHERE EXISTS (SELECT 1 FROM marks AS later
+                     WHERE later.pair = marks.pair AND later.at > marks.at AND later.high >= marks.high)",
+            )
+            .execute(&mut *$transaction)
+            .await?;
+        }
     };
 }
 

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use model::{Price, PriceMove, Timestamp, Watch};
+use model::{Mark, Price, PriceMove, Timestamp, Watch};
 
 mod extremes;
 mod trails;
@@ -48,6 +48,7 @@ pub struct WatchIndex {
     /// Ticks since the earliest wake that has not been answered, oldest first.
     missed: VecDeque<(u64, Price, Timestamp)>,
     awaiting: usize,
+    mark: Option<Mark>,
 }
 
 /// The nearest bounds; what is not watched is out of reach.
@@ -109,6 +110,12 @@ impl WatchIndex {
         self.seq
     }
 
+    /// The tick that last raised the high of a trailing watch, told once. Whoever waits for it sleeps on, so this is
+    /// how it can be known after a restart.
+    pub fn take_mark(&mut self) -> Option<Mark> {
+        self.mark.take()
+    }
+
     /// Replaces a watch by one that was made after tick `made_at`. If a tick since then has left it, it is
     /// answered with a wake by the first that did, and the slot awaits its next watch.
     ///
@@ -139,7 +146,12 @@ impl WatchIndex {
             self.near.due = self.near.due.min(at.nanos());
         }
         if let Some(trail) = watch.trail {
-            let high = state.high.max(self.extremes.high_since(made_at));
+            let missed = self.extremes.high_since(made_at);
+            if missed > state.high {
+                let at = self.missed.iter().rev().find(|(.., price, _)| price.e8() == missed);
+                self.mark = at.map(|(_, high, at)| Mark { at: *at, high: *high });
+            }
+            let high = state.high.max(missed);
             self.trails.insert(high, trail.distance, slot, generation);
         }
         self.compact();
@@ -186,7 +198,9 @@ impl WatchIndex {
             self.due.pop();
             self.rouse(slot, generation, price, at, woken);
         }
-        self.trails.raise(units);
+        if self.trails.raise(units) {
+            self.mark = Some(Mark { at, high: price });
+        }
         while let Some((slot, generation)) = self.trails.pop_at_or_above(units) {
             self.rouse(slot, generation, price, at, woken);
         }
@@ -345,6 +359,29 @@ mod tests {
         }
         let woken = tick(&mut index, 89);
         assert_eq!((woken[0].moved.high, woken[0].moved.low), (price(120), price(89)));
+    }
+
+    #[test]
+    fn a_high_that_is_slept_through_is_marked() {
+        let mut index = WatchIndex::new();
+        let slot = index.add();
+        let trail = Trail { high: price(100), distance: "0.1".parse().unwrap(), tick_size: price(1) };
+        let trailing = Watch { trail: Some(trail), ..Watch::NEVER };
+        index.set(slot, &Watch { above: Some(price(100)), ..Watch::NEVER }, 0);
+        assert_eq!(tick(&mut index, 100).len(), 1);
+        for cents in [103, 102] {
+            assert!(tick(&mut index, cents).is_empty(), "it is still thinking");
+        }
+        assert_eq!(index.take_mark(), None, "nobody trails");
+        assert_eq!(index.set(slot, &trailing, 1), None);
+        assert_eq!(index.take_mark(), Some(Mark { at: at(2), high: price(103) }), "as if it had slept");
+        for cents in [103, 101] {
+            assert!(tick(&mut index, cents).is_empty());
+        }
+        assert_eq!(index.take_mark(), None, "that is no rise");
+        assert!(tick(&mut index, 104).is_empty());
+        assert_eq!(index.take_mark(), Some(Mark { at: at(6), high: price(104) }));
+        assert_eq!(index.take_mark(), None, "it is told once");
     }
 
     /// Watches of every kind around 100.

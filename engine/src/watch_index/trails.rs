@@ -58,8 +58,9 @@ impl Trails {
         self.reach_from(at);
     }
 
-    /// Counts a price into the highs.
-    pub(super) fn raise(&mut self, price: i64) {
+    /// Counts a price into the highs; whether it is higher than one of them.
+    pub(super) fn raise(&mut self, price: i64) -> bool {
+        let is_higher = self.groups.last().is_some_and(|top| top.high < price);
         let mut melded = BinaryHeap::new();
         let mut raised = false;
         while self.groups.last().is_some_and(|top| top.high <= price) {
@@ -72,6 +73,7 @@ impl Trails {
             self.groups.push(Group { high: price, heap: melded, reach: 0 });
             self.reach_from(self.groups.len() - 1);
         }
+        is_higher
     }
 
     /// Takes one watch whose level is at or above `price`.

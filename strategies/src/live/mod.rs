@@ -15,7 +15,7 @@ mod trade;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use model::{ClientOrderId, ExitReason, OrderKind, Pair, Price, PriceMove, Qty, Timestamp, Watch};
+use model::{ClientOrderId, ExitReason, Mark, OrderKind, Pair, Price, PriceMove, Qty, Timestamp, Watch};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -271,6 +271,20 @@ impl LiveBot {
         }
         self.drive(mint, steps);
         true
+    }
+
+    /// After a crash: a mark that it slept through counts into what trails.
+    pub fn recall(&mut self, mark: &Mark) {
+        let filled = self.trade.orders.iter().filter(|order| !order.executions.is_empty());
+        let entered = filled.filter(|order| matches!(order.role, Role::Entry(_))).map(|order| order.at).max();
+        if let Some(entered) = entered {
+            self.machine.recall(mark, entered);
+        }
+    }
+
+    /// After a pause in which it was not to watch: takes no price before this time for one that it slept through.
+    pub fn count_from(&mut self, at: Timestamp) {
+        self.machine.count_from(at);
     }
 
     /// Goes on where it was.

@@ -72,6 +72,10 @@ impl LiveHand {
         &self.run
     }
 
+    pub(super) fn bot_mut(&mut self) -> &mut LiveBot {
+        &mut self.run.bot
+    }
+
     /// Whether anything of it is held or under way.
     pub(super) fn is_engaged(&self) -> bool {
         let bot = &self.run.bot;

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
-use model::{BotDefinition, BotId, Pair, PriceMove, Watch};
+use model::{BotDefinition, BotId, Mark, Pair, PriceMove, Timestamp, Watch};
 use strategies::{PaperBot, Plan, Trouble};
 
 use super::deliver;
@@ -73,6 +73,22 @@ impl Hand {
         match self {
             Self::Paper(paper) => paper.machine().is_holding(),
             Self::Live(live) => live.is_engaged(),
+        }
+    }
+
+    /// After a crash: a mark that it slept through counts into what trails.
+    pub(crate) fn recall(&mut self, mark: &Mark) {
+        match self {
+            Self::Paper(paper) => paper.recall(mark),
+            Self::Live(live) => live.bot_mut().recall(mark),
+        }
+    }
+
+    /// After a pause: takes no price before this time for one that it slept through.
+    pub(crate) fn count_from(&mut self, at: Timestamp) {
+        match self {
+            Self::Paper(paper) => paper.count_from(at),
+            Self::Live(live) => live.bot_mut().count_from(at),
         }
     }
 

@@ -1,0 +1,9 @@
+-- The highs that trailing bots slept through: for each pair those that no later one reaches. `high` counts 1e-8 quote.
+CREATE TABLE marks (
+    pair TEXT NOT NULL,
+    at   BIGINT NOT NULL,
+    high BIGINT NOT NULL,
+    PRIMARY KEY (pair, at)
+);
+
+CREATE INDEX trades_open ON trades (pair, opened_at) WHERE status = 'open';
