@@ -33,6 +33,7 @@ mod clock;
 mod config;
 mod control;
 mod counts;
+mod depth;
 mod execution;
 mod fault;
 mod filters;

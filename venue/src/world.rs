@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::account::Account;
 use crate::candles::Candles;
 use crate::config::{Config, Faults, FeeAsset, Steps};
+use crate::depth::RecordedBook;
 use crate::fault::Dice;
 use crate::filters::AVERAGE_MINUTES;
 use crate::hub::Hub;
@@ -89,6 +90,8 @@ pub(crate) struct Symbol {
     pub(crate) day: Day,
     pub(crate) update_id: i64,
     next_print: i64,
+    /// The book as a recording has it.
+    recorded_book: RecordedBook,
     /// The book as it was told last: for the next difference.
     told_books: [ToldBook; 2],
     told_second: i64,
@@ -133,6 +136,7 @@ impl World {
                 day: Day::default(),
                 update_id: 1,
                 next_print: 1,
+                recorded_book: RecordedBook::default(),
                 told_books: Default::default(),
                 told_second: i64::MIN,
             };
@@ -165,7 +169,7 @@ impl World {
         // In the market's own time, which may run faster than the clock.
         let at = if symbol.day.count == 0 { crate::clock::now() } else { symbol.day.closed_at };
         let happening = Happening::Print(Print { id: 0, price, qty, is_buyer_maker });
-        self.apply(MarketEvent { at, pair, happening, recorded: None }, hub)
+        self.apply(MarketEvent { at, pair, happening, book: None, recorded: None }, hub)
     }
 
     /// Takes an event in: the book moves, orders fill, and what the streams that somebody hears say of it is
@@ -174,6 +178,9 @@ impl World {
         let mut frames = Vec::new();
         let Some(symbol) = self.symbols.get_mut(event.pair) else { return frames };
         symbol.update_id += 1;
+        if let Some(change) = &event.book {
+            symbol.recorded_book.take(change);
+        }
         let is_recorded = |kind: &str| self.recorded.iter().any(|recorded| recorded == kind);
         let mut says = |kind: &str, data: &dyn Fn() -> Value| {
             let stream = format!("{}@{kind}", symbol.stream);
@@ -244,8 +251,19 @@ impl Symbol {
         average.or_else(|| self.last.or(self.top.map(|top| top.bid)).map(Price::decimal))
     }
 
-    /// The levels of the book, best first: bids, asks.
-    pub(crate) fn book(&self, steps: Steps) -> (Vec<Level>, Vec<Level>) {
+    /// The book with the last update that it holds, best levels first: the recorded one, else one that is made up.
+    pub(crate) fn book(&self, steps: Steps) -> (i64, Vec<Level>, Vec<Level>) {
+        match self.recorded_book.levels() {
+            Some((bids, asks)) => (self.recorded_book.update_id, bids, asks),
+            None => {
+                let (bids, asks) = self.made_up_book(steps);
+                (self.update_id, bids, asks)
+            }
+        }
+    }
+
+    /// The levels of a made-up book about the best bid and ask: bids, asks.
+    fn made_up_book(&self, steps: Steps) -> (Vec<Level>, Vec<Level>) {
         let Some(top) = self.top else { return (Vec::new(), Vec::new()) };
         let tick = steps.tick_size.e8();
         let side = |best: Price, best_qty: Qty, away: i64| -> Vec<Level> {
@@ -321,14 +339,14 @@ impl Symbol {
     }
 
     fn partial_book(&self, steps: Steps, levels: usize) -> Value {
-        let (bids, asks) = self.book(steps);
+        let (update_id, bids, asks) = self.book(steps);
         let shown = |side: &[Level]| side.iter().take(levels).map(shown_level).collect::<Value>();
-        json!({"lastUpdateId": self.update_id, "bids": shown(&bids), "asks": shown(&asks)})
+        json!({"lastUpdateId": update_id, "bids": shown(&bids), "asks": shown(&asks)})
     }
 
     /// What has changed in the book since a stream told it last.
     fn difference(&mut self, told: usize, at: Timestamp, steps: Steps) -> Value {
-        let (bids, asks) = self.book(steps);
+        let (bids, asks) = self.made_up_book(steps);
         let (bids, asks) = (BTreeMap::from_iter(bids), BTreeMap::from_iter(asks));
         let changes = |old: &BTreeMap<Decimal, Decimal>, new: &BTreeMap<Decimal, Decimal>| -> Value {
             let gone =

@@ -74,9 +74,9 @@ pub(super) fn depth(world: &World, params: &Params) -> Result<Value, Fault> {
     let symbol = symbol(world, params)?;
     let limit = params.limit(100, 5_000)?;
     let Some(symbol) = world.symbols.get(symbol) else { return Ok(json!({})) };
-    let (bids, asks) = symbol.book(world.steps);
+    let (update_id, bids, asks) = symbol.book(world.steps);
     let shown = |side: &[crate::world::Level]| side.iter().take(limit).map(shown_level).collect::<Value>();
-    Ok(json!({"lastUpdateId": symbol.update_id, "bids": shown(&bids), "asks": shown(&asks)}))
+    Ok(json!({"lastUpdateId": update_id, "bids": shown(&bids), "asks": shown(&asks)}))
 }
 
 pub(super) fn trades(world: &World, params: &Params) -> Result<Value, Fault> {

@@ -1,9 +1,12 @@
 //! Rows of recorded files, each to what happened in it. The format is found in the first rows.
 
+use std::sync::Arc;
+
 use model::{Price, Qty, Timestamp};
 use serde_json::Value;
 
-use super::{Happening, Print, Top};
+use super::{BookChange, Happening, Print, Top};
+use crate::world::Level;
 
 /// How a file's rows read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +29,8 @@ pub(crate) enum Format {
 pub(crate) struct Row {
     pub(crate) at: Timestamp,
     pub(crate) happenings: Vec<Happening>,
+    /// A book, or what changed in one.
+    pub(crate) book: Option<Arc<BookChange>>,
     /// The symbol, the stream's name and its data, where the row is a recorded frame.
     pub(crate) frame: Option<(String, String, String)>,
 }
@@ -108,7 +113,7 @@ fn trade(id: &str, at: &str, amount: &str, when: &str, is_maker: &str) -> Result
         qty: qty(amount)?,
         is_buyer_maker: is_maker.eq_ignore_ascii_case("true"),
     };
-    Ok(Row { at: time(when)?, happenings: vec![Happening::Print(print)], frame: None })
+    Ok(Row { at: time(when)?, happenings: vec![Happening::Print(print)], book: None, frame: None })
 }
 
 /// A candle as four prints, in the order of contract §4, each a quarter of the volume.
@@ -119,7 +124,7 @@ fn candle(when: &str, prices: [&str; 4], volume: &str) -> Result<Row, String> {
     let quarter = qty(volume)?.decimal() / rust_decimal::Decimal::from(4);
     let quarter = Qty::new(quarter.round_dp(8)).map_err(|error| error.to_string())?;
     let print = |price| Happening::Print(Print { id: 0, price, qty: quarter, is_buyer_maker: false });
-    Ok(Row { at: time(when)?, happenings: path.map(print).to_vec(), frame: None })
+    Ok(Row { at: time(when)?, happenings: path.map(print).to_vec(), book: None, frame: None })
 }
 
 /// A recorded frame with the time it was received at.
@@ -131,7 +136,7 @@ fn capture(line: &str) -> Result<Option<Row>, String> {
     let data = value.get("data").unwrap_or(&value);
     let text = |key: &str| data.get(key).and_then(Value::as_str);
     let millis = |key: &str| data.get(key).and_then(Value::as_i64);
-    let Some(symbol) = text("s").map(str::to_owned) else { return Ok(None) };
+    let Some(symbol) = text("s").map(str::to_owned) else { return snapshot(data, received) };
     let kind = text("e").map_or("bookTicker", |event| match event {
         "depthUpdate" => "depth@100ms",
         event => event,
@@ -162,8 +167,40 @@ fn capture(line: &str) -> Result<Option<Row>, String> {
         }),
         _ => Happening::Other,
     };
+    let book = match kind {
+        "depth@100ms" => {
+            let first = millis("U").ok_or_else(|| missing("U"))?;
+            Some(Arc::new(BookChange {
+                first: Some(first),
+                last: millis("u").ok_or_else(|| missing("u"))?,
+                bids: levels(data, "b")?,
+                asks: levels(data, "a")?,
+            }))
+        }
+        _ => None,
+    };
     let frame = raw_data(json).unwrap_or_else(|| data.to_string());
-    Ok(Some(Row { at, happenings: vec![happening], frame: Some((symbol, stream, frame)) }))
+    Ok(Some(Row { at, happenings: vec![happening], book, frame: Some((symbol, stream, frame)) }))
+}
+
+/// A whole book as it was asked for: it names no symbol, and no stream told it.
+fn snapshot(data: &Value, received: &str) -> Result<Option<Row>, String> {
+    let Some(last) = data.get("lastUpdateId").and_then(Value::as_i64).filter(|_| !received.is_empty()) else {
+        return Ok(None);
+    };
+    let book = BookChange { first: None, last, bids: levels(data, "bids")?, asks: levels(data, "asks")? };
+    let happenings = vec![Happening::Other];
+    Ok(Some(Row { at: time(received)?, happenings, book: Some(Arc::new(book)), frame: None }))
+}
+
+/// One side of a book.
+fn levels(data: &Value, side: &str) -> Result<Vec<Level>, String> {
+    let rows = data.get(side).and_then(Value::as_array).ok_or_else(|| format!("`{side}` is missing"))?;
+    let amount = |row: &Value, index: usize| {
+        let text = row.get(index).and_then(Value::as_str).ok_or_else(|| format!("`{side}` has no levels"))?;
+        model::number::parse(text).map_err(|error| error.to_string())
+    };
+    rows.iter().map(|row| Ok((amount(row, 0)?, amount(row, 1)?))).collect()
 }
 
 /// The data of a combined frame as it was sent, every digit and the order of its keys kept.

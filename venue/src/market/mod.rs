@@ -5,10 +5,12 @@ mod replay;
 mod walk;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use model::{Pair, Price, Qty, Timestamp};
 
 use crate::config::{Config, MarketSource, Start};
+use crate::world::Level;
 
 /// One public trade.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +43,17 @@ pub(crate) enum Happening {
     Other,
 }
 
+/// A book as it was recorded, or what changed in one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BookChange {
+    /// The first update that it holds; `None` for a whole book.
+    pub(crate) first: Option<i64>,
+    pub(crate) last: i64,
+    /// Levels as they are now; one without quantity is gone.
+    pub(crate) bids: Vec<Level>,
+    pub(crate) asks: Vec<Level>,
+}
+
 /// One event of the market.
 #[derive(Clone, Debug)]
 pub(crate) struct MarketEvent {
@@ -48,6 +61,7 @@ pub(crate) struct MarketEvent {
     /// Which of the market's pairs.
     pub(crate) pair: usize,
     pub(crate) happening: Happening,
+    pub(crate) book: Option<Arc<BookChange>>,
     /// As it was recorded: the stream's name and its data, played unchanged.
     pub(crate) recorded: Option<(String, String)>,
 }

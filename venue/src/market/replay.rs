@@ -179,7 +179,8 @@ impl Replay {
         let Some(pair) = pair else { return Ok(true) };
         let pair = self.index(pair);
         for happening in row.happenings {
-            self.ahead.push_back(MarketEvent { at: row.at, pair, happening, recorded: recorded.clone() });
+            let (book, recorded) = (row.book.clone(), recorded.clone());
+            self.ahead.push_back(MarketEvent { at: row.at, pair, happening, book, recorded });
         }
         Ok(true)
     }

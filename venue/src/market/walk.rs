@@ -147,7 +147,7 @@ impl Iterator for Walk {
         let qty = Qty::new(steps.lot_step.decimal() * Decimal::from(lots)).ok()?;
         let price = self.on_tick(units)?;
         let happening = Happening::Print(Print { id: 0, price, qty, is_buyer_maker });
-        Some(MarketEvent { at, pair, happening, recorded: None })
+        Some(MarketEvent { at, pair, happening, book: None, recorded: None })
     }
 }
 

@@ -1,12 +1,17 @@
 //! A recorded market is played as it was recorded.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 
+use flate2::read::MultiGzDecoder;
+use rust_decimal::Decimal;
+use serde_json::Value;
 use venue::{Config, MarketSource, Speed, Start};
 
 use crate::Socket;
+use crate::client::amount;
 
 /// Recorded data beside the project, or a word that it is not there.
 fn recorded(path: &str) -> Option<PathBuf> {
@@ -75,4 +80,43 @@ async fn plain_rows_become_trades_and_a_bad_one_ends_them() {
     writeln!(file, "1700000002,much").unwrap();
     let error = venue::start(replay(vec![file.path().to_owned()])).await.unwrap_err().to_string();
     assert!(error.contains("line 4") && error.contains("much"), "{error}");
+}
+
+/// The levels of a side as text, by price.
+fn levels(side: &Value) -> BTreeMap<Decimal, Value> {
+    side.as_array().unwrap().iter().map(|level| (amount(&level[0]), level[1].clone())).collect()
+}
+
+#[tokio::test]
+async fn the_book_over_http_is_the_recorded_one() {
+    let Some(file) = recorded("data/hftbacktest/spot/btcusdt_20240808.gz") else { return };
+    let rows = BufReader::new(MultiGzDecoder::new(File::open(&file).unwrap())).lines();
+    let mut whole = rows.map(Result::unwrap).filter(|row| row.contains("lastUpdateId"));
+    let snapshot: Value = serde_json::from_str(whole.next().unwrap().split_once(' ').unwrap().1).unwrap();
+    assert!(whole.next().is_none());
+    let (mut bids, mut asks) = (levels(&snapshot["bids"]), levels(&snapshot["asks"]));
+    let mut update_id = snapshot["lastUpdateId"].as_i64().unwrap();
+
+    let venue = venue::start(replay(vec![file])).await.unwrap();
+    let mut socket = Socket::open(&venue, "/ws/btcusdt@depth@100ms").await;
+    while let Some(change) = socket.hear().await {
+        if change["u"].as_i64().unwrap() <= update_id {
+            continue;
+        }
+        assert!(change["U"].as_i64().unwrap() <= update_id + 1);
+        update_id = change["u"].as_i64().unwrap();
+        for (side, changes) in [(&mut bids, &change["b"]), (&mut asks, &change["a"])] {
+            side.extend(levels(changes));
+            side.retain(|_, qty| qty != "0.00000000");
+        }
+    }
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let url = format!("http://{}/api/v3/depth?symbol=BTCUSDT&limit=5000", venue.address());
+    let book: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    assert_eq!(book["lastUpdateId"], update_id);
+    let best: BTreeMap<_, _> = bids.into_iter().rev().take(5_000).collect();
+    assert!(best.len() > 1_000, "{}", best.len());
+    assert_eq!(levels(&book["bids"]), best);
+    assert_eq!(levels(&book["asks"]), asks.into_iter().take(5_000).collect());
+    venue.stop().await;
 }
