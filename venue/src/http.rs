@@ -19,7 +19,7 @@ use crate::call::Call;
 use crate::fault::{Ack, Fault};
 use crate::limits::Used;
 use crate::params::Params;
-use crate::{Shared, clock, control, socket};
+use crate::{Shared, clock, control, socket, talk};
 
 /// For how long a request is good that does not say it, and the longest that one may say, in µs.
 const WINDOW_US: i64 = 5_000_000;
@@ -39,7 +39,7 @@ pub(crate) fn bind(shared: &Arc<Shared>) -> std::io::Result<(Server, SocketAddr)
     let server = HttpServer::new(move || {
         let app = App::new()
             .app_data(shared.clone())
-            .route("/ws-api/v3", web::get().to(socket::api))
+            .route("/ws-api/v3", web::get().to(talk::api))
             .route("/ws", web::get().to(socket::raw))
             .route("/ws/{streams:.*}", web::get().to(socket::raw))
             .route("/stream", web::get().to(socket::combined));

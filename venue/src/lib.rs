@@ -50,6 +50,7 @@ mod params;
 mod player;
 mod reports;
 mod socket;
+mod talk;
 mod world;
 
 use std::net::{IpAddr, SocketAddr};

@@ -333,7 +333,7 @@ async fn stopped(server: &Server, who: &Tenant, bot: &str) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while turn(server, who, bot, "stop").await != "stopped" {
         assert!(std::time::Instant::now() < deadline, "it does not stop");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        actix_web::rt::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
 
