@@ -536,6 +536,21 @@ async fn ten_bad_frames_end_a_connection() {
 }
 
 #[tokio::test]
+async fn what_the_venue_is_slow_to_take_in_goes_out_whole() {
+    let (venue, mut config) = Venue::open().await;
+    // Nothing else is to push it out.
+    for wait in [&mut config.ping_every, &mut config.dead_after, &mut config.answer_within] {
+        *wait = Duration::from_mins(2);
+    }
+    let (mut driven, mut peer) = Driven::up(&venue, config).await;
+    // More than any socket holds, so that most of it is still here when it counts as sent.
+    driven.stream.place(&format!("{}&note={}", body(), "x".repeat(12 << 20)));
+    let request = driven.with(peer.request()).await;
+    assert_eq!(request["params"]["note"].as_str().unwrap().len(), 12 << 20);
+    assert!(driven.events.is_empty(), "{:?}", driven.events);
+}
+
+#[tokio::test]
 async fn no_request_is_sent_twice_or_lost_however_often_its_owner_stops_waiting() {
     const ORDERS: usize = 300;
     let (venue, config) = Venue::open().await;
