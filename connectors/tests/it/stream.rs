@@ -277,7 +277,7 @@ async fn a_dead_peer_is_noticed_and_a_silent_symbol_told() {
 #[tokio::test]
 async fn a_connection_is_renewed_before_its_time_is_up() {
     let (venue, mut config) = Venue::open().await;
-    config.rotate_after = Duration::from_millis(200);
+    config.rotate_after = Duration::from_millis(700);
     config.ping_every = Duration::from_millis(50);
     let mut events = drive(btc(config));
     let (_socket, _) = venue.subscribed().await;
