@@ -5,5 +5,3 @@ CREATE TABLE marks (
     high BIGINT NOT NULL,
     PRIMARY KEY (pair, at)
 );
-
-CREATE INDEX trades_open ON trades (pair, opened_at) WHERE status = 'open';

@@ -5,5 +5,3 @@ CREATE TABLE marks (
     high INTEGER NOT NULL,
     PRIMARY KEY (pair, at)
 ) STRICT, WITHOUT ROWID;
-
-CREATE INDEX trades_open ON trades (pair, opened_at) WHERE status = 'open';

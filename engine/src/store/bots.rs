@@ -165,12 +165,12 @@ impl Store {
     pub async fn living_bots(&self, limit: u32, after: Option<BotId>) -> Result<Page<StoredBot>, StoreError> {
         let sql =
             "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
-            FROM bots WHERE deleted_at IS NULL AND ($1 IS NULL OR id > $1)
+            FROM bots WHERE deleted_at IS NULL AND id > $1
                 AND (status IN ('starting', 'running', 'stopping')
                     OR (status = 'error' AND trouble_code = 'venue_unreachable'))
             ORDER BY id LIMIT $2";
         let rows: Result<Vec<StoredBot>, StoreError> = reading!(self, pool => {
-            let query = sqlx::query(sql).bind(after.map(|id| id.to_string())).bind(i64::from(limit) + 1);
+            let query = sqlx::query(sql).bind(after.map_or_else(String::new, |id| id.to_string())).bind(i64::from(limit) + 1);
             query.fetch_all(pool).await?.into_iter().map(|row| Ok(stored_bot!(row))).collect()
         });
         Ok(Page::of(rows?, limit))

@@ -13,8 +13,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn marks(&self) -> Result<HashMap<Pair, Vec<Mark>>, StoreError> {
-        let sql = "DELETE FROM marks WHERE NOT EXISTS (SELECT 1 FROM trades WHERE trades.status = 'open'
-            AND trades.pair = marks.pair AND trades.opened_at <= marks.at)";
+        let sql = "DELETE FROM marks WHERE NOT EXISTS (SELECT 1 FROM
+                (SELECT pair, MIN(opened_at) AS since FROM trades WHERE status = 'open' GROUP BY pair) AS held
+            WHERE held.pair = marks.pair AND held.since <= marks.at)";
         writing!(self, pool => { sqlx::query(sql).execute(pool).await?; });
         let sql = "SELECT pair, at, high FROM marks ORDER BY at";
         let rows: Result<Vec<(String, i64, i64)>, StoreError> = reading!(self, pool => {

@@ -35,11 +35,12 @@ use sqlx::sqlite::{
 };
 
 /// The schema's steps, per database: number, name, SQL.
-const SQLITE: [(i64, &str, &str); 4] = [
+const SQLITE: [(i64, &str, &str); 5] = [
     (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
     (2, "marks", include_str!("../../../migrations/sqlite/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/sqlite/0003_exchanges.sql")),
     (4, "live", include_str!("../../../migrations/sqlite/0004_live.sql")),
+    (5, "no status index", include_str!("../../../migrations/sqlite/0005_no_status_index.sql")),
 ];
 const POSTGRES: [(i64, &str, &str); 4] = [
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
