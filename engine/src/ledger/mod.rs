@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -31,6 +31,9 @@ pub enum LedgerError {
     #[error("the ledger has stopped because the store failed")]
     Stopped,
 }
+
+/// How long marks gather where nothing else has to be written: a rising market makes one with almost every tick.
+const MARKS_EVERY: Duration = Duration::from_millis(50);
 
 /// The way to the ledger; clones share it.
 #[derive(Clone, Debug)]
@@ -124,8 +127,8 @@ impl Ledger {
         Ok(Durable(Some(durable)))
     }
 
-    /// Notes that a trailing level of a pair slept through a high, with the next group; a mark that a later one
-    /// reaches before that is passed over.
+    /// Notes that a trailing level of a pair slept through a high. It is written with the next change, or soon; a
+    /// mark that a later one reaches before that is passed over.
     pub(crate) fn mark(&self, pair: &Pair, mark: Mark) {
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         match marks.get_mut(pair) {
@@ -161,14 +164,22 @@ async fn write(
     committed: impl Fn(&News) + Send + 'static,
 ) -> Result<(), StoreError> {
     let mut next = Group::default();
+    let mut marks_are_due = false;
     loop {
         next.gather(&inlet);
-        if next.batch.is_empty() {
-            if next.is_last {
-                return Ok(());
+        if next.batch.is_empty() && !next.is_last && !marks_are_due {
+            let rung = doorbell.notified();
+            if inlet.marks().is_empty() {
+                rung.await;
+            } else {
+                marks_are_due = tokio::time::timeout(MARKS_EVERY, rung).await.is_err();
             }
-            doorbell.notified().await;
             continue;
+        }
+        next.batch.mark(std::mem::take(&mut *inlet.marks()));
+        marks_are_due = false;
+        if next.batch.is_empty() && next.is_last {
+            return Ok(());
         }
         let mut group = std::mem::take(&mut next);
         let (changes, news) = (group.batch.len(), group.batch.take_news());
@@ -196,6 +207,12 @@ struct Inlet {
     marks: Marks,
 }
 
+impl Inlet {
+    fn marks(&self) -> MutexGuard<'_, HashMap<Pair, Vec<Mark>>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What is written with one commit.
 #[derive(Default)]
 struct Group {
@@ -208,8 +225,6 @@ struct Group {
 impl Group {
     /// Takes what waits, as far as there is room.
     fn gather(&mut self, inlet: &Inlet) {
-        let marks = std::mem::take(&mut *inlet.marks.lock().unwrap_or_else(PoisonError::into_inner));
-        self.batch.mark(marks);
         while self.batch.len() < GROUP {
             match inlet.waiting.try_recv() {
                 Ok(next) => {
@@ -435,6 +450,15 @@ mod tests {
             }
             let marks = books.store.marks().await.unwrap();
             assert_eq!(marks, HashMap::from([(pair.clone(), vec![mark(5, "104"), mark(7, "102")])]));
+            // With nothing else to write it is written soon.
+            ledger.mark(&pair, mark(8, "105"));
+            let expected = HashMap::from([(pair.clone(), vec![mark(8, "105")])]);
+            let written = async {
+                while books.store.marks().await.unwrap() != expected {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), written).await.unwrap();
             drop(ledger);
             writer.await.unwrap().unwrap();
         }
