@@ -32,6 +32,9 @@ const TURN: Duration = Duration::from_millis(50);
 /// How long an entry may wait to be sent; the price it was decided at is gone by then.
 const STALE_AFTER: Duration = Duration::from_secs(5);
 
+/// How long a settled order is still known, so that what is told of it again is no news.
+const KNOWN_FOR: Duration = Duration::from_mins(10);
+
 /// How long a refused order waits before it is sent again where the venue does not say.
 const RESEND_AFTER: Duration = Duration::from_millis(500);
 
@@ -134,6 +137,7 @@ struct Tracked {
     /// Its executions by number, and how much each was.
     executions: HashMap<i64, Qty>,
     end: bool,
+    settled_at: Option<Instant>,
 }
 
 impl Tracked {
@@ -156,20 +160,28 @@ impl Tracked {
             executed: Qty::ZERO,
             executions: HashMap::new(),
             end: false,
+            settled_at: None,
         }
     }
 
-    /// Takes a report in.
-    fn hear(&mut self, report: &Report) {
+    /// Takes a report in; whether it says anything that was not known.
+    fn hear(&mut self, report: &Report) -> bool {
         let now = clock::now();
+        let mut is_news = self.receipt.acknowledged_at.is_none();
         self.receipt.acknowledged_at.get_or_insert(now);
         for execution in &report.executions {
             if self.executions.insert(execution.trade_id, execution.qty).is_none() {
                 self.receipt.filled_at = Some(now);
+                is_news = true;
             }
         }
+        is_news |= report.executed > self.executed || (report.end.is_some() && !self.end);
         self.executed = self.executed.max(report.executed);
         self.end |= report.end.is_some();
+        if self.is_settled() {
+            self.settled_at.get_or_insert_with(Instant::now);
+        }
+        is_news
     }
 
     fn lacks_executions(&self) -> bool {
@@ -254,14 +266,15 @@ impl ExchangeConnection {
     /// Tells an order's bot what the venue says of it.
     fn report(&mut self, report: Report) {
         let Some(order) = self.orders.get_mut(&report.client_id) else { return };
-        order.hear(&report);
+        let is_news = order.hear(&report);
         if order.end && order.lacks_executions() {
             order.ask_after(Duration::ZERO);
         } else if order.end {
             order.ask_at = None;
         }
         let (bot, receipt) = (order.bot, order.receipt);
-        if let Some(attached) = self.bots.get(&bot) {
+        // The venue tells everything at least twice: in its answer and on its stream.
+        if let Some(attached) = self.bots.get(&bot).filter(|_| is_news) {
             deliver(&attached.bot, Reported { report, receipt });
         }
     }
@@ -416,6 +429,7 @@ impl Actor for ExchangeConnection {
         ctx.run_interval(TURN, |connection, ctx| {
             let me = ctx.address();
             connection.send_waiting(&me);
+            connection.orders.retain(|_, order| order.settled_at.is_none_or(|at| at.elapsed() < KNOWN_FOR));
             connection.ask_due(&me);
             connection.check_balances(&me);
         });
