@@ -1,6 +1,7 @@
 //! Exchange connections: what a venue has to say of a key before it is stored, and which one a live bot uses.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Actor as _;
@@ -17,6 +18,7 @@ use crate::clock;
 use crate::error::EngineError;
 use crate::handle::{EngineHandle, Inner};
 use crate::live::Gateway;
+use crate::live::sent::SentLog;
 use crate::record;
 use crate::secrets::{ApiCredential, KEY_VERSION, MasterKey, MasterKeyError};
 use crate::start::StartError;
@@ -51,6 +53,8 @@ pub(crate) struct Venue {
     pub(crate) ws_api_url: String,
     /// As [`crate::EngineConfig::absent_after`].
     pub(crate) absent_after: Duration,
+    /// Which orders have begun to leave.
+    pub(crate) sent: Arc<SentLog>,
     /// What all connections to it may ask from this address.
     pub(crate) budget: SharedBudget,
 }
@@ -88,6 +92,7 @@ impl Connections {
             stream: TradeStreamConfig::new(self.venue.ws_api_url.clone()),
             credential,
             absent_after: self.venue.absent_after,
+            sent: self.venue.sent.clone(),
         };
         let connection = actors::exchange::ExchangeConnection::start_in_arbiter(&self.arbiter, move |_| {
             actors::exchange::ExchangeConnection::new(parts)

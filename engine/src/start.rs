@@ -20,6 +20,7 @@ use crate::exchanges::{self, Connections, Venue};
 use crate::handle::{EngineHandle, Inner};
 use crate::ledger::Ledger;
 use crate::live::Gateway;
+use crate::live::sent::{self, SentLog};
 use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::secrets::{MasterKey, MasterKeyError};
@@ -209,6 +210,7 @@ impl Engine {
                     rest_url: config.rest_url,
                     ws_api_url: config.ws_api_url,
                     absent_after: config.absent_after,
+                    sent: Arc::new(SentLog::open(&sent::path(Store::file(&config.database_url)))),
                     budget: SharedBudget::default(),
                 },
                 trading.arbiter.clone(),

@@ -1,6 +1,8 @@
 //! Real orders between a bot and its exchange connection: the intent that is journaled before it leaves, what the
 //! venue says of it in the words of the strategies, and the times it took.
 
+pub(crate) mod sent;
+
 use std::sync::Arc;
 
 use actix::Addr;

@@ -19,7 +19,7 @@ const COUNT_EVERY: Duration = Duration::from_secs(3);
 const COUNT_SOON: Duration = Duration::from_millis(500);
 
 /// How often in a row coins must be short before their bots are told: an execution may be on its way.
-const SURE: u32 = 2;
+const SURE: u32 = 3;
 
 /// How much of the base coin a bot holds now.
 #[derive(Message)]

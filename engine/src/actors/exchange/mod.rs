@@ -22,6 +22,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::bot::Bot;
 use super::deliver;
 use crate::clock;
+use crate::live::sent::SentLog;
 use crate::live::{self, Intent};
 
 pub(crate) use balance::{Holds, Missing};
@@ -46,6 +47,7 @@ pub(crate) struct ConnectionParts {
     pub(crate) credential: Credential,
     /// How long after an order was decided its absence at the venue can be proven.
     pub(crate) absent_after: Duration,
+    pub(crate) sent: Arc<SentLog>,
 }
 
 /// A bot that trades over this connection from now on, with its orders whose end it does not know.
@@ -231,6 +233,7 @@ pub(crate) struct ExchangeConnection {
     stream: TradeStreamConfig,
     credential: Option<Credential>,
     absent_after: Duration,
+    sent: Arc<SentLog>,
     clock: VenueClock,
     socket: Option<UnboundedSender<socket::Ask>>,
     is_up: bool,
@@ -252,6 +255,7 @@ impl ExchangeConnection {
             stream: parts.stream,
             credential: Some(parts.credential),
             absent_after: parts.absent_after,
+            sent: parts.sent,
             clock: VenueClock::default(),
             socket: None,
             is_up: false,
@@ -312,6 +316,7 @@ impl ExchangeConnection {
     fn send(&mut self, id: ClientOrderId, me: &Addr<Self>) {
         let Some(order) = self.orders.get_mut(&id) else { return };
         let Some(body) = order.body.clone() else { return };
+        self.sent.note(id);
         order.receipt.sent_at = Some(clock::now());
         // Should no answer come by whatever way, it is asked for.
         order.ask_after(self.stream.answer_within);
@@ -440,7 +445,11 @@ impl Handler<Attach> for ExchangeConnection {
     type Result = ();
 
     fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) {
+        let mut unsent = Vec::new();
         for (order, receipt) in attach.orders {
+            if self.sent.is_unsent(order.client_id) {
+                unsent.push(order.client_id);
+            }
             let since = receipt.decided_at.unwrap_or_else(clock::now);
             let mut tracked = Tracked::new(attach.id, attach.pair.clone(), order.role, since, receipt);
             tracked.is_accounted = false;
@@ -449,6 +458,14 @@ impl Handler<Attach> for ExchangeConnection {
         }
         let attached = Attached { bot: attach.bot, pair: attach.pair, held: attach.held, is_taken_up: false };
         self.bots.insert(attach.id, attached);
+        for id in unsent {
+            if let Some(order) = self.orders.get_mut(&id) {
+                order.is_accounted = true;
+            }
+            // Should it be on its way here, it stays.
+            self.taken_back.insert(id);
+            self.end(id, End::NeverArrived);
+        }
         self.ask_due(&ctx.address());
         self.let_accounted_go();
     }
@@ -478,6 +495,11 @@ impl Handler<Journaled> for ExchangeConnection {
 
     fn handle(&mut self, Journaled(intent): Journaled, ctx: &mut Self::Context) {
         let Intent { bot_id, pair, client_id, role, body, mut receipt, .. } = *intent;
+        if !self.bots.contains_key(&bot_id) {
+            // Its bot has gone meanwhile. When it comes again it hears that this order was never sent.
+            tracing::warn!(connection = %self.id, order = %client_id, "an order is not sent: its bot is gone");
+            return;
+        }
         let now = clock::now();
         receipt.journaled_at = Some(now);
         let since = receipt.decided_at.unwrap_or(now);
