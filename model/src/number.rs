@@ -4,9 +4,14 @@
 //! (`12.50` stays `12.50`) and reads a number or a string. It relies on `serde_json`'s raw values, so
 //! such a field cannot stand in a flattened or untagged type.
 
+use std::io::Write as _;
+
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
+
+/// More than the longest text of a decimal: 29 digits, a sign, a point and a leading zero.
+const LONGEST: usize = 40;
 
 /// Why a text is not a number that this system can hold exactly.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +80,13 @@ pub fn to_raw(value: Decimal) -> Box<RawValue> {
 /// # Errors
 /// Whatever the serializer reports.
 pub fn serialize<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
-    RawValue::from_string(value.to_string()).map_err(ser::Error::custom)?.serialize(serializer)
+    // On the stack: a decision is told in dozens of numbers.
+    let mut text = [0; LONGEST];
+    let mut left = text.as_mut_slice();
+    write!(left, "{value}").map_err(ser::Error::custom)?;
+    let written = LONGEST - left.len();
+    let text = text.get(..written).unwrap_or_default();
+    serde_json::from_slice::<&RawValue>(text).map_err(ser::Error::custom)?.serialize(serializer)
 }
 
 /// Reads a JSON number or a string holding one, exactly.
@@ -134,5 +145,11 @@ mod tests {
         assert_eq!(serde_json::to_string(&row).unwrap(), r#"{"value":12.50}"#);
         let row: Row = serde_json::from_str(r#"{"value":"0.10"}"#).unwrap();
         assert_eq!(serde_json::to_string(&row).unwrap(), r#"{"value":0.10}"#);
+        for value in [Decimal::MIN, Decimal::MAX, -Decimal::MAX / Decimal::from(10_u64.pow(19))] {
+            let told = serde_json::to_string(&Row { value }).unwrap();
+            assert_eq!(told, format!(r#"{{"value":{value}}}"#));
+        }
+        let value = Decimal::from_i128_with_scale(-1, 28);
+        assert_eq!(serde_json::to_string(&Row { value }).unwrap(), format!(r#"{{"value":{value}}}"#));
     }
 }
