@@ -19,14 +19,20 @@ use crate::reports::Courier;
 use crate::socket::{PING, end_of_life, open};
 use crate::{Shared, clock, http};
 
+/// The weight of connecting, and of what is asked of the connection itself.
+const WEIGHT: u32 = 2;
+
 /// `/ws-api/v3`: requests and the user's own stream over one socket.
 pub(crate) async fn api(
     shared: web::Data<Shared>,
     request: HttpRequest,
     body: web::Payload,
 ) -> Result<HttpResponse, Error> {
-    let (answer, session, messages) = open(&request, body)?;
     let peer = http::peer(&request);
+    if let Err(fault) = shared.admit(peer, WEIGHT) {
+        return Ok(http::told(&Err(fault), Used::default()));
+    }
+    let (answer, session, messages) = open(&request, body)?;
     actix_web::rt::spawn(async move { converse(&shared, peer, session, messages).await });
     Ok(answer)
 }
@@ -129,46 +135,55 @@ fn respond(shared: &Shared, peer: std::net::IpAddr, text: &str, talk: &mut Talk)
     let id = request.get("id").cloned().unwrap_or_default();
     let method = request.get("method").and_then(Value::as_str).unwrap_or_default();
     let params = Params::from_json(request.get("params"));
+    let call = Call::of_method(method);
     let (mut ack, mut used) = (Ack::Told, Used::default());
-    let result = match method {
-        "userDataStream.subscribe.signature" => {
-            authorise(shared, &params).map(|account| json!({"subscriptionId": talk.add(shared, account)}))
-        }
-        "userDataStream.subscribe" => match talk.logged_on {
-            Some((account, _)) => Ok(json!({"subscriptionId": talk.add(shared, account)})),
-            None => Err(Fault::with_status(401, -2015, "Invalid API-key, IP, or permissions for action.")),
-        },
-        "userDataStream.unsubscribe" => {
-            let number =
-                params.whole("subscriptionId").ok().flatten().and_then(|number| u64::try_from(number).ok());
-            talk.remove(number);
-            Ok(json!({}))
-        }
-        "session.subscriptions" => {
-            Ok(talk.open.iter().map(|(number, _)| json!({"subscriptionId": number})).collect())
-        }
-        "session.logon" => log_on(shared, &params).map(|account| {
-            talk.logged_on = Some((account, clock::now()));
-            session(shared, talk)
-        }),
-        "session.status" => Ok(session(shared, talk)),
-        "session.logout" => {
-            talk.logged_on = None;
-            Ok(session(shared, talk))
-        }
-        _ => called(shared, peer, method, &params, talk.logged_on, &mut used).and_then(|(call, account)| {
-            let result = http::ask(shared, call, account, &params);
-            ack = http::acknowledged(shared, call, &result);
-            used.orders = shared.orders_used(call, Some(account));
-            result
-        }),
-    };
+    let admitted = shared.admit(peer, call.map_or(WEIGHT, |(_, weight)| weight));
+    let result = admitted.and_then(|weight| {
+        used.weight = Some(weight);
+        let Some((call, _)) = call else { return attend(shared, method, &params, talk) };
+        let account = asking(shared, call, &params, talk)?;
+        let result = http::ask(shared, call, account, &params);
+        ack = http::acknowledged(shared, call, &result);
+        used.orders = shared.orders_used(call, Some(account));
+        result
+    });
     let answer = match result {
         Ok(result) => json!({"id": id, "status": 200, "result": result, "rateLimits": limits_left(used)}),
         Err(fault) => json!({"id": id, "status": fault.status, "error": refusal(&fault, clock::now()),
             "rateLimits": limits_left(used)}),
     };
     (ack, answer)
+}
+
+/// Does what is asked of the connection itself.
+fn attend(shared: &Shared, method: &str, params: &Params, talk: &mut Talk) -> Result<Value, Fault> {
+    match method {
+        "userDataStream.subscribe.signature" => {
+            authorise(shared, params).map(|account| json!({"subscriptionId": talk.add(shared, account)}))
+        }
+        "userDataStream.subscribe" => match talk.logged_on {
+            Some((account, _)) => Ok(json!({"subscriptionId": talk.add(shared, account)})),
+            None => Err(Fault::with_status(401, -2015, "Invalid API-key, IP, or permissions for action.")),
+        },
+        "userDataStream.unsubscribe" => {
+            let number = params.whole("subscriptionId")?.and_then(|number| u64::try_from(number).ok());
+            talk.remove(number);
+            Ok(json!({}))
+        }
+        "session.subscriptions" => {
+            Ok(talk.open.iter().map(|(number, _)| json!({"subscriptionId": number})).collect())
+        }
+        "session.logon" => {
+            talk.logged_on = Some((log_on(shared, params)?, clock::now()));
+            Ok(session(shared, talk))
+        }
+        "session.status" => Ok(session(shared, talk)),
+        "session.logout" => {
+            talk.logged_on = None;
+            Ok(session(shared, talk))
+        }
+        _ => Err(Fault::new(-1099, format!("Not found, authenticated, or authorized: {method}"))),
+    }
 }
 
 /// A refusal as sockets word it: with the time at which it may be tried again.
@@ -181,27 +196,15 @@ fn refusal(fault: &Fault, now: Timestamp) -> Value {
     shown
 }
 
-/// What is asked, and by which account.
-fn called(
-    shared: &Shared,
-    peer: std::net::IpAddr,
-    method: &str,
-    params: &Params,
-    logged_on: Option<(usize, Timestamp)>,
-    used: &mut Used,
-) -> Result<(Call, usize), Fault> {
-    let (call, weight) = Call::of_method(method)
-        .ok_or_else(|| Fault::new(-1099, format!("Not found, authenticated, or authorized: {method}")))?;
-    used.weight = Some(shared.admit(peer, weight)?);
-    let account = match logged_on {
-        _ if !call.is_signed() => 0,
+/// Whose account a call is about: whoever signed it, or logged the connection on; 0 where it need not be signed.
+fn asking(shared: &Shared, call: Call, params: &Params, talk: &Talk) -> Result<usize, Fault> {
+    match talk.logged_on {
+        _ if !call.is_signed() => Ok(0),
         Some((account, _)) if params.get("signature").is_none() => {
-            http::is_timely(params, clock::now())?;
-            account
+            http::is_timely(params, clock::now()).map(|()| account)
         }
-        _ => authorise(shared, params)?,
-    };
-    Ok((call, account))
+        _ => authorise(shared, params),
+    }
 }
 
 /// Who logs a socket on.

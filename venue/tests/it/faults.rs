@@ -254,11 +254,26 @@ async fn a_ban_and_a_pause_say_how_long_and_keep_to_it() {
     assert_eq!(answer.status(), 429);
     let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=3).contains(&wait));
+    let refused = tokio_tungstenite::connect_async(format!("ws://{}/ws-api/v3", venue.address())).await;
+    assert!(refused.unwrap_err().to_string().contains("429"), "nor may it connect");
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn a_ban_holds_over_a_socket_as_well() {
+    let venue = start(Faults { ban_after: Some(2), ..Faults::default() }).await;
     let mut socket = Socket::open(&venue, "/ws-api/v3").await;
-    socket.say(json!({"id": 1, "method": "time"}).to_string()).await;
-    let refused = socket.hear().await.unwrap();
-    assert_eq!((refused["status"].as_i64(), refused["error"]["code"].as_i64()), (Some(429), Some(-1003)));
-    assert!(refused["error"]["data"]["retryAfter"].as_u64().unwrap() > u64::try_from(now_ms()).unwrap());
+    let time = json!({"id": 1, "method": "time"}).to_string();
+    socket.say(time.clone()).await;
+    assert_eq!(socket.hear().await.unwrap()["status"], 200);
+    for request in [time, json!({"id": 1, "method": "session.status"}).to_string()] {
+        socket.say(request).await;
+        let refused = socket.hear().await.unwrap();
+        assert_eq!((refused["status"].as_i64(), refused["error"]["code"].as_i64()), (Some(418), Some(-1003)));
+        let data = &refused["error"]["data"];
+        let wait_ms = data["retryAfter"].as_i64().unwrap() - data["serverTime"].as_i64().unwrap();
+        assert!((118_000..=120_000).contains(&wait_ms), "{refused}");
+    }
     venue.stop().await;
 }
 
