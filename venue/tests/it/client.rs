@@ -14,6 +14,13 @@ pub(crate) fn config() -> Config {
     Config { credentials, speed: Speed::Times(0.001), ..Config::default() }
 }
 
+/// A client of its own, with no connection open yet.
+pub(crate) fn http() -> reqwest::Client {
+    // It is built for TLS, whatever it is used for.
+    let _already = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 pub(crate) fn now_ms() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()
 }
@@ -31,11 +38,10 @@ pub(crate) async fn signed(
     query: &str,
     secret: &str,
 ) -> (u16, Value) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let payload = format!("{query}&timestamp={}", now_ms());
     let payload = payload.trim_start_matches('&');
     let url = format!("http://{}{path}?{payload}&signature={}", venue.address(), sign(payload, secret));
-    let request = reqwest::Client::new().request(method.parse().unwrap(), url).header("x-mbx-apikey", "key");
+    let request = http().request(method.parse().unwrap(), url).header("x-mbx-apikey", "key");
     let answer = request.send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
@@ -81,17 +87,15 @@ pub(crate) async fn hear_account(venue: &Venue) -> Socket {
 
 /// Acts out of band.
 pub(crate) async fn control(venue: &Venue, path: &str, body: Value) -> (u16, Value) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let url = format!("http://{}/venue/{path}", venue.address());
-    let request = reqwest::Client::new().post(url).body(body.to_string());
+    let request = http().post(url).body(body.to_string());
     let answer = request.send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
 /// The venue's own books of the only account.
 pub(crate) async fn ledger(venue: &Venue) -> Value {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let answer = reqwest::get(format!("http://{}/venue/ledger", venue.address())).await.unwrap();
+    let answer = http().get(format!("http://{}/venue/ledger", venue.address())).send().await.unwrap();
     let mut books: Value = answer.json().await.unwrap();
     let mut account = books["accounts"][0].take();
     account["faults"] = books["faults"].take();

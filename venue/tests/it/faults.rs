@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use venue::{Config, Faults, FeeAsset, MarketSource, Silence, Speed, Venue};
 
 use crate::Socket;
-use crate::client::{amount, ask, config, control, hear_account, held, ledger, now_ms, sign, signed_params};
+use crate::client::{
+    amount, ask, config, control, hear_account, held, http, ledger, now_ms, sign, signed_params,
+};
 
 const BUY: &str = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001";
 
@@ -22,14 +24,13 @@ async fn place(venue: &Venue, order: &str) -> Option<(u16, Value)> {
     let payload = format!("{order}&timestamp={}", now_ms());
     let url =
         format!("http://{}/api/v3/order?{payload}&signature={}", venue.address(), sign(&payload, "secret"));
-    let answer = reqwest::Client::new().post(url).header("x-mbx-apikey", "key").send().await.ok()?;
+    let answer = http().post(url).header("x-mbx-apikey", "key").send().await.ok()?;
     Some((answer.status().as_u16(), answer.json().await.unwrap()))
 }
 
 #[tokio::test]
 async fn a_lost_acknowledgement_is_lost_in_two_ways_and_the_order_is_there() {
     let venue = start(Faults { lose_ack_rate: 1.0, ..Faults::default() }).await;
-    let _ = ledger(&venue).await;
     let (mut closed, mut unknown) = (0, 0);
     for number in 0..20 {
         match place(&venue, &format!("{BUY}&newClientOrderId=lost_{number}")).await {
@@ -236,21 +237,20 @@ async fn a_ban_and_a_pause_say_how_long_and_keep_to_it() {
     let ban = Duration::from_secs(1);
     let venue = start(Faults { ban_after: Some(3), ban, ..Faults::default() }).await;
     let url = format!("http://{}/api/v3/ping", venue.address());
-    let _ = ledger(&venue).await;
     for status in [200, 200, 200, 418, 418] {
-        let answer = reqwest::get(&url).await.unwrap();
+        let answer = http().get(&url).send().await.unwrap();
         assert_eq!(answer.status(), status);
         let wait = answer.headers().get("retry-after").map(|wait| wait.to_str().unwrap().to_owned());
         assert_eq!(wait.as_deref(), (status == 418).then_some("1"));
     }
     let banned = Instant::now();
-    while reqwest::get(&url).await.unwrap().status() == 418 {
+    while http().get(&url).send().await.unwrap().status() == 418 {
         assert!(banned.elapsed() < Duration::from_secs(3));
     }
     venue.stop().await;
 
     let venue = start(Faults { rate_limit_rate: 1.0, ..Faults::default() }).await;
-    let answer = reqwest::get(format!("http://{}/api/v3/ping", venue.address())).await.unwrap();
+    let answer = http().get(format!("http://{}/api/v3/ping", venue.address())).send().await.unwrap();
     assert_eq!(answer.status(), 429);
     let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=3).contains(&wait));
@@ -352,6 +352,63 @@ async fn a_moved_market_goes_on_from_there() {
         let is_below = amount(&print["p"]) < 1_100.into();
         assert!(is_below || below == 0, "it does not go back: {print}");
         below += u32::from(is_below);
+    }
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn whatever_goes_wrong_at_once_the_ledger_adds_up_and_knows_every_order() {
+    let faults = Faults {
+        lose_ack_rate: 0.2,
+        late_ack_rate: 0.2,
+        late_ack: Duration::from_millis(5),
+        duplicate_rate: 0.3,
+        reorder_rate: 0.3,
+        drop_report_rate: 0.2,
+        partial_fills: 6,
+        thin_rate: 0.3,
+        hide: Duration::from_mins(1),
+        hide_rate: 0.3,
+        ..Faults::default()
+    };
+    let market = MarketSource::RandomWalk { pairs: vec!["BTC/USDT".parse().unwrap()] };
+    let config = Config {
+        faults,
+        market,
+        control: true,
+        volatility: 5.into(),
+        speed: Speed::Times(500.0),
+        fee_asset: FeeAsset::Bnb,
+        balances: vec![("USDT".to_owned(), 100_000.into()), ("BNB".to_owned(), Decimal::new(1, 2))],
+        ..config()
+    };
+    let venue = venue::start(config).await.unwrap();
+    let mut user = hear_account(&venue).await;
+    let (mut acknowledged, mut unknown) = (0, 0);
+    for number in 0..120 {
+        let side = if number % 3 == 2 { "SELL" } else { "BUY" };
+        let order = format!(
+            "symbol=BTCUSDT&side={side}&type=MARKET&quantity=0.00{}&newClientOrderId=n{number}",
+            1 + number % 9
+        );
+        match place(&venue, &order).await {
+            Some((200, _)) => acknowledged += 1,
+            None | Some((504, _)) => unknown += 1,
+            Some((status, refused)) => {
+                assert_eq!((status, &refused["code"]), (400, &json!(-2010)), "{refused}");
+            }
+        }
+    }
+    let books = ledger(&venue).await;
+    add_up(&books);
+    let orders = books["orders"].as_array().unwrap();
+    assert_eq!(orders.len(), acknowledged + unknown, "refusals leave none, whatever is lost leaves one");
+    assert!(acknowledged > 40 && unknown > 5);
+    let known: Vec<&Value> = books["fills"].as_array().unwrap().iter().map(|fill| &fill["id"]).collect();
+    while let Some(frame) = user.hear().await {
+        if frame["event"]["x"] == "TRADE" {
+            assert!(known.contains(&&frame["event"]["t"]), "the stream tells of no other fill: {frame}");
+        }
     }
     venue.stop().await;
 }

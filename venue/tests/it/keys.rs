@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use venue::{Config, PublicKey, Venue};
 
 use crate::Socket;
-use crate::client::{ask, config, now_ms};
+use crate::client::{ask, config, http, now_ms};
 
 struct Owner(Ed25519KeyPair);
 
@@ -36,7 +36,7 @@ impl Owner {
             self.sign(&payload(signed)).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
         let url =
             format!("http://{}/api/v3/account?{}&signature={signature}", venue.address(), payload(sent));
-        let answer = reqwest::Client::new().get(url).header("x-mbx-apikey", "mine").send().await.unwrap();
+        let answer = http().get(url).header("x-mbx-apikey", "mine").send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 }
@@ -45,7 +45,6 @@ impl Owner {
 async fn an_ed25519_key_signs_requests_and_logs_a_socket_on() {
     let owner = Owner::new();
     let venue = venue::start(Config { public_keys: vec![owner.public_key()], ..config() }).await.unwrap();
-    // Also makes the client's TLS ready.
     let (_, theirs) = ask(&venue, "GET", "/api/v3/account", "").await;
     let good = owner.ask(&venue, "", "").await;
     assert_eq!(good.0, 200, "{}", good.1);

@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use venue::{Config, Venue};
 
-use crate::client::{ask, config, hear_account, held, ledger, now_ms, sign, signed_params};
+use crate::client::{ask, config, hear_account, held, http, ledger, now_ms, sign, signed_params};
 use crate::faults::add_up;
 
 const LIMIT: &str = "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01";
@@ -146,7 +146,7 @@ async fn an_order_becomes_smaller_where_it_stands() {
 #[tokio::test]
 async fn a_hundred_unfilled_orders_in_ten_seconds_are_enough() {
     let venue = venue::start(config()).await.unwrap();
-    let client = reqwest::Client::new();
+    let client = http();
     let send = async |order: String| {
         let payload = format!("{order}&timestamp={}", now_ms());
         let signature = sign(&payload, "secret");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use venue::{Config, MarketSource, Speed, Start};
 
 use crate::Socket;
-use crate::client::amount;
+use crate::client::{amount, http};
 
 /// Recorded data beside the project, or a word that it is not there.
 fn recorded(path: &str) -> Option<PathBuf> {
@@ -110,9 +110,8 @@ async fn the_book_over_http_is_the_recorded_one() {
             side.retain(|_, qty| qty != "0.00000000");
         }
     }
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let url = format!("http://{}/api/v3/depth?symbol=BTCUSDT&limit=5000", venue.address());
-    let book: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    let book: Value = http().get(url).send().await.unwrap().json().await.unwrap();
     assert_eq!(book["lastUpdateId"], update_id);
     let best: BTreeMap<_, _> = bids.into_iter().rev().take(5_000).collect();
     assert!(best.len() > 1_000, "{}", best.len());
