@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod bots;
+mod by_hand;
 mod edge;
 mod exchanges;
 mod server;

@@ -1,0 +1,134 @@
+//! What the owner of a live bot's account does by hand at the venue, where the bot cannot see it coming.
+
+use std::time::{Duration, Instant};
+
+use actix_web::rt::time::sleep;
+use serde_json::{Value, json};
+use venue::{Config, Credential, Speed, Venue};
+
+use crate::server::{Server, Tenant};
+
+const KEY: &str = "public-key-by-hand";
+
+/// A live bot that holds its base order and rests its stop, on a venue whose market moves when it is told to.
+struct World {
+    venue: Venue,
+    server: Server,
+    tenant: Tenant,
+}
+
+impl World {
+    async fn start(stop_on_venue: bool) -> Self {
+        let credentials = vec![Credential { key: KEY.to_owned(), secret: "hidden".to_owned() }];
+        let config =
+            Config { credentials, control: true, speed: Speed::Times(0.000_001), ..Config::default() };
+        let venue = venue::start(config).await.unwrap();
+        let server = Server::start(&venue.address().to_string()).await;
+        let tenant = server.tenant(&[]).await;
+        let stored = json!({"exchange": "binance", "api_key": KEY, "api_secret": "hidden"});
+        assert_eq!(server.post(&tenant, "/v1/exchanges", &stored.to_string()).await.status, 201);
+        let body = json!({"name": "by hand", "exchange": "binance", "pair": "BTC/USDT", "strategy": "dca",
+            "stake_amount": 600, "max_open_trades": 1, "stop_loss": -10, "take_profit": 50,
+            "stop_on_venue": stop_on_venue, "dry_run": false});
+        let made = server.post(&tenant, "/v1/bots", &body.to_string()).await;
+        let bot = made.body["id"].as_str().unwrap();
+        let started = server.post(&tenant, &format!("/v1/bots/{bot}/start"), "").await;
+        assert_eq!((started.status, &started.body["status"]), (200, &json!("running")));
+        let world = Self { venue, server, tenant };
+        world
+            .until("it holds", async |world| {
+                world.control("price", json!({"symbol": "BTCUSDT", "price": "60000"})).await;
+                world.trade().await["status"] == "open" && world.resting().await.is_some() == stop_on_venue
+            })
+            .await;
+        world
+    }
+
+    async fn control(&self, what: &str, body: Value) -> Value {
+        let url = format!("http://{}/venue/{what}", self.venue.address());
+        let answer = reqwest::Client::new().post(url).body(body.to_string()).send().await.unwrap();
+        assert!(answer.status().is_success(), "{what}: {answer:?}");
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+    }
+
+    /// What rests at the venue, by its client id.
+    async fn resting(&self) -> Option<String> {
+        let url = format!("http://{}/venue/ledger", self.venue.address());
+        let ledger: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+        let orders = ledger["accounts"][0]["orders"].as_array().unwrap();
+        let open = orders.iter().find(|order| order["status"] == "NEW" && order["side"] == "SELL")?;
+        Some(open["clientOrderId"].as_str().unwrap().to_owned())
+    }
+
+    /// Waits, no longer than the ten seconds in which an owner must be told.
+    async fn until(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_so(self).await {
+            assert!(Instant::now() < deadline, "in ten seconds: {what}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Whether the owner was told of this.
+    async fn is_told(&self, code: &str) -> bool {
+        let events = self.server.get(&self.tenant, "/v1/events?limit=100").await;
+        events.body["data"].as_array().unwrap().iter().any(|event| event["data"]["code"] == code)
+    }
+
+    async fn trade(&self) -> Value {
+        let trades = self.server.get(&self.tenant, "/v1/trades?limit=1").await;
+        trades.body["data"][0].clone()
+    }
+
+    async fn stop(self) {
+        self.server.stop().await;
+        self.venue.stop().await;
+    }
+}
+
+#[actix_web::test]
+async fn a_stop_that_is_cancelled_by_hand_is_told_of_and_placed_again() {
+    let world = World::start(true).await;
+    let first = world.resting().await.unwrap();
+    world.control("cancel", json!({"key": KEY, "symbol": "BTCUSDT", "clientOrderId": first})).await;
+    world
+        .until("another stop rests", async |world| world.resting().await.is_some_and(|id| id != first))
+        .await;
+    world.until("it is told", async |world| world.is_told("stop_canceled").await).await;
+    assert_eq!(world.trade().await["status"], "open");
+    world.stop().await;
+}
+
+#[actix_web::test]
+async fn coins_that_are_sold_by_hand_are_told_of_and_no_others_are_sold_for_them() {
+    let world = World::start(false).await;
+    // The account began with a coin of its owner's, which the bot did not buy; now half of the bot's is gone too.
+    world.control("balance", json!({"key": KEY, "asset": "BTC", "delta": "-1.005"})).await;
+    world.until("it is told", async |world| world.is_told("coins_missing").await).await;
+    world.control("price", json!({"symbol": "BTCUSDT", "price": "53000"})).await;
+    world.until("the trade is closed", async |world| world.trade().await["status"] == "closed").await;
+    let trade = world.trade().await;
+    let sold =
+        trade["orders"].as_array().unwrap().iter().find(|order| order["side"] == "sell").unwrap().clone();
+    assert_eq!((&sold["qty"], &sold["status"]), (&json!(0.00499), &json!("filled")), "{trade}");
+    world.stop().await;
+}
+
+#[actix_web::test]
+async fn the_price_that_reaches_the_stop_sells_all_and_the_books_are_the_venues() {
+    let world = World::start(true).await;
+    world.control("price", json!({"symbol": "BTCUSDT", "price": "53000"})).await;
+    world.until("the trade is closed", async |world| world.trade().await["status"] == "closed").await;
+    let trade = world.trade().await;
+    assert_eq!(trade["exit_reason"], "stop_loss", "{trade}");
+    let url = format!("http://{}/venue/ledger", world.venue.address());
+    let ledger: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    let theirs: Vec<&Value> =
+        ledger["accounts"][0]["fills"].as_array().unwrap().iter().map(|fill| &fill["id"]).collect();
+    let orders = trade["orders"].as_array().unwrap();
+    let fills = orders.iter().flat_map(|order| order["fills"].as_array().unwrap());
+    let mut ours: Vec<&Value> = fills.map(|fill| &fill["venue_trade_id"]).collect();
+    ours.sort_by_key(|id| id.as_i64());
+    assert_eq!(ours[..2], theirs[..2], "the first two are the entry and the exit");
+    world.stop().await;
+}
