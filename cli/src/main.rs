@@ -55,12 +55,19 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if error.is::<config::UsageError>() { 2 } else { 1 })
 }
 
+/// Libraries that would write whole messages, keys and signatures in them, into the log. Whatever is asked for,
+/// they are heard from `info` on.
+const TALKATIVE: [&str; 5] = ["tungstenite", "tokio_tungstenite", "hyper", "hyper_util", "reqwest"];
+
 /// The log goes to stderr, so that stdout carries data alone.
 fn start_log(directives: Option<&str>) -> anyhow::Result<()> {
     let directives = directives.unwrap_or("info,actix_server=warn,sqlx=warn");
-    let filter = EnvFilter::try_new(directives).map_err(|error| {
+    let mut filter = EnvFilter::try_new(directives).map_err(|error| {
         config::UsageError::new(format!("`--log {directives}` is no log filter: {error}"))
     })?;
+    for target in TALKATIVE {
+        filter = filter.add_directive(format!("{target}=info").parse()?);
+    }
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

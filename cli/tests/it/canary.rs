@@ -64,7 +64,9 @@ async fn a_planted_secret_is_found_nowhere() {
     let serve = || {
         let mut command = botprimex(&["serve", "--listen", "127.0.0.1:0", "--database-url", &database_url]);
         command.env("BOTPRIMEX_VENUES__BINANCE__REST_URL", &venue.url);
-        command.env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", venue.url.replace("http", "ws"));
+        let sockets = venue.url.replace("http", "ws");
+        command.env("BOTPRIMEX_VENUES__BINANCE__WS_API_URL", format!("{sockets}/ws-api/v3"));
+        command.env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", sockets);
         talking(command, &log)
     };
     let server = serve();
@@ -108,8 +110,15 @@ async fn a_planted_secret_is_found_nowhere() {
     let server = serve();
     let path = format!("/v1/exchanges/{id}");
     assert_eq!(user.ask(&server, Method::GET, "/v1/exchanges", None).await.1["data"][0]["id"], json!(id));
-    let refused = user.ask(&server, Method::POST, &start, None).await.1;
-    assert_eq!(refused["error"]["param"], "dry_run", "the connection opens: {refused}");
+    let trades = user.ask(&server, Method::POST, &start, None).await.1;
+    assert_eq!(trades["status"], "running", "the connection opens: {trades}");
+    let stop = start.replace("/start", "/stop");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while user.ask(&server, Method::POST, &stop, None).await.1["status"] != "stopped" {
+        assert!(std::time::Instant::now() < deadline, "it stops");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    answers.push(user.ask(&server, Method::GET, "/v1/trades", None).await.1);
     assert!(server.stop());
     fs::rename(&key_file, folder.path().join("kept")).unwrap();
     let output = run(&["serve", "--listen", "127.0.0.1:0", "--database-url", &database_url]);
