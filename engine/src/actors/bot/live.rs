@@ -12,7 +12,7 @@ use strategies::{Plan, RestoreError};
 use super::{Bot, Hand};
 use crate::actors::deliver;
 use crate::actors::exchange::{
-    AskFor, Attach, Detach, ExchangeConnection, Holds, Missing, Reported, TakeBack, TakenUp,
+    AskFor, Attach, Detach, ExchangeConnection, Holds, Locked, Missing, Reported, TakeBack, TakenUp,
 };
 use crate::actors::feed::Woken;
 use crate::change::Positions;
@@ -229,6 +229,26 @@ impl Handler<TakenUp> for Bot {
             self.join(ctx.address());
             self.go_on(ctx);
         }
+    }
+}
+
+impl Handler<Locked> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, Locked(why): Locked, ctx: &mut Self::Context) {
+        if let Hand::Live(live) = &mut self.hand {
+            // There is nothing to wait for: the owner has to act.
+            live.unreconciled = None;
+        }
+        self.live(None, ctx, |bot, steps| {
+            let standing = if bot.machine().is_holding() {
+                "a stop that rests at the venue stands, the engine's own cannot act"
+            } else {
+                "nothing is held"
+            };
+            let message = format!("the venue does not accept the key ({why}); {standing}: renew the key");
+            steps.push(LiveStep::Told { code: "exchange_auth", message });
+        });
     }
 }
 

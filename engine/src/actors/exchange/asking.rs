@@ -20,6 +20,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest one while an order is in doubt.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// How often while the venue does not accept the key.
+const LOCKED_WAIT: Duration = Duration::from_secs(10);
+
 /// How often a resting order is looked after while the stream does not tell.
 const UNTOLD_WAIT: Duration = Duration::from_secs(4);
 
@@ -155,6 +158,7 @@ impl ExchangeConnection {
         let is_up = self.is_up;
         let Some(order) = self.orders.get_mut(&id) else { return };
         order.is_asking = false;
+        self.is_locked &= result.is_err();
         let wait = (FIRST_WAIT * 2_u32.pow(order.asks.min(4))).min(LONGEST_WAIT);
         match result {
             Ok(Found::Order { report, venue_id }) => {
@@ -182,6 +186,10 @@ impl ExchangeConnection {
                 self.end(id, End::NeverArrived);
             }
             Err(VenueError::Retry { after, .. }) => order.ask_after(after.unwrap_or(wait)),
+            Err(VenueError::Auth { message, .. }) => {
+                order.ask_after(LOCKED_WAIT);
+                self.lock(&message);
+            }
             Err(error) => {
                 tracing::warn!(connection = %self.id, order = %id, %error, "an order could not be asked for");
                 order.ask_after(LONGEST_WAIT);

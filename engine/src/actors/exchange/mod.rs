@@ -74,6 +74,11 @@ pub(crate) struct Reported {
     pub(crate) receipt: Receipt,
 }
 
+/// The venue does not accept the key any more: nothing can be sent or asked over this connection.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Locked(pub(crate) String);
+
 /// An order has become durable: it is sent.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -237,6 +242,8 @@ pub(crate) struct ExchangeConnection {
     clock: VenueClock,
     socket: Option<UnboundedSender<socket::Ask>>,
     is_up: bool,
+    /// Its bots were told that the venue does not accept the key.
+    is_locked: bool,
     orders: HashMap<ClientOrderId, Tracked>,
     /// Orders that wait to be sent, exits first.
     unsent: VecDeque<ClientOrderId>,
@@ -259,6 +266,7 @@ impl ExchangeConnection {
             clock: VenueClock::default(),
             socket: None,
             is_up: false,
+            is_locked: false,
             orders: HashMap::new(),
             unsent: VecDeque::new(),
             taken_back: HashSet::new(),
@@ -280,6 +288,16 @@ impl ExchangeConnection {
         // The venue tells everything at least twice: in its answer and on its stream.
         if let Some(attached) = self.bots.get(&bot).filter(|_| is_news) {
             deliver(&attached.bot, Reported { report, receipt });
+        }
+    }
+
+    /// The venue does not accept the key: its bots are told once, until it does again.
+    fn lock(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.is_locked, true) {
+            tracing::error!(connection = %self.id, why, "the venue does not accept an exchange connection's key");
+            for attached in self.bots.values() {
+                deliver(&attached.bot, Locked(why.to_owned()));
+            }
         }
     }
 
@@ -389,7 +407,9 @@ impl ExchangeConnection {
             VenueError::Rejected { message, .. } if message.contains(DUPLICATE) => {
                 order.ask_after(Duration::ZERO);
             }
-            VenueError::Rejected { message, .. } | VenueError::Auth { message, .. } => {
+            VenueError::Rejected { message, .. } => self.end(id, End::Rejected(message.into())),
+            VenueError::Auth { message, .. } => {
+                self.lock(&message);
                 self.end(id, End::Rejected(message.into()));
             }
             VenueError::Retry { .. } | VenueError::Clock { .. } => {
@@ -546,6 +566,7 @@ impl Handler<Answered> for ExchangeConnection {
         }
         match result {
             Ok(told) => {
+                self.is_locked = false;
                 let Some(order) = self.orders.get_mut(&id) else { return };
                 order.venue_id = Some(told.venue_order_id);
                 order.ask_at = None;
