@@ -9,7 +9,9 @@
 //! - reports may come in any order and any number of times: the books are the same;
 //! - what is held is guarded: by an order that rests at the venue, and by the machine's own stop.
 
+mod drive;
 mod order;
+mod outcome;
 mod trade;
 
 use std::borrow::Cow;
@@ -26,18 +28,12 @@ use crate::dca::{Action, Dca, Event, Phase};
 use crate::paper::RestoreError;
 use crate::plan::Plan;
 
-/// How much less than its stop a resting stop may sell for, as a fraction of it.
-const STOP_SLACK: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
-
 /// A resting stop that trails is moved once it would rise by this fraction.
 const RISE: Decimal = Decimal::from_parts(1, 0, 0, false, 3);
 
 /// How long a bot waits after a refusal, doubled from one to the next.
 const FIRST_PAUSE_S: u64 = 2;
 const LONGEST_PAUSE_S: u64 = 3_600;
-
-/// Refusals in a row after which a bot that holds nothing gives up.
-const MOST_REFUSALS: u32 = 3;
 
 /// What a live bot needs to know beside its plan.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -400,236 +396,6 @@ impl LiveBot {
     /// The machine: its levels and whether it holds.
     pub fn machine(&self) -> &Dca {
         &self.machine
-    }
-
-    // What it does next
-
-    /// Does what its goal needs and what nothing under way forbids.
-    fn drive(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        match self.goal {
-            Goal::Trade => self.protect(mint, steps),
-            Goal::Release => self.take_back(|order| order.role != Role::Exit, steps),
-            Goal::Leave(reason) => self.leave(reason, mint, steps),
-        }
-    }
-
-    fn leave(&mut self, reason: ExitReason, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        self.machine.leave();
-        // What is locked in a resting order cannot be sold by another.
-        self.take_back(|order| order.role == Role::Protection, steps);
-        if self.is_selling() {
-            return;
-        }
-        match self.sellable() {
-            Some(qty) if self.leaving.until <= self.now => {
-                self.place(Role::Exit, Terms::Market, qty, mint, steps);
-            }
-            Some(_) => {}
-            None if self.is_entering() => {}
-            None => self.finish(reason, steps),
-        }
-    }
-
-    /// Keeps one order at the venue that sells all at the stop.
-    fn protect(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        if !self.rules.stop_on_venue || !self.machine.is_holding() {
-            return;
-        }
-        let wanted = self.machine.stop_price().zip(self.sellable());
-        let resting = self.trade.open_orders().find(|order| order.role == Role::Protection);
-        match (resting.map(|order| (order.qty, order.terms)), wanted) {
-            (Some((qty, Terms::StopLimit { stop, .. })), Some((level, all))) => {
-                let has_risen = level.decimal() >= stop.decimal() * (Decimal::ONE + RISE);
-                if qty != all || level < stop || has_risen {
-                    self.take_back(|order| order.role == Role::Protection, steps);
-                }
-            }
-            (Some(_), _) => self.take_back(|order| order.role == Role::Protection, steps),
-            (None, Some((stop, qty))) => {
-                let is_above = self.last.is_none_or(|last| last > stop);
-                if !is_above || self.protecting.until > self.now {
-                    return;
-                }
-                let least = stop.decimal() * (Decimal::ONE - STOP_SLACK);
-                let least = Price::new(least.round_dp_with_strategy(8, RoundingStrategy::ToZero)).ok();
-                let limit = least.and_then(|price| price.floor_to_tick(self.machine.plan().market.tick_size));
-                if let Some(limit) = limit {
-                    self.place(Role::Protection, Terms::StopLimit { stop, limit }, qty, mint, steps);
-                }
-            }
-            (None, None) => {}
-        }
-    }
-
-    fn may_enter(&self) -> bool {
-        self.entering.until <= self.now && !self.is_entering()
-    }
-
-    fn enter(&mut self, index: u32, qty: Qty, price: Price, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        if index == 0 {
-            // What came to nothing before is not part of it.
-            self.trade = LiveTrade::default();
-        }
-        let terms = match self.rules.entries {
-            OrderKind::Market => Terms::Market,
-            OrderKind::Limit => Terms::Limit(price),
-        };
-        self.place(Role::Entry(index), terms, qty, mint, steps);
-    }
-
-    fn place(&mut self, role: Role, terms: Terms, qty: Qty, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        let order = LiveOrder {
-            client_id: mint(),
-            role,
-            terms,
-            qty,
-            decided: self.last.unwrap_or(Price::MIN),
-            at: self.now,
-            executions: Vec::new(),
-            executed: Qty::ZERO,
-            end: None,
-            is_cancel_asked: false,
-            is_booked: false,
-        };
-        self.trade.orders.push(order.clone());
-        steps.push(LiveStep::Place(order));
-    }
-
-    /// Asks, once, for open orders to be taken back.
-    fn take_back(&mut self, which: impl Fn(&LiveOrder) -> bool, steps: &mut Vec<LiveStep>) {
-        let open = self.trade.orders.iter_mut().filter(|order| order.end.is_none() && !order.is_cancel_asked);
-        for order in open.filter(|order| which(order)) {
-            order.is_cancel_asked = true;
-            steps.push(LiveStep::Cancel(order.client_id));
-        }
-    }
-
-    fn finish(&mut self, reason: ExitReason, steps: &mut Vec<LiveStep>) {
-        let at = self.trade.sold_at().unwrap_or(self.now);
-        self.machine.on(&Event::Sold { at: self.now });
-        self.goal = Goal::Trade;
-        (self.entering, self.leaving, self.protecting) = (Pause::NONE, Pause::NONE, Pause::NONE);
-        let mut trade = std::mem::take(&mut self.trade);
-        if trade.opened_at().is_some() {
-            trade.closing = Some(Closing { reason, at });
-            steps.push(LiveStep::Closed(Box::new(trade)));
-        }
-    }
-
-    // What an order's end means
-
-    /// An order is settled.
-    fn book(&mut self, place: usize, steps: &mut Vec<LiveStep>) {
-        let Some(order) = self.trade.orders.get(place) else { return };
-        let (role, is_cancel_asked) = (order.role, order.is_cancel_asked);
-        let has_filled = !order.told().is_zero();
-        let refused = match &order.end {
-            Some(End::Rejected(words)) => Some(words.clone()),
-            _ => None,
-        };
-        match role {
-            Role::Entry(index) if has_filled => {
-                self.entering = Pause::NONE;
-                self.bought(place);
-                if index == 0 {
-                    steps.push(LiveStep::Opened);
-                }
-            }
-            Role::Entry(_) => self.not_bought(refused, steps),
-            Role::Exit if has_filled => self.leaving = Pause::NONE,
-            Role::Exit => {
-                self.leaving = self.leaving.after_refusal(self.now);
-                if let Some(words) = refused {
-                    let message = format!("the venue refused to sell: {words}; it is tried again");
-                    steps.push(LiveStep::Told { code: "exit_refused", message });
-                }
-            }
-            Role::Protection if has_filled => {}
-            Role::Protection => self.not_protected(refused, is_cancel_asked, steps),
-        }
-        self.forget_empty(steps);
-    }
-
-    fn bought(&mut self, place: usize) {
-        let Some(order) = self.trade.orders.get(place) else { return };
-        let notional = order.executions.iter().map(|e| trade::spent(e, &self.rules.pair)).sum();
-        let received: Decimal = order.executions.iter().map(|e| trade::gained(e, &self.rules.pair)).sum();
-        let price = order.average_price().unwrap_or(order.decided);
-        let qty = Qty::new(received).unwrap_or_default();
-        self.machine.on(&Event::Bought { price, notional, qty });
-        self.last = self.last.or(Some(price));
-    }
-
-    fn not_bought(&mut self, refused: Option<Box<str>>, steps: &mut Vec<LiveStep>) {
-        self.machine.on(&Event::NotBought);
-        let Some(words) = refused else {
-            // The book gave nothing at the price: the next tick may.
-            self.entering = Pause { until: self.now.plus_seconds(1), ..self.entering };
-            return;
-        };
-        self.entering = self.entering.after_refusal(self.now);
-        let message = format!("the venue refused to buy: {words}");
-        self.tell_trouble("entry_refused", message, steps);
-    }
-
-    fn not_protected(&mut self, refused: Option<Box<str>>, is_cancel_asked: bool, steps: &mut Vec<LiveStep>) {
-        if let Some(words) = refused {
-            self.protecting = self.protecting.after_refusal(self.now);
-            let message =
-                format!("the stop cannot rest at the venue ({words}); the engine's own stop watches");
-            steps.push(LiveStep::Told { code: "stop_refused", message });
-        } else if is_cancel_asked {
-            self.protecting = Pause::NONE;
-        } else if self.goal == Goal::Trade {
-            let message = "the stop was cancelled at the venue; it is placed again".to_owned();
-            steps.push(LiveStep::Told { code: "stop_canceled", message });
-        }
-    }
-
-    /// The stop that rests at the venue has begun to fill.
-    fn stopped_at_venue(&mut self, place: usize, steps: &mut Vec<LiveStep>) {
-        let Some(order) = self.trade.orders.get(place) else { return };
-        let Terms::StopLimit { stop, .. } = order.terms else { return };
-        let (price, at) = order.executions.last().map_or((stop, self.now), |e| (e.price, e.at));
-        let reason = self.machine.stop_reason(stop);
-        self.goal = Goal::Leave(reason);
-        self.last = Some(price);
-        if reason == ExitReason::StopLoss {
-            steps.push(LiveStep::StopHit { stop, price, at });
-        }
-    }
-
-    /// An order that was thought settled has filled by more.
-    fn correct(&mut self, place: usize, steps: &mut Vec<LiveStep>) {
-        let Some(order) = self.trade.orders.get(place) else { return };
-        let message = format!("more of order {} filled than the venue had told", order.client_id);
-        steps.push(LiveStep::Told { code: "fill_late", message });
-        if matches!(order.role, Role::Entry(_)) {
-            let pair = &self.rules.pair;
-            let (stake, received) = (self.trade.stake(pair), self.trade.received(pair));
-            let was_holding = self.machine.is_holding();
-            let price = order.average_price().unwrap_or(order.decided);
-            self.machine.on(&Event::Recounted { price, notional: stake.decimal(), qty: received });
-            if !was_holding {
-                steps.push(LiveStep::Opened);
-            }
-        }
-    }
-
-    /// Tells of what keeps it from buying; a bot that holds nothing gives up after a few times.
-    fn tell_trouble(&mut self, code: &'static str, message: String, steps: &mut Vec<LiveStep>) {
-        let gives_up = self.entering.refusals >= MOST_REFUSALS && !self.machine.is_holding();
-        let told =
-            if gives_up { LiveStep::GaveUp { code, message } } else { LiveStep::Told { code, message } };
-        steps.push(told);
-    }
-
-    /// Lets go of orders that came to nothing. One that is taken never to have arrived stays, in case it had.
-    fn forget_empty(&mut self, steps: &mut Vec<LiveStep>) {
-        let is_empty = |order: &LiveOrder| {
-            order.is_booked && order.told().is_zero() && order.end != Some(End::NeverArrived)
-        };
-        steps.extend(self.trade.orders.extract_if(.., |order| is_empty(order)).map(LiveStep::Ended));
     }
 
     // What is under way

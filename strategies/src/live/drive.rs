@@ -1,0 +1,133 @@
+//! What a live bot does next: whatever its goal needs and nothing under way forbids.
+
+use model::{ExitReason, OrderKind, Price, Qty};
+use rust_decimal::{Decimal, RoundingStrategy};
+
+use super::order::{LiveOrder, Role, Terms};
+use super::trade::{Closing, LiveTrade};
+use super::{Goal, LiveBot, LiveStep, Mint, Pause, RISE};
+use crate::dca::Event;
+
+/// How much less than its stop a resting stop may sell for, as a fraction of it.
+const STOP_SLACK: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
+
+impl LiveBot {
+    /// Does what its goal needs and what nothing under way forbids.
+    pub(super) fn drive(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+        match self.goal {
+            Goal::Trade => self.protect(mint, steps),
+            Goal::Release => self.take_back(|order| order.role != Role::Exit, steps),
+            Goal::Leave(reason) => self.leave(reason, mint, steps),
+        }
+    }
+
+    fn leave(&mut self, reason: ExitReason, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+        self.machine.leave();
+        // What is locked in a resting order cannot be sold by another.
+        self.take_back(|order| order.role == Role::Protection, steps);
+        if self.is_selling() {
+            return;
+        }
+        match self.sellable() {
+            Some(qty) if self.leaving.until <= self.now => {
+                self.place(Role::Exit, Terms::Market, qty, mint, steps);
+            }
+            Some(_) => {}
+            None if self.is_entering() => {}
+            None => self.finish(reason, steps),
+        }
+    }
+
+    /// Keeps one order at the venue that sells all at the stop.
+    fn protect(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+        if !self.rules.stop_on_venue || !self.machine.is_holding() {
+            return;
+        }
+        let wanted = self.machine.stop_price().zip(self.sellable());
+        let resting = self.trade.open_orders().find(|order| order.role == Role::Protection);
+        match (resting.map(|order| (order.qty, order.terms)), wanted) {
+            (Some((qty, Terms::StopLimit { stop, .. })), Some((level, all))) => {
+                let has_risen = level.decimal() >= stop.decimal() * (Decimal::ONE + RISE);
+                if qty != all || level < stop || has_risen {
+                    self.take_back(|order| order.role == Role::Protection, steps);
+                }
+            }
+            (Some(_), _) => self.take_back(|order| order.role == Role::Protection, steps),
+            (None, Some((stop, qty))) => {
+                let is_above = self.last.is_none_or(|last| last > stop);
+                if !is_above || self.protecting.until > self.now {
+                    return;
+                }
+                let least = stop.decimal() * (Decimal::ONE - STOP_SLACK);
+                let least = Price::new(least.round_dp_with_strategy(8, RoundingStrategy::ToZero)).ok();
+                let limit = least.and_then(|price| price.floor_to_tick(self.machine.plan().market.tick_size));
+                if let Some(limit) = limit {
+                    self.place(Role::Protection, Terms::StopLimit { stop, limit }, qty, mint, steps);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+
+    pub(super) fn may_enter(&self) -> bool {
+        self.entering.until <= self.now && !self.is_entering()
+    }
+
+    pub(super) fn enter(
+        &mut self,
+        index: u32,
+        qty: Qty,
+        price: Price,
+        mint: &mut impl Mint,
+        steps: &mut Vec<LiveStep>,
+    ) {
+        if index == 0 {
+            // What came to nothing before is not part of it.
+            self.trade = LiveTrade::default();
+        }
+        let terms = match self.rules.entries {
+            OrderKind::Market => Terms::Market,
+            OrderKind::Limit => Terms::Limit(price),
+        };
+        self.place(Role::Entry(index), terms, qty, mint, steps);
+    }
+
+    fn place(&mut self, role: Role, terms: Terms, qty: Qty, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+        let order = LiveOrder {
+            client_id: mint(),
+            role,
+            terms,
+            qty,
+            decided: self.last.unwrap_or(Price::MIN),
+            at: self.now,
+            executions: Vec::new(),
+            executed: Qty::ZERO,
+            end: None,
+            is_cancel_asked: false,
+            is_booked: false,
+        };
+        self.trade.orders.push(order.clone());
+        steps.push(LiveStep::Place(order));
+    }
+
+    /// Asks, once, for open orders to be taken back.
+    fn take_back(&mut self, which: impl Fn(&LiveOrder) -> bool, steps: &mut Vec<LiveStep>) {
+        let open = self.trade.orders.iter_mut().filter(|order| order.end.is_none() && !order.is_cancel_asked);
+        for order in open.filter(|order| which(order)) {
+            order.is_cancel_asked = true;
+            steps.push(LiveStep::Cancel(order.client_id));
+        }
+    }
+
+    fn finish(&mut self, reason: ExitReason, steps: &mut Vec<LiveStep>) {
+        let at = self.trade.sold_at().unwrap_or(self.now);
+        self.machine.on(&Event::Sold { at: self.now });
+        self.goal = Goal::Trade;
+        (self.entering, self.leaving, self.protecting) = (Pause::NONE, Pause::NONE, Pause::NONE);
+        let mut trade = std::mem::take(&mut self.trade);
+        if trade.opened_at().is_some() {
+            trade.closing = Some(Closing { reason, at });
+            steps.push(LiveStep::Closed(Box::new(trade)));
+        }
+    }
+}

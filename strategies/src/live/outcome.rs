@@ -1,0 +1,127 @@
+//! What the end of an order means for its bot.
+
+use model::{ExitReason, Qty};
+use rust_decimal::Decimal;
+
+use super::order::{End, LiveOrder, Role, Terms};
+use super::{Goal, LiveBot, LiveStep, Pause, trade};
+use crate::dca::Event;
+
+/// Refusals in a row after which a bot that holds nothing gives up.
+const MOST_REFUSALS: u32 = 3;
+
+impl LiveBot {
+    /// An order is settled.
+    pub(super) fn book(&mut self, place: usize, steps: &mut Vec<LiveStep>) {
+        let Some(order) = self.trade.orders.get(place) else { return };
+        let (role, is_cancel_asked) = (order.role, order.is_cancel_asked);
+        let has_filled = !order.told().is_zero();
+        let refused = match &order.end {
+            Some(End::Rejected(words)) => Some(words.clone()),
+            _ => None,
+        };
+        match role {
+            Role::Entry(index) if has_filled => {
+                self.entering = Pause::NONE;
+                self.bought(place);
+                if index == 0 {
+                    steps.push(LiveStep::Opened);
+                }
+            }
+            Role::Entry(_) => self.not_bought(refused, steps),
+            Role::Exit if has_filled => self.leaving = Pause::NONE,
+            Role::Exit => {
+                self.leaving = self.leaving.after_refusal(self.now);
+                if let Some(words) = refused {
+                    let message = format!("the venue refused to sell: {words}; it is tried again");
+                    steps.push(LiveStep::Told { code: "exit_refused", message });
+                }
+            }
+            Role::Protection if has_filled => {}
+            Role::Protection => self.not_protected(refused, is_cancel_asked, steps),
+        }
+        self.forget_empty(steps);
+    }
+
+    fn bought(&mut self, place: usize) {
+        let Some(order) = self.trade.orders.get(place) else { return };
+        let notional = order.executions.iter().map(|e| trade::spent(e, &self.rules.pair)).sum();
+        let received: Decimal = order.executions.iter().map(|e| trade::gained(e, &self.rules.pair)).sum();
+        let price = order.average_price().unwrap_or(order.decided);
+        let qty = Qty::new(received).unwrap_or_default();
+        self.machine.on(&Event::Bought { price, notional, qty });
+        self.last = self.last.or(Some(price));
+    }
+
+    fn not_bought(&mut self, refused: Option<Box<str>>, steps: &mut Vec<LiveStep>) {
+        self.machine.on(&Event::NotBought);
+        let Some(words) = refused else {
+            // The book gave nothing at the price: the next tick may.
+            self.entering = Pause { until: self.now.plus_seconds(1), ..self.entering };
+            return;
+        };
+        self.entering = self.entering.after_refusal(self.now);
+        let message = format!("the venue refused to buy: {words}");
+        self.tell_trouble("entry_refused", message, steps);
+    }
+
+    fn not_protected(&mut self, refused: Option<Box<str>>, is_cancel_asked: bool, steps: &mut Vec<LiveStep>) {
+        if let Some(words) = refused {
+            self.protecting = self.protecting.after_refusal(self.now);
+            let message =
+                format!("the stop cannot rest at the venue ({words}); the engine's own stop watches");
+            steps.push(LiveStep::Told { code: "stop_refused", message });
+        } else if is_cancel_asked {
+            self.protecting = Pause::NONE;
+        } else if self.goal == Goal::Trade {
+            let message = "the stop was cancelled at the venue; it is placed again".to_owned();
+            steps.push(LiveStep::Told { code: "stop_canceled", message });
+        }
+    }
+
+    /// The stop that rests at the venue has begun to fill.
+    pub(super) fn stopped_at_venue(&mut self, place: usize, steps: &mut Vec<LiveStep>) {
+        let Some(order) = self.trade.orders.get(place) else { return };
+        let Terms::StopLimit { stop, .. } = order.terms else { return };
+        let (price, at) = order.executions.last().map_or((stop, self.now), |e| (e.price, e.at));
+        let reason = self.machine.stop_reason(stop);
+        self.goal = Goal::Leave(reason);
+        self.last = Some(price);
+        if reason == ExitReason::StopLoss {
+            steps.push(LiveStep::StopHit { stop, price, at });
+        }
+    }
+
+    /// An order that was thought settled has filled by more.
+    pub(super) fn correct(&mut self, place: usize, steps: &mut Vec<LiveStep>) {
+        let Some(order) = self.trade.orders.get(place) else { return };
+        let message = format!("more of order {} filled than the venue had told", order.client_id);
+        steps.push(LiveStep::Told { code: "fill_late", message });
+        if matches!(order.role, Role::Entry(_)) {
+            let pair = &self.rules.pair;
+            let (stake, received) = (self.trade.stake(pair), self.trade.received(pair));
+            let was_holding = self.machine.is_holding();
+            let price = order.average_price().unwrap_or(order.decided);
+            self.machine.on(&Event::Recounted { price, notional: stake.decimal(), qty: received });
+            if !was_holding {
+                steps.push(LiveStep::Opened);
+            }
+        }
+    }
+
+    /// Tells of what keeps it from buying; a bot that holds nothing gives up after a few times.
+    pub(super) fn tell_trouble(&mut self, code: &'static str, message: String, steps: &mut Vec<LiveStep>) {
+        let gives_up = self.entering.refusals >= MOST_REFUSALS && !self.machine.is_holding();
+        let told =
+            if gives_up { LiveStep::GaveUp { code, message } } else { LiveStep::Told { code, message } };
+        steps.push(told);
+    }
+
+    /// Lets go of orders that came to nothing. One that is taken never to have arrived stays, in case it had.
+    fn forget_empty(&mut self, steps: &mut Vec<LiveStep>) {
+        let is_empty = |order: &LiveOrder| {
+            order.is_booked && order.told().is_zero() && order.end != Some(End::NeverArrived)
+        };
+        steps.extend(self.trade.orders.extract_if(.., |order| is_empty(order)).map(LiveStep::Ended));
+    }
+}
