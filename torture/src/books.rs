@@ -1,0 +1,222 @@
+//! Our own books, read from the database as they lie there: through SQL of this crate, none of the engine's.
+
+use std::str::FromStr as _;
+
+use anyhow::{Context as _, Result, bail};
+use rust_decimal::Decimal;
+use sqlx::postgres::PgPool;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+
+/// Everything of the server that the oracle looks at.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Books {
+    pub(crate) intents: Vec<Intent>,
+    pub(crate) orders: Vec<BookedOrder>,
+    pub(crate) fills: Vec<BookedFill>,
+    pub(crate) trades: Vec<BookedTrade>,
+    /// Of trades: kind and trade.
+    pub(crate) events: Vec<(String, String)>,
+}
+
+/// A row of the order journal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Intent {
+    pub(crate) client_id: String,
+    pub(crate) trade: String,
+    pub(crate) role: String,
+    pub(crate) body: String,
+}
+
+/// An order of a trade.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BookedOrder {
+    pub(crate) client_id: String,
+    pub(crate) trade: String,
+    pub(crate) side: String,
+    pub(crate) status: String,
+}
+
+/// An execution as it was booked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BookedFill {
+    pub(crate) client_id: String,
+    pub(crate) trade_id: i64,
+    pub(crate) price: Decimal,
+    pub(crate) qty: Decimal,
+    pub(crate) fee: Decimal,
+    pub(crate) fee_asset: String,
+}
+
+/// A trade, and the dust that it left.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BookedTrade {
+    pub(crate) id: String,
+    pub(crate) bot: String,
+    pub(crate) pair: String,
+    pub(crate) is_closed: bool,
+    pub(crate) stake: Decimal,
+    pub(crate) profit: Option<Decimal>,
+    pub(crate) dust_qty: Decimal,
+    pub(crate) dust_cost: Decimal,
+}
+
+/// A bot's row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BotRow {
+    pub(crate) id: String,
+    pub(crate) status: String,
+    pub(crate) trouble: Option<String>,
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub(crate) enum Database {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Database {
+    /// Opens it beside the server, to read.
+    pub(crate) async fn open(url: &str) -> Result<Self> {
+        if url.starts_with("sqlite:") {
+            let options = SqliteConnectOptions::from_str(url)?;
+            Ok(Self::Sqlite(SqlitePoolOptions::new().max_connections(1).connect_with(options).await?))
+        } else {
+            Ok(Self::Postgres(PgPool::connect(url).await?))
+        }
+    }
+
+    /// Rows whose columns are all texts.
+    async fn rows<const N: usize>(&self, sql: &'static str) -> Result<Vec<[Option<String>; N]>> {
+        use sqlx::Row as _;
+        match self {
+            Self::Sqlite(pool) => {
+                let rows = sqlx::query(sql).fetch_all(pool).await.context(sql)?;
+                let column = |row: &sqlx::sqlite::SqliteRow, place| row.try_get(place);
+                rows.iter().map(|row| columns(|place| column(row, place))).collect()
+            }
+            Self::Postgres(pool) => {
+                let rows = sqlx::query(sql).fetch_all(pool).await.context(sql)?;
+                let column = |row: &sqlx::postgres::PgRow, place| row.try_get(place);
+                rows.iter().map(|row| columns(|place| column(row, place))).collect()
+            }
+        }
+    }
+
+    /// The state of every bot.
+    pub(crate) async fn bots(&self) -> Result<Vec<BotRow>> {
+        let rows =
+            self.rows("SELECT id, status, trouble_code || ': ' || trouble_message FROM bots ORDER BY id");
+        let bot = |[id, status, trouble]: [Option<String>; 3]| {
+            Ok(BotRow { id: known(id)?, status: known(status)?, trouble })
+        };
+        rows.await?.into_iter().map(bot).collect()
+    }
+
+    /// Everything.
+    pub(crate) async fn read(&self) -> Result<Books> {
+        Ok(Books {
+            intents: self.intents().await?,
+            orders: self.orders().await?,
+            fills: self.fills().await?,
+            trades: self.trades().await?,
+            events: self.events().await?,
+        })
+    }
+
+    async fn intents(&self) -> Result<Vec<Intent>> {
+        let rows = self.rows("SELECT client_order_id, trade_id, role, body FROM intents").await?;
+        let intent = |[client_id, trade, role, body]: [Option<String>; 4]| {
+            Ok(Intent {
+                client_id: known(client_id)?,
+                trade: known(trade)?,
+                role: known(role)?,
+                body: known(body)?,
+            })
+        };
+        rows.into_iter().map(intent).collect()
+    }
+
+    async fn orders(&self) -> Result<Vec<BookedOrder>> {
+        let rows = self.rows("SELECT client_order_id, trade_id, side, status FROM orders").await?;
+        let order = |[client_id, trade, side, status]: [Option<String>; 4]| {
+            Ok(BookedOrder {
+                client_id: known(client_id)?,
+                trade: known(trade)?,
+                side: known(side)?,
+                status: known(status)?,
+            })
+        };
+        rows.into_iter().map(order).collect()
+    }
+
+    async fn fills(&self) -> Result<Vec<BookedFill>> {
+        let sql =
+            "SELECT o.client_order_id, CAST(f.venue_trade_id AS TEXT), f.price, f.qty, f.fee, f.fee_asset
+                   FROM fills f JOIN orders o ON o.id = f.order_id";
+        let fill = |[client_id, trade_id, price, qty, fee, fee_asset]: [Option<String>; 6]| {
+            Ok(BookedFill {
+                client_id: known(client_id)?,
+                trade_id: known(trade_id)?.parse()?,
+                price: known(price)?.parse()?,
+                qty: known(qty)?.parse()?,
+                fee: known(fee)?.parse()?,
+                fee_asset: known(fee_asset)?,
+            })
+        };
+        self.rows(sql).await?.into_iter().map(fill).collect()
+    }
+
+    async fn trades(&self) -> Result<Vec<BookedTrade>> {
+        let sql = "SELECT t.id, t.bot_id, t.pair, t.status, t.stake, t.profit, d.qty, d.cost
+                   FROM trades t LEFT JOIN dust d ON d.trade_id = t.id";
+        let trade = |[id, bot, pair, status, stake, profit, dust_qty, dust_cost]: [Option<String>; 8]| {
+            Ok(BookedTrade {
+                id: known(id)?,
+                bot: known(bot)?,
+                pair: known(pair)?,
+                is_closed: known(status)? == "closed",
+                stake: known(stake)?.parse()?,
+                profit: profit.map(|profit| profit.parse()).transpose()?,
+                dust_qty: dust_qty.map_or(Ok(Decimal::ZERO), |qty| qty.parse())?,
+                dust_cost: dust_cost.map_or(Ok(Decimal::ZERO), |cost| cost.parse())?,
+            })
+        };
+        self.rows(sql).await?.into_iter().map(trade).collect()
+    }
+
+    async fn events(&self) -> Result<Vec<(String, String)>> {
+        let rows = self.rows("SELECT kind, body FROM events WHERE kind LIKE 'trade.%' ORDER BY seq").await?;
+        let event = |[kind, body]: [Option<String>; 2]| {
+            let body: serde_json::Value = serde_json::from_str(&known(body)?)?;
+            let trade = body.pointer("/data/trade_id").and_then(serde_json::Value::as_str);
+            Ok((known(kind)?, trade.context("an event of a trade that names none")?.to_owned()))
+        };
+        rows.into_iter().map(event).collect()
+    }
+
+    /// Lets it go.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+fn columns<const N: usize>(
+    column: impl Fn(usize) -> sqlx::Result<Option<String>>,
+) -> Result<[Option<String>; N]> {
+    let mut columns = [const { None }; N];
+    for (place, to) in columns.iter_mut().enumerate() {
+        *to = column(place)?;
+    }
+    Ok(columns)
+}
+
+fn known(column: Option<String>) -> Result<String> {
+    match column {
+        Some(column) => Ok(column),
+        None => bail!("a column is null that never is"),
+    }
+}

@@ -1,0 +1,185 @@
+//! The simulated exchange as a process of its own, and its ledger: what really happened.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use rust_decimal::Decimal;
+use serde_json::Value;
+
+use crate::process::{Process, command};
+
+/// The only key that may trade there.
+pub(crate) const KEY: &str = "torture";
+pub(crate) const SECRET: &str = "only-this-run-knows-it";
+
+/// What the account begins with.
+const START: &str = "USDT=1000000";
+
+/// What is traded.
+pub(crate) const PAIRS: [&str; 4] = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "LTC/USDT"];
+
+/// What goes wrong, by the seed's dice.
+const FAULTS: &[&str] = &[
+    "--lose-ack-rate=0.05",
+    "--late-ack-rate=0.05",
+    "--late-ack-ms=3000",
+    "--duplicate-rate=0.1",
+    "--reorder-rate=0.1",
+    "--drop-report-rate=0.05",
+    "--partial-fills=4",
+    "--thin-rate=0.05",
+    "--drop-connection-every=8",
+    "--reject-rate=0.01",
+    "--latency-ms=2",
+];
+
+/// How fast its market goes, and how far.
+const MARKET: &[&str] = &["--random-walk", "--speed=20", "--volatility=15", "--fee=0.1"];
+
+/// How long orders are hidden from queries where they are.
+const HIDE_MS: u32 = 60_000;
+
+/// A running exchange.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// Where it is.
+    pub(crate) url: String,
+    _process: Process,
+}
+
+impl Exchange {
+    /// Starts it; with `hides` a tenth of its orders is hidden from queries for a minute.
+    pub(crate) fn start(binary: &Path, log: &Path, seed: u64, hides: bool, faulty: bool) -> Result<Self> {
+        let mut arguments = vec!["venue", "--listen=127.0.0.1:0", "--control"];
+        let (seed, credential) = (format!("--seed={seed}"), format!("--credential={KEY}:{SECRET}"));
+        let (pairs, balance) = (format!("--pairs={}", PAIRS.join(",")), format!("--balance={START}"));
+        let hide = format!("--hide-ms={HIDE_MS}");
+        arguments.extend([seed.as_str(), &credential, &pairs, &balance]);
+        arguments.extend(MARKET);
+        if faulty {
+            arguments.extend(FAULTS);
+        }
+        if hides {
+            arguments.extend([hide.as_str(), "--hide-rate=0.1"]);
+        }
+        let process = Process::start(command(binary, &arguments), log)?;
+        let url = process.address().context("the exchange did not start")?;
+        Ok(Self { url, _process: process })
+    }
+
+    /// Its ledger.
+    pub(crate) async fn ledger(&self, http: &reqwest::Client) -> Result<Ledger> {
+        let answer = http.get(format!("{}/venue/ledger?key={KEY}", self.url)).send().await?;
+        Ledger::read(&answer.error_for_status()?.json().await?)
+    }
+}
+
+/// What an account did at the exchange.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) orders: Vec<VenueOrder>,
+    pub(crate) fills: Vec<VenueFill>,
+    /// By how much each asset changed since the beginning.
+    pub(crate) changes: BTreeMap<String, Decimal>,
+    /// How often each fault happened.
+    pub(crate) faults: BTreeMap<String, u64>,
+}
+
+/// An order as the exchange keeps it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct VenueOrder {
+    pub(crate) id: i64,
+    pub(crate) client_id: String,
+    pub(crate) symbol: String,
+    pub(crate) side: String,
+    pub(crate) kind: String,
+    pub(crate) qty: Decimal,
+    pub(crate) status: String,
+}
+
+/// An execution as the exchange keeps it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct VenueFill {
+    pub(crate) trade_id: i64,
+    pub(crate) order_id: i64,
+    pub(crate) symbol: String,
+    pub(crate) price: Decimal,
+    pub(crate) qty: Decimal,
+    pub(crate) fee: Decimal,
+    pub(crate) fee_asset: String,
+}
+
+impl Ledger {
+    fn read(answer: &Value) -> Result<Self> {
+        let account = answer.pointer("/accounts/0").context("the ledger has no account")?;
+        let list = |name: &str| account.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut changes: BTreeMap<String, Decimal> = BTreeMap::new();
+        for (asset, held) in object(account, "balances")? {
+            *changes.entry(asset).or_default() += number(&held, "free")? + number(&held, "locked")?;
+        }
+        for (asset, began) in object(account, "start")? {
+            let began: Decimal = began.as_str().context("a start that is no text")?.parse()?;
+            *changes.entry(asset).or_default() -= began;
+        }
+        for moved in list("transfers") {
+            *changes.entry(text(&moved, "asset")?).or_default() -= number(&moved, "delta")?;
+        }
+        let faults = object(answer, "faults")?.into_iter();
+        Ok(Self {
+            orders: list("orders").iter().map(VenueOrder::read).collect::<Result<_>>()?,
+            fills: list("fills").iter().map(VenueFill::read).collect::<Result<_>>()?,
+            changes,
+            faults: faults.filter_map(|(name, times)| Some((name, times.as_u64()?))).collect(),
+        })
+    }
+}
+
+impl VenueOrder {
+    fn read(row: &Value) -> Result<Self> {
+        Ok(Self {
+            id: whole(row, "orderId")?,
+            client_id: text(row, "clientOrderId")?,
+            symbol: text(row, "symbol")?,
+            side: text(row, "side")?,
+            kind: text(row, "type")?,
+            qty: number(row, "origQty")?,
+            status: text(row, "status")?,
+        })
+    }
+
+    /// Whether something may still happen to it.
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self.status.as_str(), "FILLED" | "CANCELED" | "EXPIRED" | "REJECTED")
+    }
+}
+
+impl VenueFill {
+    fn read(row: &Value) -> Result<Self> {
+        Ok(Self {
+            trade_id: whole(row, "id")?,
+            order_id: whole(row, "orderId")?,
+            symbol: text(row, "symbol")?,
+            price: number(row, "price")?,
+            qty: number(row, "qty")?,
+            fee: number(row, "commission")?,
+            fee_asset: text(row, "commissionAsset")?,
+        })
+    }
+}
+
+fn object(row: &Value, name: &str) -> Result<serde_json::Map<String, Value>> {
+    row.get(name).and_then(Value::as_object).cloned().with_context(|| format!("no {name}"))
+}
+
+fn text(row: &Value, name: &str) -> Result<String> {
+    Ok(row.get(name).and_then(Value::as_str).with_context(|| format!("no {name} in {row}"))?.to_owned())
+}
+
+fn whole(row: &Value, name: &str) -> Result<i64> {
+    row.get(name).and_then(Value::as_i64).with_context(|| format!("no {name} in {row}"))
+}
+
+fn number(row: &Value, name: &str) -> Result<Decimal> {
+    Ok(text(row, name)?.parse()?)
+}

@@ -1,0 +1,57 @@
+//! One screen that tells what was done and what was found.
+
+use std::time::Duration;
+
+use crate::exchange::Ledger;
+use crate::kills::Outcome;
+use crate::oracle::KINDS;
+
+/// Prints what came of a kill run.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print(outcome: &Outcome, replay: &str) {
+    let Outcome { ledger, books, violations, recoveries, .. } = outcome;
+    let closed = books.trades.iter().filter(|trade| trade.is_closed).count();
+    println!("kills        {} in {} s", outcome.kills, outcome.took.as_secs());
+    let of = |share| percentile(recoveries, share).as_millis();
+    println!("recovery     p50 {} ms, p99 {} ms, max {} ms", of(50), of(99), of(100));
+    println!("absent       proven {} s after it was decided", outcome.absent_after.as_secs());
+    println!("exchange     {} orders, {} fills ({})", ledger.orders.len(), ledger.fills.len(), kinds(ledger));
+    println!(
+        "books        {} intents, {} orders, {} fills, {} trades, {closed} closed, {} events of trades",
+        books.intents.len(),
+        books.orders.len(),
+        books.fills.len(),
+        books.trades.len(),
+        books.events.len(),
+    );
+    let faults: Vec<String> = ledger.faults.iter().map(|(name, times)| format!("{name} {times}")).collect();
+    println!("faults       {}", faults.join(", "));
+    for trouble in &outcome.troubles {
+        println!("in error     {trouble}");
+    }
+    for kind in KINDS {
+        println!("{kind:<27}{}", violations.count(kind));
+    }
+    for (kind, examples) in violations.examples() {
+        for example in examples {
+            println!("    {kind}: {example}");
+        }
+    }
+    println!("{}", if violations.is_empty() { "all is well" } else { "BROKEN" });
+    println!("again        {replay}");
+}
+
+/// The kinds of orders that there were.
+fn kinds(ledger: &Ledger) -> String {
+    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+    for order in &ledger.orders {
+        *counts.entry(&order.kind).or_default() += 1;
+    }
+    counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The value below which `share` percent of the sorted values lie.
+fn percentile(sorted: &[Duration], share: usize) -> Duration {
+    let place = (sorted.len() * share).div_ceil(100).saturating_sub(1);
+    sorted.get(place).copied().unwrap_or_default()
+}

@@ -1,0 +1,140 @@
+//! The server under torture: its lives, and what its owner asks of it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::process::{Process, command, pause};
+use crate::proxy::Proxy;
+
+/// How long it may take from its start until it can be used.
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// What every life of the server has in common.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) binary: PathBuf,
+    pub(crate) database_url: String,
+    pub(crate) log: PathBuf,
+    pub(crate) proxy: Proxy,
+    pub(crate) http: reqwest::Client,
+    /// What is set in its environment.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+/// One life of it.
+#[derive(Debug)]
+pub(crate) struct Life {
+    process: Process,
+    url: String,
+    /// From its start until it could be used.
+    pub(crate) recovery: Duration,
+}
+
+impl Server {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(&self.binary, arguments);
+        command.env("BOTPRIMEX_DATABASE_URL", &self.database_url).env("DATABASE_URL", &self.database_url);
+        command
+    }
+
+    /// Runs `botprimex admin`.
+    pub(crate) fn admin(&self, arguments: &[&str]) -> Result<Value> {
+        let output = self.command(&[&["admin", "--format=json"], arguments].concat()).output()?;
+        if !output.status.success() {
+            bail!("admin {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Starts it; it may not be ready yet.
+    pub(crate) fn launch(&self, extra: &[(&str, &str)]) -> Result<Process> {
+        self.proxy.renew();
+        let exchange = self.proxy.address();
+        let mut command = self.command(&["serve", "--listen=127.0.0.1:0"]);
+        command
+            .env("BOTPRIMEX_VENUES__BINANCE__REST_URL", format!("http://{exchange}"))
+            .env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", format!("ws://{exchange}"))
+            .env("BOTPRIMEX_VENUES__BINANCE__WS_API_URL", format!("ws://{exchange}/ws-api/v3"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(extra.iter().copied());
+        Process::start(command, &self.log)
+    }
+
+    /// Starts it and waits until everything of its last life is accounted for.
+    pub(crate) async fn live(&self) -> Result<Life> {
+        let began = Instant::now();
+        let process = self.launch(&[])?;
+        let url = process.address().with_context(|| format!("see {}", self.log.display()))?;
+        let mut life = Life { process, url, recovery: Duration::ZERO };
+        while !self.is_ready(&life.url).await {
+            if let Some(status) = life.process.ended()? {
+                bail!("the server ended by itself with {status}: see {}", self.log.display());
+            }
+            if began.elapsed() > READY_WITHIN {
+                bail!(
+                    "the server was not ready after {} s: see {}",
+                    READY_WITHIN.as_secs(),
+                    self.log.display()
+                );
+            }
+            pause(Duration::from_millis(5));
+        }
+        life.recovery = began.elapsed();
+        Ok(life)
+    }
+
+    async fn is_ready(&self, url: &str) -> bool {
+        let answer = self.http.get(format!("{url}/readyz")).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+}
+
+impl Life {
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        if let Some(status) = self.process.ended()? {
+            bail!("the server had ended by itself with {status}");
+        }
+        self.process.kill()
+    }
+
+    /// SIGTERM.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        self.process.stop()
+    }
+
+    /// Posts a body; the answer to a success.
+    pub(crate) async fn post(
+        &self,
+        http: &reqwest::Client,
+        key: &str,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value> {
+        let asked = http.post(format!("{}{path}", self.url)).bearer_auth(key).json(body);
+        let answer = asked.send().await?;
+        let status = answer.status();
+        let answer: Value = answer.json().await.unwrap_or_default();
+        if !status.is_success() {
+            bail!("POST {path}: {status} {answer}");
+        }
+        Ok(answer)
+    }
+}
+
+/// The last lines of a log, to show where something went wrong.
+pub(crate) fn last_lines(log: &Path, count: usize) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines.get(lines.len().saturating_sub(count)..).unwrap_or_default();
+    last.iter().fold(String::new(), |mut text, line| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "    {line}");
+        text
+    })
+}
