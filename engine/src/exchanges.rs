@@ -19,6 +19,7 @@ use crate::error::EngineError;
 use crate::handle::{EngineHandle, Inner};
 use crate::live::Gateway;
 use crate::live::sent::SentLog;
+use crate::markets::Markets;
 use crate::record;
 use crate::secrets::{ApiCredential, KEY_VERSION, MasterKey, MasterKeyError};
 use crate::start::StartError;
@@ -67,12 +68,19 @@ pub(crate) struct Connections {
     /// Where they live: beside the bots that trade over them.
     arbiter: ArbiterHandle,
     open: Gateway,
+    markets: Arc<Markets>,
 }
 
 impl Connections {
-    /// Sealed with this key, at this venue, living on this arbiter.
-    pub(crate) fn new(master: MasterKey, venue: Venue, arbiter: ArbiterHandle, open: Gateway) -> Self {
-        Self { master, venue, locks: Inner::locks(), arbiter, open }
+    /// Sealed with this key, at this venue, living on this arbiter, trading these markets.
+    pub(crate) fn new(
+        master: MasterKey,
+        venue: Venue,
+        arbiter: ArbiterHandle,
+        open: Gateway,
+        markets: Arc<Markets>,
+    ) -> Self {
+        Self { master, venue, locks: Inner::locks(), arbiter, open, markets }
     }
 
     /// Opens a connection unless it is open.
@@ -93,6 +101,7 @@ impl Connections {
             credential,
             absent_after: self.venue.absent_after,
             sent: self.venue.sent.clone(),
+            markets: self.markets.clone(),
         };
         let connection = actors::exchange::ExchangeConnection::start_in_arbiter(&self.arbiter, move |_| {
             actors::exchange::ExchangeConnection::new(parts)

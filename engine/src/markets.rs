@@ -1,25 +1,42 @@
-//! What is known of each pair: its grid from the venue, and its last price from the feed, published for whoever
-//! reads.
+//! What is known of each pair: its grid and its rules for orders from the venue, and its last price from the feed,
+//! published for whoever reads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use connectors::binance::rest::{Rest, VenueError};
-use dashmap::DashMap;
+use connectors::binance::rest::{ListedMarket, Rest, VenueError};
+use connectors::binance::trade::{FilterFault, Filters, OpenOrders, OrderRequest};
+use dashmap::{DashMap, Entry};
 use model::{Market, Pair, Price, Rate, Timestamp};
+use tokio::runtime::Handle;
 
 /// How long a grid is good before the venue is asked again.
 const GOOD_FOR: Duration = Duration::from_hours(1);
 
-/// Every pair's grid and last price.
+/// How soon after it was asked for a pair's rules the venue is asked again, whatever it refuses.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Every pair's grid, rules and last price.
 #[derive(Debug)]
 pub(crate) struct Markets {
     rest: Rest,
+    /// Where the venue is asked from.
+    io: Handle,
     fee: Rate,
     slippage: Rate,
     grids: DashMap<Pair, (Market, Instant)>,
+    rules: DashMap<Pair, Rules>,
     prices: DashMap<Pair, Arc<LastPrice>>,
+}
+
+/// What a pair's orders are held to.
+#[derive(Debug)]
+struct Rules {
+    /// Absent until the venue has told.
+    filters: Option<Arc<Filters>>,
+    /// When it told, or was asked to again.
+    asked_at: Instant,
 }
 
 /// A pair's last price, and when it was; written by its feed, read by anybody.
@@ -48,9 +65,10 @@ impl LastPrice {
 }
 
 impl Markets {
-    /// Asks this venue; paper fills cost `fee` and are worse by `slippage`, both fractions.
-    pub(crate) fn new(rest: Rest, fee: Rate, slippage: Rate) -> Self {
-        Self { rest, fee, slippage, grids: DashMap::new(), prices: DashMap::new() }
+    /// Asks this venue from there; paper fills cost `fee` and are worse by `slippage`, both fractions.
+    pub(crate) fn new(rest: Rest, io: Handle, fee: Rate, slippage: Rate) -> Self {
+        let (grids, rules, prices) = (DashMap::new(), DashMap::new(), DashMap::new());
+        Self { rest, io, fee, slippage, grids, rules, prices }
     }
 
     /// What a taker pays, as a fraction.
@@ -77,7 +95,54 @@ impl Markets {
             slippage: self.slippage,
         };
         self.learn(pair, market);
+        self.learn_rules(pair, listed);
         Ok(Some(market))
+    }
+
+    /// Whether the venue would take an order now, as far as its rules tell that it listed last, at the pair's last
+    /// price; `open` is what the account has open of the pair. Where it has not told them everything passes.
+    ///
+    /// Whether it trades the pair at this moment is not among them: that it knows best itself. Nor is its average of
+    /// the last minutes, which some of its rules go by: between that and the last price the venue may still refuse.
+    ///
+    /// # Errors
+    /// [`FilterFault`].
+    pub(crate) fn check(self: &Arc<Self>, order: &OrderRequest, open: OpenOrders) -> Result<(), FilterFault> {
+        let known = self.rules.get(&order.pair).and_then(|rules| {
+            let is_old = rules.asked_at.elapsed() > GOOD_FOR;
+            rules.filters.clone().map(|filters| (filters, is_old))
+        });
+        let Some((filters, is_old)) = known else { return Ok(()) };
+        let checked = filters.check(order, self.last(&order.pair).get(), open);
+        if is_old || checked.is_err() {
+            // Rules that have changed meanwhile hold nothing back for long.
+            self.refresh_rules(&order.pair);
+        }
+        checked
+    }
+
+    /// Asks the venue for a pair's rules again, unless it was asked a moment ago.
+    pub(crate) fn refresh_rules(self: &Arc<Self>, pair: &Pair) {
+        match self.rules.entry(pair.clone()) {
+            Entry::Occupied(known) if known.get().asked_at.elapsed() < ASK_AGAIN => return,
+            Entry::Occupied(mut known) => known.get_mut().asked_at = Instant::now(),
+            Entry::Vacant(unknown) => {
+                unknown.insert(Rules { filters: None, asked_at: Instant::now() });
+            }
+        }
+        let (markets, pair) = (self.clone(), pair.clone());
+        self.io.spawn(async move {
+            match markets.rest.market(&pair).await {
+                Ok(Some(listed)) => markets.learn_rules(&pair, listed),
+                Ok(None) => tracing::warn!(%pair, "the venue does not list the pair any more"),
+                Err(error) => tracing::debug!(%pair, %error, "the venue does not tell its rules"),
+            }
+        });
+    }
+
+    fn learn_rules(&self, pair: &Pair, listed: ListedMarket) {
+        let rules = Rules { filters: Some(Arc::new(listed.filters)), asked_at: Instant::now() };
+        self.rules.insert(pair.clone(), rules);
     }
 
     /// Remembers what a pair is like.

@@ -41,7 +41,8 @@ impl Probe {
         let nowhere = "http://127.0.0.1:1";
         let rest = Rest::new(nowhere).map_err(|error| EngineError::Unavailable(error.to_string()))?;
         let meters = Arc::new(Meters::default());
-        let markets = Arc::new(Markets::new(rest, market.fee, Rate::ZERO));
+        let io = tokio::runtime::Handle::current();
+        let markets = Arc::new(Markets::new(rest, io.clone(), market.fee, Rate::ZERO));
         for pair in pairs {
             markets.learn(pair, *market);
         }
@@ -49,7 +50,6 @@ impl Probe {
         let feed = MarketFeed::new(config, markets.clone(), ledger.clone(), meters.clone())
             .unconnected(pairs)
             .start();
-        let io = tokio::runtime::Handle::current();
         let fleet =
             Fleet::new(feed.clone(), ledger.clone(), markets, meters.clone(), io, Gateway::default()).start();
         Ok(Self { feed, fleet, meters })

@@ -163,7 +163,7 @@ impl Engine {
         });
         let (store, master) = opened.await.map_err(|_| StartError::Ended)??;
         let rest = Rest::new(&config.rest_url).map_err(|error| StartError::Venue(error.to_string()))?;
-        let markets = Arc::new(Markets::new(rest, config.taker_fee, config.slippage));
+        let markets = Arc::new(Markets::new(rest, io.handle().clone(), config.taker_fee, config.slippage));
 
         let meters = Arc::new(Meters::default());
 
@@ -198,7 +198,7 @@ impl Engine {
             store: store.clone(),
             io: io.handle().clone(),
             ledger,
-            markets,
+            markets: markets.clone(),
             meters,
             fleet: fleet.clone(),
             hub: hub.clone(),
@@ -215,6 +215,7 @@ impl Engine {
                 },
                 trading.arbiter.clone(),
                 gateway,
+                markets,
             ),
             unreconciled: Arc::default(),
         };

@@ -48,6 +48,8 @@ mod matching;
 mod order;
 mod params;
 mod player;
+#[cfg(test)]
+mod refusals;
 mod reports;
 mod socket;
 mod talk;

@@ -26,13 +26,11 @@ pub struct Intent {
     pub bot_id: BotId,
     /// For which trade, which begins once its first order fills.
     pub trade_id: TradeId,
-    /// Of which pair.
-    pub pair: Pair,
-    /// What it is called.
-    pub client_id: ClientOrderId,
+    /// What is asked of the venue.
+    pub request: OrderRequest,
     /// What it is for.
     pub role: Role,
-    /// What is sent, exactly.
+    /// What is sent, exactly: the request in the venue's words.
     pub body: String,
     /// The times it took so far.
     pub receipt: Receipt,
@@ -61,16 +59,7 @@ impl Intent {
             kind,
         };
         let body = request.body();
-        Self {
-            exchange_id,
-            bot_id,
-            trade_id,
-            pair: pair.clone(),
-            client_id: order.client_id,
-            role: order.role,
-            body,
-            receipt,
-        }
+        Self { exchange_id, bot_id, trade_id, request, role: order.role, body, receipt }
     }
 }
 
@@ -107,7 +96,10 @@ impl Gateway {
         for intent in intents {
             match self.0.get(&intent.exchange_id) {
                 Some(connection) => deliver(connection.value(), Journaled(Box::new(intent.clone()))),
-                None => tracing::error!(order = %intent.client_id, "its exchange connection is not open"),
+                None => {
+                    let order = intent.request.client_order_id;
+                    tracing::error!(%order, "its exchange connection is not open");
+                }
             }
         }
     }

@@ -354,13 +354,13 @@ impl Batch {
 
     fn intend(&mut self, account: AccountId, intent: Intent) {
         self.intents.extend(row![
-            intent.client_id.to_string(),
+            intent.request.client_order_id.to_string(),
             account.to_string(),
             intent.exchange_id.to_string(),
             intent.bot_id.to_string(),
             intent.trade_id.to_string(),
             intent.role.as_str(),
-            intent.pair.to_string(),
+            intent.request.pair.to_string(),
             intent.body.clone(),
             intent.receipt.decided_at.unwrap_or(Timestamp::MIN).nanos(),
         ]);

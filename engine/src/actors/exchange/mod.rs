@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
-use connectors::binance::trade::{Cost, Credential, Lane, OrderReport, TradeRest, TradeStreamConfig};
+use connectors::binance::trade::{
+    Cost, Credential, FilterFault, Lane, OpenOrders, OrderReport, OrderRequest, TradeRest, TradeStreamConfig,
+};
 use model::{BotId, ClientOrderId, ExchangeId, Pair, Qty, Receipt, Timestamp};
 use strategies::live::{End, LiveOrder, Report, Role};
 use tokio::sync::mpsc::UnboundedSender;
@@ -24,6 +26,7 @@ use super::deliver;
 use crate::clock;
 use crate::live::sent::SentLog;
 use crate::live::{self, Intent};
+use crate::markets::Markets;
 
 pub(crate) use balance::{Holds, Missing};
 
@@ -48,6 +51,8 @@ pub(crate) struct ConnectionParts {
     /// How long after an order was decided its absence at the venue can be proven.
     pub(crate) absent_after: Duration,
     pub(crate) sent: Arc<SentLog>,
+    /// The rules that its orders are held to.
+    pub(crate) markets: Arc<Markets>,
 }
 
 /// A bot that trades over this connection from now on, with its orders whose end it does not know.
@@ -123,8 +128,8 @@ struct Tracked {
     bot: BotId,
     pair: Pair,
     role: Role,
-    /// What is sent; gone once it was.
-    body: Option<String>,
+    /// What is sent, and what it says; `None` where it left before this process began.
+    order: Option<(OrderRequest, String)>,
     /// When it was decided, by this machine's clock: what its absence is proven from.
     since: Timestamp,
     receipt: Receipt,
@@ -153,7 +158,7 @@ impl Tracked {
             bot,
             pair,
             role,
-            body: None,
+            order: None,
             since,
             receipt,
             send_at: None,
@@ -239,6 +244,7 @@ pub(crate) struct ExchangeConnection {
     credential: Option<Credential>,
     absent_after: Duration,
     sent: Arc<SentLog>,
+    markets: Arc<Markets>,
     clock: VenueClock,
     socket: Option<UnboundedSender<socket::Ask>>,
     is_up: bool,
@@ -263,6 +269,7 @@ impl ExchangeConnection {
             credential: Some(parts.credential),
             absent_after: parts.absent_after,
             sent: parts.sent,
+            markets: parts.markets,
             clock: VenueClock::default(),
             socket: None,
             is_up: false,
@@ -321,6 +328,11 @@ impl ExchangeConnection {
                 .copied()
                 .collect();
             for id in ready {
+                if let Err(fault) = self.check(id) {
+                    self.unsent.retain(|waiting| *waiting != id);
+                    self.end(id, End::Rejected(format!("FILTER: {fault}").into()));
+                    continue;
+                }
                 if self.rest.budget().ask(Cost::place(self.rest.account_tag()), lane).is_err() {
                     break;
                 }
@@ -331,9 +343,36 @@ impl ExchangeConnection {
         self.drop_stale();
     }
 
+    /// Whether the venue's own rules would let an order pass.
+    fn check(&self, id: ClientOrderId) -> Result<(), FilterFault> {
+        match self.orders.get(&id).and_then(|order| order.order.as_ref()) {
+            Some((request, _)) => {
+                // Only a stop adds to what rests; everything else is worked at once or not at all.
+                let open =
+                    if request.kind.is_stop() { self.resting(&request.pair) } else { OpenOrders::default() };
+                self.markets.check(request, open)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the account has open of a pair, as far as its bots placed it.
+    fn resting(&self, pair: &Pair) -> OpenOrders {
+        let is_resting = |(id, order): &(&ClientOrderId, &Tracked)| {
+            order.role == Role::Protection
+                && !order.end
+                && order.pair == *pair
+                && (order.receipt.sent_at.is_some() || order.order.is_none())
+                && !self.unsent.contains(id)
+        };
+        let count = self.orders.iter().filter(is_resting).count();
+        let stops = u32::try_from(count).unwrap_or(u32::MAX);
+        OpenOrders { orders: stops, algo_orders: stops }
+    }
+
     fn send(&mut self, id: ClientOrderId, me: &Addr<Self>) {
         let Some(order) = self.orders.get_mut(&id) else { return };
-        let Some(body) = order.body.clone() else { return };
+        let Some((_, body)) = order.order.clone() else { return };
         self.sent.note(id);
         order.receipt.sent_at = Some(clock::now());
         // Should no answer come by whatever way, it is asked for.
@@ -407,7 +446,12 @@ impl ExchangeConnection {
             VenueError::Rejected { message, .. } if message.contains(DUPLICATE) => {
                 order.ask_after(Duration::ZERO);
             }
-            VenueError::Rejected { message, .. } => self.end(id, End::Rejected(message.into())),
+            VenueError::Rejected { code, message } => {
+                if code == FILTER_FAILURE {
+                    self.markets.refresh_rules(&order.pair);
+                }
+                self.end(id, End::Rejected(message.into()));
+            }
             VenueError::Auth { message, .. } => {
                 self.lock(&message);
                 self.end(id, End::Rejected(message.into()));
@@ -439,6 +483,9 @@ impl ExchangeConnection {
 
 /// The venue's words for an id that one of its open orders has.
 const DUPLICATE: &str = "Duplicate order";
+
+/// The venue's code for an order that breaks one of its rules.
+const FILTER_FAILURE: i64 = -1013;
 
 impl Actor for ExchangeConnection {
     type Context = Context<Self>;
@@ -514,7 +561,8 @@ impl Handler<Journaled> for ExchangeConnection {
     type Result = ();
 
     fn handle(&mut self, Journaled(intent): Journaled, ctx: &mut Self::Context) {
-        let Intent { bot_id, pair, client_id, role, body, mut receipt, .. } = *intent;
+        let Intent { bot_id, request, role, body, mut receipt, .. } = *intent;
+        let (client_id, pair) = (request.client_order_id, request.pair.clone());
         if !self.bots.contains_key(&bot_id) {
             // Its bot has gone meanwhile. When it comes again it hears that this order was never sent.
             tracing::warn!(connection = %self.id, order = %client_id, "an order is not sent: its bot is gone");
@@ -524,7 +572,7 @@ impl Handler<Journaled> for ExchangeConnection {
         receipt.journaled_at = Some(now);
         let since = receipt.decided_at.unwrap_or(now);
         let mut order = Tracked::new(bot_id, pair, role, since, receipt);
-        order.body = Some(body);
+        order.order = Some((request, body));
         self.orders.insert(client_id, order);
         if self.taken_back.remove(&client_id) {
             self.end(client_id, End::Canceled);
