@@ -14,7 +14,7 @@ use crate::actors::deliver;
 use crate::actors::exchange::{
     AskFor, Attach, Detach, ExchangeConnection, Holds, Locked, Missing, Reported, TakeBack, TakenUp,
 };
-use crate::actors::feed::Woken;
+use crate::actors::feed::{Join, Woken};
 use crate::change::Positions;
 use crate::clock;
 use crate::record::{LiveRun, StoredRun};
@@ -226,7 +226,7 @@ impl Handler<TakenUp> for Bot {
             None => self.live(None, ctx, |bot, steps| bot.resume(&mut ClientOrderId::new, steps)),
         }
         if !self.ended {
-            self.join(ctx.address());
+            deliver(&self.feed, Join { pair: self.pair.clone(), bot: ctx.address(), watch: self.watch() });
             self.go_on(ctx);
         }
     }

@@ -133,12 +133,13 @@ impl Bot {
             #[cfg(test)]
             panics: false,
         };
-        bot.start()
-    }
-
-    /// Begins to watch its pair.
-    fn join(&self, me: Addr<Self>) {
-        deliver(&self.feed, Join { pair: self.pair.clone(), bot: me, watch: self.watch() });
+        // On paper it watches from here on. A live bot does once the venue has told what became of its orders.
+        let join = matches!(bot.hand, Hand::Paper(_)).then(|| (bot.pair.clone(), bot.watch()));
+        let bot = bot.start();
+        if let Some((pair, watch)) = join {
+            deliver(feed, Join { pair, bot: bot.clone(), watch });
+        }
+        bot
     }
 
     /// What it waits for: a price to sell at when it is told to close on paper, else what its machine does.
@@ -252,10 +253,8 @@ impl Actor for Bot {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        match &self.hand {
-            Hand::Paper(_) => self.join(ctx.address()),
-            // It watches once the venue has told what became of its orders.
-            Hand::Live(live) => live.attach(self.id, &self.pair, ctx.address()),
+        if let Hand::Live(live) = &self.hand {
+            live.attach(self.id, &self.pair, ctx.address());
         }
     }
 
