@@ -22,7 +22,7 @@ pub(super) const MAX_ANSWER_BYTES: usize = 1 << 20;
 const MAX_LISTING_BYTES: usize = 64 << 20;
 
 /// The most pairs that are asked for by name, which keeps the address short; beyond, all are asked for.
-const MAX_NAMED_PAIRS: usize = 100;
+pub const MAX_NAMED_PAIRS: usize = 100;
 
 /// The venue's REST interface. Clones share their connections.
 #[derive(Clone, Debug)]
@@ -108,6 +108,30 @@ impl Rest {
         let path = format!("/api/v3/ticker/price?symbol={}", symbol(pair));
         let ticker: Ticker = read(&self.get(&path, MAX_ANSWER_BYTES).await?)?;
         fields::price(&ticker.price).ok_or_else(|| unreadable(&"the price is no possible amount"))
+    }
+
+    /// The last prices of these pairs, at most [`MAX_NAMED_PAIRS`] of them, in one request. None of them is told
+    /// where the venue does not list one.
+    ///
+    /// # Errors
+    /// [`VenueError`]; -1121 where one of the pairs has no symbol.
+    pub async fn prices(&self, pairs: &[Pair]) -> Result<Vec<(Pair, Price)>, VenueError> {
+        #[derive(Deserialize)]
+        struct Ticker {
+            symbol: String,
+            price: String,
+        }
+        let quoted: Vec<String> = pairs.iter().map(|pair| format!("%22{}%22", symbol(pair))).collect();
+        let path = format!("/api/v3/ticker/price?symbols=%5B{}%5D", quoted.join("%2C"));
+        let tickers: Vec<Ticker> = read(&self.get(&path, MAX_ANSWER_BYTES).await?)?;
+        let mut prices = Vec::with_capacity(pairs.len());
+        for ticker in tickers {
+            let price = fields::price(&ticker.price);
+            let price = price.ok_or_else(|| unreadable(&"the price is no possible amount"))?;
+            let pair = pairs.iter().find(|pair| symbol(pair) == ticker.symbol);
+            prices.extend(pair.map(|pair| (pair.clone(), price)));
+        }
+        Ok(prices)
     }
 
     /// The body of a read that succeeded, at most this long.

@@ -80,6 +80,16 @@ impl Subscriptions {
         }
     }
 
+    /// Takes the venue not to have been asked for a symbol that is subscribed to.
+    pub fn ask_again(&mut self, id: SymbolId) {
+        let Some(slot) = self.slots.get_mut(id.0 as usize).filter(|slot| slot.is_wanted) else { return };
+        slot.is_asked = false;
+        if !slot.is_queued {
+            slot.is_queued = true;
+            self.changed.push_back(id);
+        }
+    }
+
     /// The id of a venue's symbol, `BTCUSDT`.
     pub fn id(&self, symbol: &str) -> Option<SymbolId> {
         self.ids.get(symbol).copied()
@@ -205,6 +215,21 @@ mod tests {
         subscriptions.start_over();
         let all = r#"{"id":4,"method":"SUBSCRIBE","params":["ethusdt@trade","ltcusdt@trade"]}"#;
         assert_eq!(requests(&mut subscriptions), [all]);
+    }
+
+    #[test]
+    fn what_may_have_been_forgotten_is_asked_for_once_more() {
+        let mut subscriptions = Subscriptions::new();
+        let btc = subscriptions.add(&pair("BTC/USDT"));
+        assert_eq!(requests(&mut subscriptions).len(), 1);
+        subscriptions.ask_again(btc);
+        subscriptions.ask_again(btc);
+        let again = [r#"{"id":2,"method":"SUBSCRIBE","params":["btcusdt@trade"]}"#];
+        assert_eq!(requests(&mut subscriptions), again);
+        subscriptions.remove(btc);
+        assert_eq!(requests(&mut subscriptions).len(), 1);
+        subscriptions.ask_again(btc);
+        assert!(!subscriptions.has_changes());
     }
 
     #[test]
