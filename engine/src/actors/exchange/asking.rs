@@ -1,12 +1,12 @@
 //! What is not known is asked for: an order by its id, its executions, and, where the venue does not know it, whether
 //! its absence is proven.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
-use connectors::binance::trade::{Cost, ExecutionsFrom, Lane, OrdersFrom, TradeRest};
+use connectors::binance::trade::{Cost, ExecutionsFrom, Lane, OrderReport, OrdersFrom, TradeRest};
 use model::{ClientOrderId, Pair, Timestamp};
 use strategies::live::{End, Report};
 
@@ -84,16 +84,30 @@ impl Question {
 
     /// Whether neither the account's orders nor its executions have a trace of it.
     async fn is_nowhere(&self) -> Result<bool, VenueError> {
-        let from = Timestamp::from_nanos(self.since.nanos().saturating_sub(OVERLAP_NS));
-        let orders = self.rest.orders_since(&self.pair, OrdersFrom::Since(from), self.clock.now()).await?;
-        let known: HashSet<i64> = orders.iter().map(|order| order.venue_order_id).collect();
         let id = self.id.to_string();
-        if orders.iter().any(|order| order.client_order_id == id) {
-            return Ok(false);
-        }
+        let from = Timestamp::from_nanos(self.since.nanos().saturating_sub(OVERLAP_NS));
+        let mut orders = self.orders(OrdersFrom::Since(from)).await?;
         let from = ExecutionsFrom::Since(from);
         let executions = self.rest.executions(&self.pair, from, self.clock.now()).await?;
-        Ok(executions.iter().all(|told| known.contains(&told.venue_order_id)))
+        let mut of_others: BTreeSet<i64> = executions.iter().map(|told| told.venue_order_id).collect();
+        loop {
+            if orders.iter().any(|order| order.client_order_id == id) {
+                return Ok(false);
+            }
+            for order in &orders {
+                of_others.remove(&order.venue_order_id);
+            }
+            // What rested before may have filled since: which order that was is asked for by its number.
+            let Some(older) = of_others.first().copied() else { return Ok(true) };
+            orders = self.orders(OrdersFrom::Id(older)).await?;
+            if orders.iter().all(|order| order.venue_order_id != older) {
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn orders(&self, from: OrdersFrom) -> Result<Vec<OrderReport>, VenueError> {
+        self.rest.orders_since(&self.pair, from, self.clock.now()).await
     }
 }
 
@@ -216,5 +230,66 @@ impl Handler<Asked> for ExchangeConnection {
 
     fn handle(&mut self, asked: Asked, ctx: &mut Context<Self>) {
         self.asked(asked.client_id, asked.result, &ctx.address());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use connectors::binance::trade::{Credential, OrderRequest, RequestKind};
+    use model::Side;
+    use serde_json::json;
+    use venue::{Config, Speed};
+
+    use super::*;
+
+    /// What rested before an order was decided and filled after it.
+    #[actix_rt::test]
+    async fn an_older_order_that_fills_later_does_not_hide_that_one_never_arrived() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (key, secret) = ("public-key".to_owned(), "hidden".to_owned());
+        let credentials = vec![venue::Credential { key: key.clone(), secret: secret.clone() }];
+        // The market moves by hand only.
+        let speed = Speed::Times(0.000_001);
+        let venue =
+            venue::start(Config { credentials, control: true, speed, ..Config::default() }).await.unwrap();
+        let url = format!("http://{}", venue.address());
+        let rest = TradeRest::new(&url, &Credential::new(key, secret).unwrap()).unwrap();
+        let pair: Pair = "BTC/USDT".parse().unwrap();
+        let price = async |price: &str| {
+            let moved = json!({"symbol": "BTCUSDT", "price": price}).to_string();
+            let answer = reqwest::Client::new().post(format!("{url}/venue/price")).body(moved).send().await;
+            assert!(answer.unwrap().status().is_success());
+        };
+        price("60000").await;
+        let kind =
+            RequestKind::StopLossLimit { stop: "59000".parse().unwrap(), price: "58000".parse().unwrap() };
+        let rests = OrderRequest {
+            pair: pair.clone(),
+            client_order_id: ClientOrderId::new(),
+            side: Side::Sell,
+            qty: "0.01".parse().unwrap(),
+            kind,
+        };
+        let placed = rest.place(&rests.body(), clock::now()).await.unwrap();
+        // Far enough from it that the search for the other begins after it.
+        let since = clock::now().plus_seconds(OVERLAP_NS.unsigned_abs() / 1_000_000_000 + 1);
+        let question = |id| Question {
+            rest: rest.clone(),
+            clock: VenueClock::default(),
+            pair: pair.clone(),
+            id,
+            since,
+            is_late: true,
+        };
+        let ask = async |id| question(id).ask().await.unwrap();
+        while clock::now().millis() <= since.nanos().saturating_sub(OVERLAP_NS) / 1_000_000 {
+            actix_rt::task::yield_now().await;
+        }
+        price("58900").await;
+        let order = rest.order(&pair, rests.client_order_id, clock::now()).await.unwrap().unwrap();
+        assert!(order.executed_qty > model::Qty::ZERO, "{placed:?} {order:?}");
+        assert!(matches!(ask(ClientOrderId::new()).await, Found::Never));
+        assert!(matches!(ask(rests.client_order_id).await, Found::Order { .. }));
+        venue.stop().await;
     }
 }
