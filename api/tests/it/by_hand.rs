@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::rt::time::sleep;
 use serde_json::{Value, json};
-use venue::{Config, Credential, Speed, Venue};
+use venue::{Config, Credential, Faults, Speed, Venue};
 
 use crate::server::{Server, Tenant};
 
@@ -19,9 +19,13 @@ struct World {
 
 impl World {
     async fn start(stop_on_venue: bool) -> Self {
+        Self::start_with(Faults::default(), stop_on_venue).await
+    }
+
+    async fn start_with(faults: Faults, stop_on_venue: bool) -> Self {
         let credentials = vec![Credential { key: KEY.to_owned(), secret: "hidden".to_owned() }];
-        let config =
-            Config { credentials, control: true, speed: Speed::Times(0.000_001), ..Config::default() };
+        let speed = Speed::Times(0.000_001);
+        let config = Config { credentials, control: true, speed, faults, ..Config::default() };
         let venue = venue::start(config).await.unwrap();
         let server = Server::start(&venue.address().to_string()).await;
         let tenant = server.tenant(&[]).await;
@@ -111,6 +115,21 @@ async fn coins_that_are_sold_by_hand_are_told_of_and_no_others_are_sold_for_them
     let sold =
         trade["orders"].as_array().unwrap().iter().find(|order| order["side"] == "sell").unwrap().clone();
     assert_eq!((&sold["qty"], &sold["status"]), (&json!(0.00499), &json!("filled")), "{trade}");
+    world.stop().await;
+}
+
+#[actix_web::test]
+async fn coins_that_a_stop_has_sold_unheard_are_not_missing() {
+    // Neither the stream nor a question tells of the stop before four seconds have gone; the balance does at once.
+    let faults = Faults { drop_report_rate: 1.0, hide: Duration::from_secs(4), ..Faults::default() };
+    let world = World::start_with(faults, true).await;
+    // What was there before is taken away, so that what is sold is short.
+    world.control("balance", json!({"key": KEY, "asset": "BTC", "delta": "-1"})).await;
+    world.control("price", json!({"symbol": "BTCUSDT", "price": "53900"})).await;
+    world.until("the trade is closed", async |world| world.trade().await["status"] == "closed").await;
+    let trade = world.trade().await;
+    assert_eq!(trade["exit_reason"], "stop_loss", "{trade}");
+    assert!(!world.is_told("coins_missing").await);
     world.stop().await;
 }
 

@@ -48,6 +48,7 @@ pub(crate) enum Found {
 #[rtype(result = "()")]
 pub(crate) struct Asked {
     client_id: ClientOrderId,
+    at: Instant,
     result: Result<Found, VenueError>,
 }
 
@@ -141,7 +142,7 @@ impl ExchangeConnection {
             };
             let me = me.clone();
             actix_rt::spawn(async move {
-                deliver(&me, Asked { client_id: id, result: question.ask().await });
+                deliver(&me, Asked { client_id: id, at: now, result: question.ask().await });
             });
         }
     }
@@ -168,7 +169,8 @@ impl ExchangeConnection {
         }
     }
 
-    fn asked(&mut self, id: ClientOrderId, result: Result<Found, VenueError>, me: &Addr<Self>) {
+    fn asked(&mut self, asked: Asked, me: &Addr<Self>) {
+        let Asked { client_id: id, at, result } = asked;
         let is_up = self.is_up;
         let Some(order) = self.orders.get_mut(&id) else { return };
         order.is_asking = false;
@@ -177,6 +179,7 @@ impl ExchangeConnection {
         match result {
             Ok(Found::Order { report, venue_id }) => {
                 (order.is_accounted, order.venue_id) = (true, Some(venue_id));
+                order.found_at = Some(at);
                 let rests = report.end.is_none() && !matches!(order.role, strategies::live::Role::Exit);
                 self.report(report);
                 let Some(order) = self.orders.get_mut(&id) else { return };
@@ -229,7 +232,7 @@ impl Handler<Asked> for ExchangeConnection {
     type Result = ();
 
     fn handle(&mut self, asked: Asked, ctx: &mut Context<Self>) {
-        self.asked(asked.client_id, asked.result, &ctx.address());
+        self.asked(asked, &ctx.address());
     }
 }
 

@@ -10,16 +10,13 @@ use model::{BotId, Qty};
 use rust_decimal::Decimal;
 use strategies::live::Role;
 
-use super::{ExchangeConnection, deliver};
+use super::{ExchangeConnection, Tracked, deliver};
 
 /// How often the account is counted while its bots hold something.
 const COUNT_EVERY: Duration = Duration::from_secs(3);
 
 /// How soon after it moved.
 const COUNT_SOON: Duration = Duration::from_millis(500);
-
-/// How often in a row coins must be short before their bots are told: an execution may be on its way.
-const SURE: u32 = 3;
 
 /// How much of the base coin a bot holds now.
 #[derive(Message)]
@@ -50,8 +47,9 @@ pub(super) struct Balances {
     is_counting: bool,
     /// How often what bots hold has changed.
     changes: u64,
-    /// Coins that were short when they were counted last, and how often in a row.
-    short: HashMap<String, u32>,
+    /// Coins that were short when they were counted last, and since when. Their bots are told once the venue has
+    /// said since then of every order that it has not sold them.
+    short: HashMap<String, Instant>,
 }
 
 impl ExchangeConnection {
@@ -87,21 +85,30 @@ impl ExchangeConnection {
             self.bots.values().map(|attached| attached.pair.base().to_owned()).collect();
         coins.sort_unstable();
         coins.dedup();
+        let now = Instant::now();
         for coin in coins {
-            let is_moving = self.orders.values().any(|order| {
-                order.pair.base() == coin && !order.is_settled() && order.role != Role::Protection
-            });
-            let held: Decimal = self.holders(&coin).map(|(_, held)| held.decimal()).sum();
+            let open =
+                self.orders.values_mut().filter(|order| order.pair.base() == coin && !order.is_settled());
+            let open: Vec<&mut Tracked> = open.collect();
+            let is_moving = open.iter().any(|order| order.role != Role::Protection);
+            let held: Decimal = self
+                .bots
+                .values()
+                .filter(|attached| attached.pair.base() == coin)
+                .map(|attached| attached.held.decimal())
+                .sum();
             let there = account.balances.iter().find(|balance| balance.asset == coin);
             let there = there.map_or(Decimal::ZERO, |balance| balance.free + balance.locked);
             if is_moving || there >= held {
                 self.balances.short.remove(&coin);
                 continue;
             }
-            let times = self.balances.short.entry(coin.clone()).or_default();
-            *times += 1;
-            if *times < SURE {
-                self.balances.count_at = Some(Instant::now() + COUNT_SOON);
+            let since = *self.balances.short.entry(coin.clone()).or_insert(now);
+            if since == now || open.iter().any(|order| order.found_at.is_none_or(|at| at <= since)) {
+                for order in open {
+                    order.ask_after(Duration::ZERO);
+                }
+                self.count_soon();
                 continue;
             }
             self.balances.short.remove(&coin);
@@ -136,6 +143,7 @@ impl Handler<Holds> for ExchangeConnection {
         {
             attached.held = held;
             self.balances.changes += 1;
+            self.balances.short.remove(attached.pair.base());
         }
     }
 }

@@ -139,6 +139,8 @@ struct Tracked {
     ask_at: Option<Instant>,
     asks: u32,
     is_asking: bool,
+    /// When the venue was last asked for it and knew it.
+    found_at: Option<Instant>,
     /// It has been asked for since its bot came.
     is_accounted: bool,
     wants_cancel: bool,
@@ -165,6 +167,7 @@ impl Tracked {
             ask_at: None,
             asks: 0,
             is_asking: false,
+            found_at: None,
             is_accounted: true,
             wants_cancel: false,
             is_canceling: false,
