@@ -131,7 +131,7 @@ impl ExchangeConnection {
             let Some(order) = self.orders.get_mut(&id) else { continue };
             (order.is_asking, order.ask_at) = (true, None);
             order.asks += 1;
-            let age = u128::try_from(wall.since(order.since)).unwrap_or(0);
+            let age = u128::try_from(wall.since(order.left_by)).unwrap_or(0);
             let question = Question {
                 rest: self.rest.clone(),
                 clock: self.clock.clone(),

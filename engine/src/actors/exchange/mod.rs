@@ -130,8 +130,10 @@ struct Tracked {
     role: Role,
     /// What is sent, and what it says; `None` where it left before this process began.
     order: Option<(OrderRequest, String)>,
-    /// When it was decided, by this machine's clock: what its absence is proven from.
+    /// When it was decided, by this machine's clock: the venue has no trace of it from before.
     since: Timestamp,
+    /// When it left at the latest: what its absence is proven from. It may have waited long before.
+    left_by: Timestamp,
     receipt: Receipt,
     /// When it may be sent again.
     send_at: Option<Instant>,
@@ -162,6 +164,7 @@ impl Tracked {
             role,
             order: None,
             since,
+            left_by: since,
             receipt,
             send_at: None,
             ask_at: None,
@@ -211,6 +214,16 @@ impl Tracked {
     fn ask_after(&mut self, wait: Duration) {
         let at = Instant::now() + wait;
         self.ask_at = Some(self.ask_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// When an order of an earlier run of this process left at the latest: entries do not wait long, what sells waits for
+/// as long as the venue's limits make it.
+fn left_by(role: Role, since: Timestamp, sent_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    match (role, sent_at) {
+        (_, Some(sent_at)) => sent_at,
+        (Role::Entry(_), None) => now.min(since.plus_seconds(STALE_AFTER.as_secs())),
+        (Role::Exit | Role::Protection, None) => now,
     }
 }
 
@@ -377,7 +390,8 @@ impl ExchangeConnection {
         let Some(order) = self.orders.get_mut(&id) else { return };
         let Some((_, body)) = order.order.clone() else { return };
         self.sent.note(id);
-        order.receipt.sent_at = Some(clock::now());
+        let now = clock::now();
+        (order.receipt.sent_at, order.left_by) = (Some(now), now);
         // Should no answer come by whatever way, it is asked for.
         order.ask_after(self.stream.answer_within);
         if let (true, Some(socket)) = (self.is_up, &self.socket)
@@ -522,6 +536,7 @@ impl Handler<Attach> for ExchangeConnection {
             }
             let since = receipt.decided_at.unwrap_or_else(clock::now);
             let mut tracked = Tracked::new(attach.id, attach.pair.clone(), order.role, since, receipt);
+            tracked.left_by = left_by(order.role, since, receipt.sent_at, clock::now());
             tracked.is_accounted = false;
             tracked.ask_after(Duration::ZERO);
             self.orders.insert(order.client_id, tracked);
@@ -636,5 +651,21 @@ impl Handler<Answered> for ExchangeConnection {
             }
         }
         self.ask_due(&ctx.address());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absence_is_proven_from_when_an_order_can_have_left_and_not_from_its_decision() {
+        let at = |second: i64| Timestamp::from_millis(second * 1_000);
+        let left = |role, sent_at| left_by(role, at(100), sent_at, at(400));
+        assert_eq!(left(Role::Exit, None), at(400));
+        assert_eq!(left(Role::Protection, None), at(400));
+        assert_eq!(left(Role::Exit, Some(at(350))), at(350));
+        assert_eq!(left(Role::Entry(0), None), at(105), "an entry is given up after five seconds");
+        assert_eq!(left_by(Role::Entry(0), at(100), None, at(102)), at(102));
     }
 }
