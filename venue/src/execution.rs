@@ -24,7 +24,8 @@ impl World {
         self.afforded(offers, (reserved + free) / self.with_fee_factor())
     }
 
-    /// One execution.
+    /// One execution, at the time of the print that it stands beside: the market may be played at another pace than
+    /// the clock's, or be one of long ago.
     pub(crate) fn fill(
         &mut self,
         account: usize,
@@ -36,6 +37,7 @@ impl World {
     ) {
         let Some(order) = self.order(account, index).filter(|_| !qty.is_zero()) else { return };
         let (order_id, symbol, side) = (order.id, order.symbol, order.side);
+        let at = self.market_time(symbol).unwrap_or(at);
         let (base, quote) = (self.coin(symbol, Pair::base), self.coin(symbol, Pair::quote));
         let (fee, fee_asset) = self.fee(account, side, &base, &quote, (price, qty));
         let (trade_id, factor) = (self.numbers.fill(), self.with_fee_factor());
@@ -72,6 +74,11 @@ impl World {
             let third = Some(fill.fee_asset.as_str()).filter(|asset| !both.contains(asset));
             owner.tell_balances(&both.into_iter().chain(third).collect::<Vec<_>>(), at);
         }
+    }
+
+    /// The time of a pair's last print.
+    fn market_time(&self, symbol: usize) -> Option<Timestamp> {
+        self.symbols.get(symbol).filter(|symbol| symbol.day.count > 0).map(|symbol| symbol.day.closed_at)
     }
 
     /// What an execution costs, and in which asset.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use venue::{Config, MarketSource, Speed, Start};
 
 use crate::Socket;
-use crate::client::{amount, http};
+use crate::client::{self, amount, http};
 
 /// Recorded data beside the project, or a word that it is not there.
 fn recorded(path: &str) -> Option<PathBuf> {
@@ -80,6 +80,22 @@ async fn plain_rows_become_trades_and_a_bad_one_ends_them() {
     writeln!(file, "1700000002,much").unwrap();
     let error = venue::start(replay(vec![file.path().to_owned()])).await.unwrap_err().to_string();
     assert!(error.contains("line 4") && error.contains("much"), "{error}");
+}
+
+#[tokio::test]
+async fn an_order_fills_at_the_time_of_the_market_that_is_played() {
+    let mut file = tempfile::Builder::new().prefix("ETHUSDT-").suffix(".csv").tempfile().unwrap();
+    writeln!(file, "timestamp,price,qty\n1700000000,2000.5,1\n1700000001,2001,2").unwrap();
+    let config = Config { control: true, ..replay(vec![file.path().to_owned()]) };
+    let venue = venue::start(Config { credentials: client::config().credentials, ..config }).await.unwrap();
+    let mut socket = Socket::open(&venue, "/ws/ethusdt@trade").await;
+    while socket.hear().await.is_some_and(|frame| frame["p"] != "2001.00000000") {}
+    let order = "symbol=ETHUSDT&side=BUY&type=MARKET&quantity=1&newOrderRespType=FULL";
+    let (status, placed) = client::ask(&venue, "POST", "/api/v3/order", order).await;
+    assert_eq!((status, &placed["transactTime"]), (200, &1_700_000_001_000_i64.into()), "{placed}");
+    let fills = &client::ledger(&venue).await["fills"];
+    assert_eq!(fills[0]["time"], 1_700_000_001_000_i64);
+    venue.stop().await;
 }
 
 /// The levels of a side as text, by price.
