@@ -190,6 +190,10 @@ pub(crate) struct DemoArgs {
     /// The bot to run: a file with the body of `POST /v1/bots`.
     #[arg(long, value_name = "FILE")]
     pub(crate) bot: Option<PathBuf>,
+    /// The bot trades with signed orders on an account at the simulated exchange instead of on paper, and at the end
+    /// our books are compared with the exchange's.
+    #[arg(long)]
+    pub(crate) live_sim: bool,
     /// What a trade costs, in percent.
     #[arg(long, value_name = "PCT", default_value = "0.01")]
     pub(crate) fee: Pct,

@@ -1,6 +1,10 @@
 //! `botprimex demo`: the whole product in one process, offline. What a newcomer sees is what a user would do: an
 //! endpoint and a bot are made over HTTP, and every line that is printed came through the signed webhook.
 
+mod account;
+mod books;
+mod client;
+mod latency;
 mod listener;
 mod screen;
 
@@ -9,19 +13,22 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use api::{ApiConfig, Running};
-use engine::{Engine, EngineConfig, MasterKey, Store, TradeFilter};
-use model::{AccountId, BotId, Rate, Trade};
+use engine::{Engine, EngineConfig, MasterKey, Store};
+use model::{AccountId, BotId, Rate};
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use venue::{Config, MarketSource, Start, Steps, Venue};
+use venue::{Config, Credential, MarketSource, Start, Steps, Venue};
 
 use crate::admin;
 use crate::args::DemoArgs;
 use crate::exchange;
 use crate::output;
 use crate::shutdown::Shutdown;
+use account::SimAccount;
+use books::Comparison;
+use client::Client;
 use listener::Listener;
-use screen::{Screen, Standing};
+use screen::{Live, Screen, Standing, Summary};
 
 /// How long is waited for what must come: an answer, the last event.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,34 +62,14 @@ struct Demo {
     account: AccountId,
     bot: BotId,
     screen: Screen,
-}
-
-/// A user of the API.
-struct Client {
-    http: reqwest::Client,
-    url: String,
-    key: String,
-}
-
-impl Client {
-    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.key).json(body);
-        let answer = request.send().await?;
-        let status = answer.status();
-        let body: Value = answer.json().await?;
-        if !status.is_success() {
-            bail!(
-                "{path} was refused: {}",
-                body.pointer("/error/message").and_then(Value::as_str).unwrap_or("?")
-            );
-        }
-        Ok(body)
-    }
+    /// Where the bot trades with signed orders, if it does.
+    sim: Option<SimAccount>,
 }
 
 impl Demo {
     async fn start(args: &DemoArgs, file: &str) -> anyhow::Result<Self> {
-        let venue = venue::start(venue_config(args)?).await?;
+        let credential = args.live_sim.then(exchange::made_up);
+        let venue = venue::start(venue_config(args, credential.as_ref())?).await?;
         let database_url = format!("sqlite://{file}");
         let (account, key) = make_account(&database_url).await?;
         let engine = Engine::start(EngineConfig {
@@ -102,11 +89,11 @@ impl Demo {
         let api = api::serve(served).with_context(|| format!("cannot listen on {}", args.listen))?;
         let url = format!("http://{}", api.address());
         let listener = Listener::start()?;
-        let client = Client { http: reqwest::Client::new(), url, key };
+        let client = Client::new(url, key);
         let webhook = client.post("/v1/webhooks", &json!({"url": listener.url()})).await?;
         listener.trust(webhook.get("secret").and_then(Value::as_str).unwrap_or_default());
 
-        let definition = match &args.bot {
+        let mut definition: Value = match &args.bot {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("cannot read {}", path.display()))?;
@@ -114,13 +101,17 @@ impl Demo {
             }
             None => ladder(&first_pair(&venue).await?, !args.replay.is_empty()),
         };
+        let mut sim = None;
+        if let Some(credential) = credential {
+            sim = Some(open_account(&venue, &client, credential, &mut definition).await?);
+        }
         let made = client.post("/v1/bots", &definition).await?;
         let bot: BotId = made.get("id").and_then(Value::as_str).unwrap_or_default().parse()?;
         let screen = Screen::new(args.format, definition);
-        screen.welcome(&client.url, &client.key, &bot.to_string());
+        screen.welcome(&client.url, &client.key, &bot.to_string(), sim.as_ref());
         output::ready(&client.url);
         client.post(&format!("/v1/bots/{bot}/start"), &json!({})).await?;
-        Ok(Self { venue, engine, api, listener, client, account, bot, screen })
+        Ok(Self { venue, engine, api, listener, client, account, bot, screen, sim })
     }
 
     /// Prints what happens until the end, then the summary.
@@ -156,9 +147,19 @@ impl Demo {
                 break;
             }
         }
-        let trades = self.trades().await?;
-        let standing = self.standing(&mut rate).await?;
-        self.screen.summary(&standing, &trades, began.elapsed(), self.listener.refused());
+        let trades = self.client.trades().await?;
+        let mut live = None;
+        if let Some(sim) = &self.sim {
+            // The bot has stopped: nothing of it is under way, and no book changes any more.
+            let books = Comparison::of(&trades, &sim.ledger().await?, &sim.pair, sim.deposit)?;
+            live = Some(Live { books, stages: latency::stages(&trades) });
+        }
+        let (standing, took) = (self.standing(&mut rate).await?, began.elapsed());
+        let agrees = live.as_ref().is_none_or(|live| live.books.agrees());
+        self.screen.summary(&Summary { standing, trades, took, refused: self.listener.refused(), live });
+        if !agrees {
+            bail!("our books and the venue's differ");
+        }
         Ok(())
     }
 
@@ -177,23 +178,6 @@ impl Demo {
         let ticks = engine.meters().ticks();
         let (open_trade, stats) = (view.open_trade, view.stats);
         Ok(Standing { price, open_trade, stats, ticks, ticks_per_second: rate.over(ticks) })
-    }
-
-    /// All trades, oldest first.
-    async fn trades(&self) -> anyhow::Result<Vec<Trade>> {
-        let engine = self.engine.handle();
-        let mut trades = VecDeque::new();
-        let mut after = None;
-        loop {
-            let page = engine.trades(self.account, TradeFilter::default(), 100, after).await?;
-            after = page.rows.last().map(|trade| trade.id);
-            for trade in page.rows {
-                trades.push_front(trade);
-            }
-            if !page.has_more {
-                return Ok(trades.into());
-            }
-        }
     }
 
     async fn stop(self) {
@@ -225,7 +209,7 @@ impl TickRate {
     }
 }
 
-fn venue_config(args: &DemoArgs) -> anyhow::Result<Config> {
+fn venue_config(args: &DemoArgs, credential: Option<&Credential>) -> anyhow::Result<Config> {
     let market = if args.replay.is_empty() {
         MarketSource::RandomWalk { pairs: Vec::new() }
     } else {
@@ -242,6 +226,10 @@ fn venue_config(args: &DemoArgs) -> anyhow::Result<Config> {
             lot_step: args.lot_step.unwrap_or(default.lot_step),
             ..default
         },
+        // What an account holds is paid in once the pair is known.
+        balances: Vec::new(),
+        credentials: credential.cloned().into_iter().collect(),
+        control: credential.is_some(),
         ..Config::default()
     })
 }
@@ -252,6 +240,26 @@ async fn make_account(database_url: &str) -> anyhow::Result<(AccountId, String)>
     let (_, key) = admin::create_key(&store, account, "demo", &[], None).await?;
     store.close().await;
     Ok((account, key))
+}
+
+/// Pays in what the bot trades with, stores the key as its owner would, and makes the bot a live one.
+async fn open_account(
+    venue: &Venue,
+    client: &Client,
+    credential: Credential,
+    definition: &mut Value,
+) -> anyhow::Result<SimAccount> {
+    let pair = definition.get("pair").and_then(Value::as_str).unwrap_or_default();
+    let pair = pair.parse().context("the bot's pair")?;
+    let sim = SimAccount::fund(format!("http://{}", venue.address()), credential, pair).await?;
+    let Credential { key, secret } = &sim.credential;
+    let connection =
+        json!({"exchange": "binance", "name": "simulated", "api_key": key, "api_secret": secret});
+    client.post("/v1/exchanges", &connection).await?;
+    if let Some(fields) = definition.as_object_mut() {
+        fields.insert("dry_run".to_owned(), json!(false));
+    }
+    Ok(sim)
 }
 
 /// The first pair that the venue lists.

@@ -4,12 +4,31 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use engine::BotStats;
-use model::{Pct, Price, Quote, Trade};
+use model::{Pct, Price, Quote, Side, Trade};
 use owo_colors::OwoColorize as _;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
+use super::account::SimAccount;
+use super::books::{Comparison, Tally};
+use super::latency::Stage;
 use crate::output::{self, Format};
+
+/// What came of it.
+pub(super) struct Summary {
+    pub(super) standing: Standing,
+    pub(super) trades: Vec<Trade>,
+    pub(super) took: Duration,
+    /// Deliveries that were not believed.
+    pub(super) refused: u64,
+    pub(super) live: Option<Live>,
+}
+
+/// What came of signed orders.
+pub(super) struct Live {
+    pub(super) books: Comparison,
+    pub(super) stages: Vec<Stage>,
+}
 
 /// How things stand.
 pub(super) struct Standing {
@@ -69,7 +88,7 @@ impl Screen {
     }
 
     /// What runs, and what to try.
-    pub(super) fn welcome(&self, url: &str, key: &str, bot: &str) {
+    pub(super) fn welcome(&self, url: &str, key: &str, bot: &str, sim: Option<&SimAccount>) {
         let get = |path: &str| text(&self.definition, path);
         self.line("");
         self.line(&format!("  {}  one process, nothing leaves this machine", self.strong("BotPrimeX demo")));
@@ -85,6 +104,10 @@ impl Screen {
             get("max_open_trades"),
             get("stop_loss"),
         ));
+        if let Some(sim) = sim {
+            let (deposit, quote) = (sim.deposit, sim.pair.quote());
+            self.line(&format!("  orders   signed, on a simulated account with {deposit} {quote}"));
+        }
         self.line("");
         self.line(&format!("  {}", self.faint("try, in another terminal:")));
         for (what, path) in [("", "bots"), ("", &*format!("bots/{bot}")), ("", "trades?status=closed")] {
@@ -140,16 +163,18 @@ impl Screen {
             None => "flat".to_owned(),
             Some(trade) => {
                 let pct = trade.profit_pct.map(Pct::decimal).unwrap_or_default();
-                let entries = trade.orders.len();
+                let is_entry = |order: &&model::Order| order.side == Side::Buy && !order.fills.is_empty();
+                let entries = trade.orders.iter().filter(is_entry).count();
                 let open = format!("{pct:+.2} %");
                 format!("holds {} in {entries} ({})", trade.amount, self.gain(&open, pct))
             }
         };
         let profit = standing.stats.profit;
         let made = self.gain(&format!("{profit:+.4}"), profit);
+        // A line that wrapped would not be wiped: what does not fit is not shown.
         let _ = write!(
             std::io::stderr(),
-            "\r\x1b[2K  {} {price}  {position}  {} closed {made}  {} events  {} ticks/s",
+            "\r\x1b[2K\x1b[?7l  {} {price}  {position}  {} closed {made}  {} events  {} ticks/s\x1b[?7h",
             text(&self.definition, "pair"),
             standing.stats.trades,
             self.events,
@@ -159,16 +184,24 @@ impl Screen {
     }
 
     /// What came of it.
-    pub(super) fn summary(&self, standing: &Standing, trades: &[Trade], took: Duration, refused: u64) {
+    pub(super) fn summary(&self, summary: &Summary) {
+        let Summary { standing, trades, took, refused, live } = summary;
         let stats = &standing.stats;
         let stops =
             trades.iter().filter(|trade| trade.exit_reason == Some(model::ExitReason::StopLoss)).count();
         if self.format == Format::Json {
-            let summary = json!({"trades_closed": stats.trades, "wins": stats.wins, "stopped": stops,
+            let mut shown = json!({"trades_closed": stats.trades, "wins": stats.wins, "stopped": stops,
                 "profit": model::number::to_raw(stats.profit), "fees": model::number::to_raw(stats.fees),
                 "events": self.events, "webhooks_refused": refused, "ticks": standing.ticks,
                 "seconds": took.as_secs(), "trades": trades});
-            output::object(Format::Json, &summary);
+            if let (Some(live), Some(fields)) = (live, shown.as_object_mut()) {
+                let books = json!({"agree": live.books.agrees(), "orders": live.books.orders,
+                    "fills": live.books.fills, "open_orders": live.books.open_orders,
+                    "balances": live.books.balances});
+                fields.insert("books".to_owned(), books);
+                fields.insert("latency".to_owned(), json!(live.stages));
+            }
+            output::object(Format::Json, &shown);
             return;
         }
         let open = standing.open_trade.as_ref().and_then(|trade| trade.profit).map(Quote::decimal);
@@ -188,6 +221,57 @@ impl Screen {
         self.line(&format!("  webhooks         {} verified, {refused} refused", self.events));
         self.line(&format!("  took             {:.1} s", took.as_secs_f32()));
         self.line("");
+        if let Some(live) = live {
+            self.books(&live.books);
+            self.stages(&live.stages);
+        }
+    }
+
+    /// Our books beside the venue's.
+    fn books(&self, books: &Comparison) {
+        self.line(&format!("  {}", self.strong("our books and the venue's")));
+        for (what, tally) in [("orders", books.orders), ("fills", books.fills)] {
+            let Tally { ours, venue, missing, doubled, phantom } = tally;
+            let both = if ours == venue { ours.to_string() } else { format!("{ours} / {venue}") };
+            let faults = format!("{missing} missing, {doubled} doubled, {phantom} phantom");
+            self.line(&format!(
+                "  {what:<16} {both:<8} {}",
+                self.verdict(&faults, missing + doubled + phantom == 0)
+            ));
+        }
+        for coin in &books.balances {
+            let is_same = coin.ours == coin.venue;
+            let told = if is_same { "the same".to_owned() } else { format!("{} at the venue", coin.venue) };
+            self.line(&format!("  {:<16} {} {}", coin.asset, coin.ours, self.verdict(&told, is_same)));
+        }
+        if books.open_orders > 0 {
+            let told = format!("{} still open at the venue", books.open_orders);
+            self.line(&format!("  {:<16} {}", "orders", self.verdict(&told, false)));
+        }
+        self.line("");
+    }
+
+    /// How long orders took on their way.
+    fn stages(&self, stages: &[Stage]) {
+        self.line(&format!(
+            "  {} {:>9} {:>9} {:>7}",
+            self.strong(&format!("{:<25}", "order latency")),
+            "p50",
+            "p99",
+            "orders"
+        ));
+        for Stage { from, to, orders, p50, p99 } in stages {
+            let way = format!("{from} → {to}");
+            let shown = |span: &Duration| if span.is_zero() { "0".to_owned() } else { format!("{span:.1?}") };
+            let (p50, p99) = (shown(p50), shown(p99));
+            self.line(&format!("  {way:<25} {p50:>9} {p99:>9} {orders:>7}"));
+        }
+        self.line("");
+    }
+
+    /// Green where all is well, red where it is not.
+    fn verdict(&self, text: &str, is_well: bool) -> String {
+        self.gain(text, if is_well { Decimal::ONE } else { Decimal::NEGATIVE_ONE })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
+use std::process::Output;
 
 use connectors::binance::{Decoder, Frame, Subscriptions};
 use model::{BotDefinition, Market, PriceMove};
@@ -86,11 +87,7 @@ fn a_recorded_market_through_real_sockets_gives_the_same_orders() {
         "--format",
         "json",
     ]);
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let summary: Value =
-        serde_json::from_str(text.split_once('{').map(|_| &text[text.find('{').unwrap()..]).unwrap())
-            .unwrap();
+    let summary = summary(&output);
     assert_eq!((&summary["trades_closed"], &summary["stopped"]), (&13.into(), &3.into()));
     assert_eq!((&summary["ticks"], &summary["webhooks_refused"]), (&19_904.into(), &0.into()));
     // Opened and closed of each, the stops, the last one still open, and the bot's start and stop.
@@ -108,6 +105,60 @@ fn a_recorded_market_through_real_sockets_gives_the_same_orders() {
         })
         .collect();
     assert_eq!(told, expected);
+}
+
+/// The object that a demo has ended with.
+#[track_caller]
+fn summary(output: &Output) -> Value {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&text[text.find('{').unwrap()..]).unwrap()
+}
+
+/// Runs a demo with signed orders: our books are the exchange's.
+#[track_caller]
+fn check_books(arguments: &[&str]) -> Value {
+    let demo = ["demo", "--live-sim", "--listen", "127.0.0.1:0", "--format", "json"];
+    let summary = summary(&run(&[&demo, arguments].concat()));
+    let books = &summary["books"];
+    assert_eq!(books["agree"], true, "{books}");
+    for kind in ["orders", "fills"] {
+        let tally = &books[kind];
+        assert_eq!(tally["ours"], tally["venue"], "{books}");
+        assert!(tally["ours"].as_u64().unwrap() >= 3, "{books}");
+        for fault in ["missing", "doubled", "phantom"] {
+            assert_eq!(tally[fault], 0, "{books}");
+        }
+    }
+    let balances = books["balances"].as_array().unwrap();
+    assert_eq!(balances.iter().map(|coin| &coin["asset"]).collect::<Vec<_>>(), ["BTC", "USDT"]);
+    assert!(balances.iter().all(|coin| coin["ours"] == coin["venue"]), "{books}");
+    assert_ne!(balances[1]["venue"], 100_000, "something was traded");
+    assert!(summary["trades"].as_array().unwrap().iter().all(|trade| trade["dry_run"] == false));
+    let stages = summary["latency"].as_array().unwrap();
+    let ways: Vec<_> = stages.iter().map(|stage| (&stage["from"], &stage["to"])).collect();
+    let moments = ["tick", "decided", "journaled", "sent", "acknowledged", "filled"].map(Value::from);
+    let mut wanted: Vec<_> = moments.iter().zip(&moments[1..]).collect();
+    wanted.push((&moments[0], &moments[5]));
+    assert_eq!(ways, wanted);
+    assert!(stages.iter().all(|stage| stage["p50_us"].as_u64() <= stage["p99_us"].as_u64()));
+    summary
+}
+
+#[test]
+fn signed_orders_on_a_made_up_market_leave_the_same_books_with_us_and_the_exchange() {
+    check_books(&["--speed", "600", "--for", "5"]);
+}
+
+#[test]
+fn signed_orders_on_a_recorded_market_leave_the_same_books_and_bear_its_time() {
+    let Some(files) = recorded() else { return };
+    let [first, second] = files.each_ref().map(|file| file.to_str().unwrap());
+    let summary = check_books(&["--replay", first, second, "--speed", "max"]);
+    assert_eq!(summary["ticks"], 19_904);
+    for trade in summary["trades"].as_array().unwrap() {
+        assert!(trade["opened_at"].as_str().unwrap().starts_with("2024-08-0"), "{trade}");
+    }
 }
 
 #[test]
