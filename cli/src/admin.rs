@@ -71,7 +71,7 @@ async fn command(store: &Store, args: &AdminArgs) -> anyhow::Result<()> {
         }
         AdminCommand::Bot(BotCommand::List { account }) => {
             let rows: Vec<Value> = store.all_bots(*account).await?.iter().map(shown_bot).collect();
-            let columns = ["id", "account_id", "name", "pair", "strategy", "dry_run", "status"];
+            let columns = ["id", "account_id", "name", "pair", "strategy", "mode", "status"];
             output::list(args.format, &columns, &rows);
         }
         AdminCommand::Exchange(ExchangeCommand::Forget { all: _ }) => {
@@ -126,8 +126,9 @@ fn shown_key(key: &ApiKey) -> Value {
 
 fn shown_bot(bot: &StoredBot) -> Value {
     let definition = &bot.definition;
+    let mode = if definition.dry_run { "dry" } else { "live" };
     json!({"id": bot.id, "account_id": bot.account_id, "name": definition.name, "pair": definition.pair,
-        "strategy": definition.strategy.as_str(), "dry_run": definition.dry_run, "status": bot.status,
+        "strategy": definition.strategy.as_str(), "dry_run": definition.dry_run, "mode": mode, "status": bot.status,
         "created_at": bot.created_at})
 }
 

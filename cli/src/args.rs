@@ -43,10 +43,10 @@ pub(crate) enum Command {
 #[derive(Args, Debug, Clone, Default)]
 pub(crate) struct ConfigArgs {
     /// A TOML file; environment variables and flags win over it.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
     /// Where everything is stored: `sqlite://FILE` or `postgres://…` [default: `sqlite://botprimex.db`]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     pub(crate) database_url: Option<String>,
 }
 
@@ -545,6 +545,19 @@ mod tests {
         refuse::<AdminArgs>("admin exchange forget");
         assert_eq!(Cli::try_parse_from(["botprimex"]).unwrap_err().exit_code(), 2);
         assert_eq!(Cli::try_parse_from(["botprimex", "nonsense"]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn where_everything_is_stored_may_be_said_anywhere_behind_admin() {
+        for line in [
+            "admin --database-url sqlite://a.db --config a.toml account create --name me",
+            "admin account --database-url sqlite://a.db create --config a.toml --name me",
+            "admin account create --name me --config a.toml --database-url sqlite://a.db",
+        ] {
+            let args: AdminArgs = parse(line).unwrap();
+            assert_eq!(args.config.database_url.as_deref(), Some("sqlite://a.db"), "{line}");
+            assert_eq!(args.config.config, Some("a.toml".into()), "{line}");
+        }
     }
 
     #[test]

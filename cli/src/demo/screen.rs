@@ -242,7 +242,7 @@ impl Screen {
         for coin in &books.balances {
             let is_same = coin.ours == coin.venue;
             let told = if is_same { "the same".to_owned() } else { format!("{} at the venue", coin.venue) };
-            self.line(&format!("  {:<16} {} {}", coin.asset, coin.ours, self.verdict(&told, is_same)));
+            self.line(&format!("  {:<16} {}  {}", coin.asset, coin.ours, self.verdict(&told, is_same)));
         }
         if books.open_orders > 0 {
             let told = format!("{} still open at the venue", books.open_orders);
