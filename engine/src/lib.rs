@@ -17,6 +17,7 @@ mod meters;
 pub mod probe;
 mod record;
 mod secrets;
+mod silence;
 mod start;
 mod store;
 mod view;

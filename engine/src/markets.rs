@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use connectors::binance::rest::{ListedMarket, Rest, VenueError};
+use connectors::binance::rest::{ListedMarket, MAX_NAMED_PAIRS, Rest, VenueError};
 use connectors::binance::trade::{FilterFault, Filters, OpenOrders, OrderRequest};
 use dashmap::{DashMap, Entry};
 use model::{Market, Pair, Price, Rate, Timestamp};
@@ -15,7 +15,19 @@ use tokio::runtime::Handle;
 const GOOD_FOR: Duration = Duration::from_hours(1);
 
 /// How soon after it was asked for a pair's rules the venue is asked again, whatever it refuses.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// How long the venue may take to tell last prices: they are asked for again soon.
+const TELLS_WITHIN: Duration = Duration::from_secs(3);
+
+/// What the venue said when it was asked for last prices.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The venue's time just before it told them.
+    pub(crate) at: Timestamp,
+    /// As they were asked for; `None` where it tells none.
+    pub(crate) prices: Vec<Option<Price>>,
+}
 
 /// Every pair's grid, rules and last price.
 #[derive(Debug)]
@@ -161,6 +173,42 @@ impl Markets {
             Some(last) => last.clone(),
             None => self.prices.entry(pair.clone()).or_default().clone(),
         }
+    }
+
+    /// What the venue says now of these pairs' last prices, given up after a few seconds.
+    ///
+    /// # Errors
+    /// [`VenueError`] where it tells none at all.
+    pub(crate) async fn ask_prices(&self, pairs: &[Pair]) -> Result<Asked, VenueError> {
+        let asked = tokio::time::timeout(TELLS_WITHIN, self.asked_prices(pairs)).await;
+        let message = || "the venue does not answer".to_owned();
+        asked.unwrap_or_else(|_| Err(VenueError::Retry { after: None, message: message() }))
+    }
+
+    async fn asked_prices(&self, pairs: &[Pair]) -> Result<Asked, VenueError> {
+        let at = self.rest.server_time().await?;
+        let mut prices = Vec::with_capacity(pairs.len());
+        for some in pairs.chunks(MAX_NAMED_PAIRS) {
+            match self.rest.prices(some).await {
+                Ok(told) => {
+                    let price = |pair| told.iter().find(|(of, _)| of == pair).map(|(_, price)| *price);
+                    prices.extend(some.iter().map(price));
+                }
+                // One that is not listed any more keeps all others from being told.
+                Err(VenueError::Rejected { .. }) => {
+                    for pair in some {
+                        prices.push(self.rest.price(pair).await.ok());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Asked { at, prices })
+    }
+
+    /// Does something where the venue is asked from.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.io.spawn(work);
     }
 
     /// A pair's last price, from the feed or else from the venue; `None` where neither tells.

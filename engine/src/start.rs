@@ -162,7 +162,10 @@ impl Engine {
             Ok::<_, StartError>((store, master))
         });
         let (store, master) = opened.await.map_err(|_| StartError::Ended)??;
+        // One for everything that leaves from here for the venue.
+        let budget = SharedBudget::default();
         let rest = Rest::new(&config.rest_url).map_err(|error| StartError::Venue(error.to_string()))?;
+        let rest = rest.with_budget(budget.clone());
         let markets = Arc::new(Markets::new(rest, io.handle().clone(), config.taker_fee, config.slippage));
 
         let meters = Arc::new(Meters::default());
@@ -211,7 +214,7 @@ impl Engine {
                     ws_api_url: config.ws_api_url,
                     absent_after: config.absent_after,
                     sent: Arc::new(SentLog::open(&sent::path(Store::file(&config.database_url)))),
-                    budget: SharedBudget::default(),
+                    budget,
                 },
                 trading.arbiter.clone(),
                 gateway,

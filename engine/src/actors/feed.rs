@@ -1,21 +1,30 @@
 //! The market feed: one venue connection, its symbols' watch indexes, and whom they wake.
+//!
+//! While a symbol's stream is silent, or the connection is down, the venue is asked for the price that live bots go
+//! by. Bots on paper wait: what they fill at is a trade that somebody made.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::SymbolId;
+use connectors::binance::rest::VenueError;
 use connectors::binance::stream::{MarketStream, StreamConfig, StreamEvent};
-use model::{Pair, PriceMove, Tick, Timestamp, Watch};
+use model::{Pair, Price, PriceMove, Tick, Timestamp, Watch};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::bot::Bot;
 use super::deliver;
 use crate::clock;
 use crate::ledger::Ledger;
-use crate::markets::{LastPrice, Markets};
+use crate::markets::{Asked, LastPrice, Markets};
 use crate::meters::Meters;
+use crate::silence::{Downtime, Silence};
 use crate::watch_index::{Slot, Wake, WatchIndex};
+
+/// How often silence is looked after, and prices are asked for meanwhile.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A bot begins to watch a pair; it is told its [`Place`].
 #[derive(Message)]
@@ -27,12 +36,15 @@ pub(crate) struct Join {
     pub(crate) bot: Addr<Bot>,
     /// When.
     pub(crate) watch: Watch,
+    /// Whether it trades on a real account.
+    pub(crate) is_live: bool,
 }
 
 /// Where a bot's watch lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
     pub(crate) symbol: SymbolId,
+    pub(crate) is_live: bool,
     pub(crate) slot: Slot,
 }
 
@@ -68,6 +80,25 @@ pub(crate) struct Rewatch {
 #[rtype(result = "()")]
 pub(crate) struct Leave(pub(crate) Place);
 
+/// No price has been heard for long; why, in words for its owner. The bot goes on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Stale(pub(crate) Arc<str>);
+
+impl Stale {
+    /// Its code in `bot.error`.
+    pub(crate) const CODE: &'static str = "feed_stale";
+}
+
+/// What the venue said when it was asked for the prices of these symbols at that time.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Told {
+    symbols: Vec<SymbolId>,
+    asked_at: Instant,
+    result: Result<Asked, VenueError>,
+}
+
 /// What the connection heard.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -76,11 +107,18 @@ pub(crate) struct Heard(pub(crate) Vec<StreamEvent>);
 /// One symbol.
 struct Symbol {
     pair: Pair,
+    paper: Watchers,
+    live: Watchers,
+    last: Arc<LastPrice>,
+    silence: Silence,
+}
+
+/// The bots of a symbol that hear the same prices.
+struct Watchers {
     index: WatchIndex,
     /// By slot.
     bots: Vec<Option<Addr<Bot>>>,
     watching: usize,
-    last: Arc<LastPrice>,
     last_at: Timestamp,
 }
 
@@ -88,6 +126,7 @@ struct Symbol {
 enum Request {
     Subscribe(Pair),
     Unsubscribe(SymbolId),
+    Resubscribe(SymbolId),
 }
 
 /// The actor.
@@ -101,6 +140,8 @@ pub(crate) struct MarketFeed {
     symbols: Vec<Symbol>,
     requests: Option<UnboundedSender<Request>>,
     woken: Vec<Wake>,
+    downtime: Downtime,
+    is_asking: bool,
 }
 
 impl MarketFeed {
@@ -121,6 +162,8 @@ impl MarketFeed {
             symbols: Vec::new(),
             requests: None,
             woken: Vec::new(),
+            downtime: Downtime::default(),
+            is_asking: false,
         }
     }
 
@@ -141,11 +184,10 @@ impl MarketFeed {
         let id = SymbolId(u32::try_from(self.symbols.len()).unwrap_or(u32::MAX));
         self.symbols.push(Symbol {
             pair: pair.clone(),
-            index: WatchIndex::new(),
-            bots: Vec::new(),
-            watching: 0,
+            paper: Watchers::new(),
+            live: Watchers::new(),
             last: self.markets.last(pair),
-            last_at: Timestamp::MIN,
+            silence: Silence::default(),
         });
         self.ids.insert(pair.clone(), id);
         id
@@ -160,14 +202,41 @@ impl MarketFeed {
 
     fn on_tick(&mut self, id: SymbolId, tick: Tick, heard: &mut HeardAt) {
         let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return };
-        // Times never go back (contract §4), whatever the venue sends.
-        symbol.last_at = symbol.last_at.max(tick.at);
-        symbol.last.set(tick.price, symbol.last_at);
-        symbol.index.on_tick(tick.price, symbol.last_at, &mut self.woken);
-        symbol.note_mark(&self.ledger);
-        for wake in self.woken.drain(..) {
-            symbol.wake(wake, heard.get());
+        if symbol.silence.is_silent() {
+            tracing::info!(pair = %symbol.pair, "its stream is heard again");
+            symbol.silence.heard();
         }
+        // Times never go back (contract §4), whatever the venue sends.
+        symbol.paper.last_at = symbol.paper.last_at.max(tick.at);
+        symbol.live.last_at = symbol.live.last_at.max(tick.at);
+        symbol.last.set(tick.price, symbol.paper.last_at);
+        for watchers in [&mut symbol.paper, &mut symbol.live] {
+            watchers.on_tick(tick.price, &mut self.woken, heard);
+            note_mark(&mut watchers.index, &symbol.pair, &self.ledger);
+        }
+    }
+
+    /// Looks after silence: tells of it, and asks the venue for the prices that live bots go by.
+    fn look(&mut self, me: &Addr<Self>) {
+        let now = Instant::now();
+        if self.downtime.is_due(now) {
+            for symbol in &self.symbols {
+                symbol.paper.tell(&paper_stale());
+            }
+        }
+        let is_asked_for = |symbol: &Symbol| symbol.silence.is_silent() && symbol.live.watching > 0;
+        let asked = (0..).map(SymbolId).zip(&self.symbols).filter(|(_, symbol)| is_asked_for(symbol));
+        let (symbols, pairs): (Vec<SymbolId>, Vec<Pair>) =
+            asked.map(|(id, symbol)| (id, symbol.pair.clone())).unzip();
+        if self.is_asking || symbols.is_empty() || !self.is_connected {
+            return;
+        }
+        self.is_asking = true;
+        let (markets, me) = (self.markets.clone(), me.clone());
+        self.markets.spawn(async move {
+            let result = markets.ask_prices(&pairs).await;
+            deliver(&me, Told { symbols, asked_at: now, result });
+        });
     }
 }
 
@@ -181,17 +250,105 @@ impl HeardAt {
     }
 }
 
+/// Keeps what a trailing bot slept through, for after a restart.
+fn note_mark(index: &mut WatchIndex, pair: &Pair, ledger: &Ledger) {
+    if let Some(mark) = index.take_mark() {
+        ledger.mark(pair, mark);
+    }
+}
+
+fn paper_stale() -> Arc<str> {
+    "market data has been down for a minute; the bot goes on by itself once it is back".into()
+}
+
+fn live_stale(pair: &Pair) -> Arc<str> {
+    format!(
+        "no price of {pair} is known: its stream is silent, and the venue does not tell when it is asked; the bot goes \
+         on by itself once it does, and a stop that rests at the venue stands"
+    )
+    .into()
+}
+
 impl Symbol {
-    /// Keeps what a trailing bot slept through, for after a restart.
-    fn note_mark(&mut self, ledger: &Ledger) {
-        if let Some(mark) = self.index.take_mark() {
-            ledger.mark(&self.pair, mark);
+    fn watchers(&mut self, is_live: bool) -> &mut Watchers {
+        if is_live { &mut self.live } else { &mut self.paper }
+    }
+
+    fn watching(&self) -> usize {
+        self.paper.watching + self.live.watching
+    }
+
+    /// Takes in what the venue said of its price; nothing once the stream is heard again, which knows better.
+    fn told(&mut self, told: Option<(Price, Timestamp)>, asked_at: Instant, woken: &mut Vec<Wake>) {
+        if !self.silence.is_silent() {
+            return;
+        }
+        let Some((price, at)) = told else {
+            if self.silence.unpriced(asked_at, Instant::now()) {
+                self.live.tell(&live_stale(&self.pair));
+            }
+            return;
+        };
+        self.silence.priced();
+        if self.last.get() == Some(price) {
+            return;
+        }
+        self.live.last_at = self.live.last_at.max(at);
+        self.last.set(price, self.live.last_at);
+        self.live.on_tick(price, woken, &mut HeardAt::default());
+        // No trade that bots on paper could go by after a restart.
+        self.live.index.take_mark();
+    }
+}
+
+impl Watchers {
+    fn new() -> Self {
+        Self { index: WatchIndex::new(), bots: Vec::new(), watching: 0, last_at: Timestamp::MIN }
+    }
+
+    fn add(&mut self, bot: Addr<Bot>, watch: &Watch) -> Slot {
+        let slot = self.index.add();
+        let place = slot.0 as usize;
+        if self.bots.len() <= place {
+            self.bots.resize(place + 1, None);
+        }
+        if let Some(place) = self.bots.get_mut(place) {
+            *place = Some(bot);
+        }
+        self.watching += 1;
+        let now = self.index.seq();
+        self.index.set(slot, watch, now);
+        slot
+    }
+
+    /// Whether somebody was there.
+    fn remove(&mut self, slot: Slot) -> bool {
+        let Some(bot @ Some(_)) = self.bots.get_mut(slot.0 as usize) else { return false };
+        *bot = None;
+        self.index.remove(slot);
+        self.watching -= 1;
+        true
+    }
+
+    fn on_tick(&mut self, price: Price, woken: &mut Vec<Wake>, heard: &mut HeardAt) {
+        if self.watching == 0 {
+            return;
+        }
+        self.index.on_tick(price, self.last_at, woken);
+        for wake in woken.drain(..) {
+            self.wake(wake, heard.get());
         }
     }
 
     fn wake(&self, wake: Wake, heard_at: Timestamp) {
         if let Some(Some(bot)) = self.bots.get(wake.slot.0 as usize) {
             deliver(bot, Woken { moved: wake.moved, seq: wake.seq, heard_at });
+        }
+    }
+
+    fn tell(&self, why: &Arc<str>) {
+        for bot in self.bots.iter().flatten() {
+            deliver(bot, Stale(why.clone()));
         }
     }
 }
@@ -207,6 +364,7 @@ impl Actor for MarketFeed {
         let (requests, asked) = unbounded_channel();
         self.requests = Some(requests);
         actix_rt::spawn(listen(MarketStream::new(self.config.clone()), ctx.address(), asked));
+        ctx.run_interval(LOOK_EVERY, |feed, ctx| feed.look(&ctx.address()));
     }
 }
 
@@ -226,6 +384,7 @@ async fn listen(mut stream: MarketStream, feed: Addr<MarketFeed>, mut asked: Unb
                     stream.unsubscribe(id);
                     wanted -= 1;
                 }
+                Some(Request::Resubscribe(id)) => stream.resubscribe(id),
                 None => return,
             },
             () = stream.next_batch(&mut heard), if wanted > 0 => {}
@@ -248,7 +407,7 @@ async fn listen(mut stream: MarketStream, feed: Addr<MarketFeed>, mut asked: Unb
 impl Handler<Heard> for MarketFeed {
     type Result = ();
 
-    fn handle(&mut self, Heard(events): Heard, _: &mut Self::Context) {
+    fn handle(&mut self, Heard(events): Heard, ctx: &mut Self::Context) {
         let (mut ticks, mut heard) = (0, HeardAt::default());
         for event in events {
             match event {
@@ -256,14 +415,18 @@ impl Handler<Heard> for MarketFeed {
                     ticks += 1;
                     self.on_tick(id, tick, &mut heard);
                 }
-                StreamEvent::Connected => tracing::info!("market data is connected"),
+                StreamEvent::Connected => {
+                    tracing::info!("market data is connected");
+                    self.downtime.up();
+                }
                 StreamEvent::Disconnected { reason, retry_in } => {
                     tracing::warn!(%reason, ?retry_in, "market data is down");
+                    self.downtime.down(Instant::now());
+                    for symbol in &mut self.symbols {
+                        symbol.silence.broke();
+                    }
                 }
-                StreamEvent::Stale(id) => {
-                    let pair = self.symbols.get(id.0 as usize).map(|symbol| symbol.pair.to_string());
-                    tracing::warn!(pair, "no trade was heard for a while");
-                }
+                StreamEvent::Stale(id) => self.fell_silent(id, &ctx.address()),
                 StreamEvent::Refused(code) => tracing::error!(code, "the venue refused a subscription"),
             }
         }
@@ -271,26 +434,59 @@ impl Handler<Heard> for MarketFeed {
     }
 }
 
+impl MarketFeed {
+    fn fell_silent(&mut self, id: SymbolId, me: &Addr<Self>) {
+        let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return };
+        tracing::warn!(pair = %symbol.pair, "no trade was heard for a while");
+        if symbol.silence.fell_silent() {
+            self.ask(Request::Resubscribe(id));
+        }
+        self.look(me);
+    }
+}
+
+impl Handler<Told> for MarketFeed {
+    type Result = ();
+
+    fn handle(&mut self, told: Told, _: &mut Self::Context) {
+        self.is_asking = false;
+        let Told { symbols, asked_at, result } = told;
+        if let Err(error) = &result {
+            tracing::warn!(%error, "the venue does not tell prices when it is asked");
+        }
+        for (place, id) in symbols.into_iter().enumerate() {
+            let told = result.as_ref().ok().and_then(|asked| {
+                let price = asked.prices.get(place).copied().flatten()?;
+                Some((price, asked.at))
+            });
+            if let Some(symbol) = self.symbols.get_mut(id.0 as usize) {
+                symbol.told(told, asked_at, &mut self.woken);
+            }
+        }
+    }
+}
+
 impl Handler<Join> for MarketFeed {
     type Result = ();
 
     fn handle(&mut self, join: Join, _: &mut Self::Context) {
-        let id = self.symbol(&join.pair);
+        let Join { pair, bot, watch, is_live } = join;
+        let id = self.symbol(&pair);
         let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return };
-        let slot = symbol.index.add();
-        let index = slot.0 as usize;
-        if symbol.bots.len() <= index {
-            symbol.bots.resize(index + 1, None);
+        let slot = symbol.watchers(is_live).add(bot.clone(), &watch);
+        deliver(&bot, Joined(Place { symbol: id, is_live, slot }));
+        // What the others were told holds for it as well.
+        if is_live && symbol.silence.is_told() {
+            deliver(&bot, Stale(live_stale(&pair)));
+        } else if !is_live && self.downtime.is_told() {
+            deliver(&bot, Stale(paper_stale()));
         }
-        deliver(&join.bot, Joined(Place { symbol: id, slot }));
-        if let Some(place) = symbol.bots.get_mut(index) {
-            *place = Some(join.bot);
-        }
-        symbol.watching += 1;
-        let now = symbol.index.seq();
-        symbol.index.set(slot, &join.watch, now);
-        if symbol.watching == 1 {
-            self.ask(Request::Subscribe(join.pair));
+        if symbol.watching() == 1 {
+            symbol.silence = Silence::default();
+            if self.downtime.is_down() {
+                symbol.silence.broke();
+            }
+            self.ask(Request::Subscribe(pair));
         }
     }
 }
@@ -300,11 +496,13 @@ impl Handler<Rewatch> for MarketFeed {
 
     fn handle(&mut self, new: Rewatch, _: &mut Self::Context) {
         let Some(symbol) = self.symbols.get_mut(new.place.symbol.0 as usize) else { return };
-        let made_at = new.made_at.unwrap_or_else(|| symbol.index.seq());
-        if let Some(wake) = symbol.index.set(new.place.slot, &new.watch, made_at) {
-            symbol.wake(wake, clock::now());
+        let watchers = symbol.watchers(new.place.is_live);
+        let made_at = new.made_at.unwrap_or_else(|| watchers.index.seq());
+        if let Some(wake) = watchers.index.set(new.place.slot, &new.watch, made_at) {
+            watchers.wake(wake, clock::now());
         }
-        symbol.note_mark(&self.ledger);
+        let watchers = if new.place.is_live { &mut symbol.live } else { &mut symbol.paper };
+        note_mark(&mut watchers.index, &symbol.pair, &self.ledger);
     }
 }
 
@@ -313,11 +511,7 @@ impl Handler<Leave> for MarketFeed {
 
     fn handle(&mut self, Leave(place): Leave, _: &mut Self::Context) {
         let Some(symbol) = self.symbols.get_mut(place.symbol.0 as usize) else { return };
-        let Some(bot @ Some(_)) = symbol.bots.get_mut(place.slot.0 as usize) else { return };
-        *bot = None;
-        symbol.index.remove(place.slot);
-        symbol.watching -= 1;
-        if symbol.watching == 0 {
+        if symbol.watchers(place.is_live).remove(place.slot) && symbol.watching() == 0 {
             self.ask(Request::Unsubscribe(place.symbol));
         }
     }

@@ -236,6 +236,13 @@ impl Recorder {
         Change { bot: Some(self.row(BotStatus::Error, Some(trouble), None)), events, ..Change::default() }
     }
 
+    /// Something that `bot.error` tells of a bot that goes on as it is.
+    pub(crate) fn told(&self, trouble: BotTrouble, now: Timestamp) -> Change {
+        let BotTrouble { code, message } = trouble;
+        let told = EventData::BotError(BotFailed { bot_id: self.bot.bot_id, code, message });
+        Change { events: vec![self.bot.event(now, told)], ..Change::default() }
+    }
+
     /// A bot's new status and nothing else.
     pub(crate) fn row(
         &self,

@@ -226,7 +226,8 @@ impl Handler<TakenUp> for Bot {
             None => self.live(None, ctx, |bot, steps| bot.resume(&mut ClientOrderId::new, steps)),
         }
         if !self.ended {
-            deliver(&self.feed, Join { pair: self.pair.clone(), bot: ctx.address(), watch: self.watch() });
+            let (pair, watch) = (self.pair.clone(), self.watch());
+            deliver(&self.feed, Join { pair, bot: ctx.address(), watch, is_live: true });
             self.go_on(ctx);
         }
     }

@@ -11,7 +11,7 @@ use model::{BotDefinition, BotId, Mark, Pair, PriceMove, Timestamp, Watch};
 use strategies::{PaperBot, Plan, Trouble};
 
 use super::deliver;
-use super::feed::{Join, Joined, Leave, MarketFeed, Place, Rewatch, Woken};
+use super::feed::{Join, Joined, Leave, MarketFeed, Place, Rewatch, Stale, Woken};
 use super::fleet::{Fleet, Gone};
 use crate::change::{BotStatus, BotTrouble, Change, Positions};
 use crate::error::EngineError;
@@ -137,7 +137,7 @@ impl Bot {
         let join = matches!(bot.hand, Hand::Paper(_)).then(|| (bot.pair.clone(), bot.watch()));
         let bot = bot.start();
         if let Some((pair, watch)) = join {
-            deliver(feed, Join { pair, bot: bot.clone(), watch });
+            deliver(feed, Join { pair, bot: bot.clone(), watch, is_live: false });
         }
         bot
     }
@@ -303,6 +303,19 @@ impl Handler<Woken> for Bot {
                 self.fail("internal", message, ctx);
             }
         }
+    }
+}
+
+impl Handler<Stale> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, Stale(message): Stale, _: &mut Self::Context) {
+        if self.ended {
+            return;
+        }
+        tracing::warn!(bot = %self.id, %message, "a bot hears no price");
+        let trouble = BotTrouble { code: Stale::CODE.to_owned(), message: message.as_ref().to_owned() };
+        self.record(self.recorder.told(trouble, crate::clock::now()));
     }
 }
 

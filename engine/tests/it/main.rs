@@ -1,0 +1,12 @@
+//! The engine from outside, trading on a simulated exchange.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+
+mod filters;
+mod rig;
+mod silence;

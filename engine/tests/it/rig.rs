@@ -1,0 +1,150 @@
+//! An engine with a store of its own, on an exchange of its own that a test has its hands on.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use engine::{ApiCredential, Engine, EngineConfig, EngineHandle, NewExchange, Secret, Store, StoredEvent};
+use model::{AccountId, BotDefinition, BotId, Exchange, Timestamp};
+use serde_json::{Value, json};
+use venue::{Config, Credential, Venue};
+
+/// A live bot that buys with the first tick.
+pub(crate) const BODY: &str = r#"{"name":"live","exchange":"binance","pair":"BTC/USDT","strategy":"dca",
+    "stake_amount":50,"max_open_trades":1,"stop_loss":-30,"take_profit":20,"dry_run":false}"#;
+
+/// An exchange at this address whose market can be moved.
+pub(crate) async fn venue(listen: SocketAddr, config: Config) -> Venue {
+    let credentials = vec![Credential { key: "the-key".to_owned(), secret: "the-secret".to_owned() }];
+    venue::start(Config { listen, credentials, control: true, ..config }).await.unwrap()
+}
+
+/// Any free address.
+pub(crate) fn anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// A running engine and its only account.
+pub(crate) struct Rig {
+    engine: Engine,
+    pub(crate) handle: EngineHandle,
+    pub(crate) account: AccountId,
+    venue: SocketAddr,
+    http: reqwest::Client,
+    _folder: tempfile::TempDir,
+}
+
+impl Rig {
+    /// On an exchange, with its key stored.
+    pub(crate) async fn start(venue: SocketAddr) -> Self {
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
+        let store = Store::open(&database_url).await.unwrap();
+        let account = store.create_account("one", Timestamp::MIN).await.unwrap().id;
+        store.close().await;
+        let engine = Engine::start(EngineConfig {
+            database_url,
+            master_key: None,
+            rest_url: format!("http://{venue}"),
+            stream_url: format!("ws://{venue}"),
+            ws_api_url: format!("ws://{venue}/ws-api/v3"),
+            absent_after: Duration::from_secs(75),
+            taker_fee: "0.001".parse().unwrap(),
+            slippage: "0".parse().unwrap(),
+            allow_loopback: true,
+        })
+        .await
+        .unwrap();
+        let handle = engine.handle();
+        let new = NewExchange {
+            exchange: Exchange::Binance,
+            name: "the exchange".to_owned(),
+            credential: ApiCredential {
+                api_key: Secret::new("the-key".to_owned()),
+                api_secret: Secret::new("the-secret".to_owned()),
+            },
+        };
+        handle.create_exchange(account, new).await.unwrap();
+        Self { engine, handle, account, venue, http: reqwest::Client::new(), _folder: folder }
+    }
+
+    pub(crate) async fn create(&self, body: &str) -> BotId {
+        let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
+        self.handle.create_bot(self.account, definition).await.unwrap().0.bot.id
+    }
+
+    pub(crate) async fn run(&self, body: &str) -> BotId {
+        let id = self.create(body).await;
+        self.handle.start_bot(self.account, id).await.unwrap();
+        id
+    }
+
+    /// Somebody trades at that price.
+    pub(crate) async fn trade_at(&self, price: &str) {
+        let url = format!("http://{}/venue/price", self.venue);
+        let body = json!({"symbol": "BTCUSDT", "price": price}).to_string();
+        let answer = self.http.post(url).body(body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
+    /// The exchange's own books of our account.
+    pub(crate) async fn books(&self) -> Value {
+        let url = format!("http://{}/venue/ledger", self.venue);
+        let text = self.http.get(url).send().await.unwrap().text().await.unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["accounts"][0].take()
+    }
+
+    /// Everything that was told, oldest first.
+    pub(crate) async fn events(&self) -> Vec<StoredEvent> {
+        let mut events = self.handle.events(self.account, 100, None).await.unwrap().rows;
+        events.reverse();
+        events
+    }
+
+    /// The bodies of what was told with this code of `bot.error`.
+    pub(crate) async fn troubles(&self, code: &str) -> Vec<Value> {
+        let bodies = self.events().await.into_iter();
+        let bodies = bodies.map(|event| serde_json::from_str::<Value>(&event.body).unwrap());
+        bodies.filter(|body| body["data"]["code"] == code).collect()
+    }
+
+    /// Waits until something is told that is wanted; its body.
+    #[track_caller]
+    pub(crate) fn told(
+        &self,
+        within: Duration,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> impl Future<Output = Value> {
+        let at = std::panic::Location::caller();
+        async move {
+            let deadline = Instant::now() + within;
+            loop {
+                let events = self.events().await;
+                let mut bodies =
+                    events.iter().map(|event| serde_json::from_str::<Value>(&event.body).unwrap());
+                if let Some(found) = bodies.find(|body| is_wanted(body)) {
+                    return found;
+                }
+                let all: Vec<&str> = events.iter().map(|event| event.body.as_str()).collect();
+                assert!(Instant::now() < deadline, "{at}: not told within {within:?}: {all:#?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        drop(self.handle);
+        self.engine.stop().await;
+    }
+}
+
+/// What `bot.error` with a code looks like.
+pub(crate) fn trouble(code: &str) -> impl Fn(&Value) -> bool {
+    move |body| body["data"]["code"] == code
+}
+
+/// What an event of a kind looks like.
+pub(crate) fn event(kind: &str) -> impl Fn(&Value) -> bool {
+    move |body| body["event"] == kind
+}
