@@ -104,6 +104,7 @@ impl LiveBot {
             executed: Qty::ZERO,
             end: None,
             is_cancel_asked: false,
+            is_canceling: false,
             is_booked: false,
         };
         self.trade.orders.push(order.clone());
@@ -112,9 +113,9 @@ impl LiveBot {
 
     /// Asks, once, for open orders to be taken back.
     fn take_back(&mut self, which: impl Fn(&LiveOrder) -> bool, steps: &mut Vec<LiveStep>) {
-        let open = self.trade.orders.iter_mut().filter(|order| order.end.is_none() && !order.is_cancel_asked);
+        let open = self.trade.orders.iter_mut().filter(|order| order.end.is_none() && !order.is_canceling);
         for order in open.filter(|order| which(order)) {
-            order.is_cancel_asked = true;
+            (order.is_cancel_asked, order.is_canceling) = (true, true);
             steps.push(LiveStep::Cancel(order.client_id));
         }
     }

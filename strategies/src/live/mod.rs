@@ -186,11 +186,7 @@ impl LiveBot {
     /// [`RestoreError::State`].
     pub fn restore(plan: Arc<Plan>, rules: LiveRules, state: &str) -> Result<Self, RestoreError> {
         let state: State<'_> = serde_json::from_str(state)?;
-        let mut trade = state.trade.into_owned();
-        // Whether the venue heard of a request to cancel is not known: it is asked again.
-        for order in &mut trade.orders {
-            order.is_cancel_asked &= order.end.is_some();
-        }
+        let trade = state.trade.into_owned();
         let awaiting = trade.open_orders().filter(|order| matches!(order.role, Role::Entry(_))).count();
         let machine = Dca::restore(plan, state.phase.into_owned())
             .amid(u32::try_from(awaiting).unwrap_or(u32::MAX), matches!(state.goal, Goal::Leave(_)));

@@ -119,8 +119,11 @@ pub struct LiveOrder {
     pub executed: Qty,
     /// How it ended.
     pub end: Option<End>,
-    /// Whether it was asked to be taken back.
+    /// Whether it was ever asked to be taken back.
     pub is_cancel_asked: bool,
+    /// Whether that was since the process began: whether the venue heard of an earlier request is not known.
+    #[serde(skip)]
+    pub(super) is_canceling: bool,
     /// Whether its bot has drawn its conclusions from its end.
     pub(super) is_booked: bool,
 }

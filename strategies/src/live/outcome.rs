@@ -14,7 +14,9 @@ impl LiveBot {
     /// An order is settled.
     pub(super) fn book(&mut self, place: usize, steps: &mut Vec<LiveStep>) {
         let Some(order) = self.trade.orders.get(place) else { return };
-        let (role, is_cancel_asked) = (order.role, order.is_cancel_asked);
+        let role = order.role;
+        // Neither what we took back ourselves nor what the venue never had was cancelled there by somebody else.
+        let is_our_doing = order.is_cancel_asked || order.end == Some(End::NeverArrived);
         let has_filled = !order.told().is_zero();
         let refused = match &order.end {
             Some(End::Rejected(words)) => Some(words.clone()),
@@ -38,7 +40,7 @@ impl LiveBot {
                 }
             }
             Role::Protection if has_filled => {}
-            Role::Protection => self.not_protected(refused, is_cancel_asked, steps),
+            Role::Protection => self.not_protected(refused, is_our_doing, steps),
         }
         self.forget_empty(steps);
     }
@@ -65,13 +67,13 @@ impl LiveBot {
         self.tell_trouble("entry_refused", message, steps);
     }
 
-    fn not_protected(&mut self, refused: Option<Box<str>>, is_cancel_asked: bool, steps: &mut Vec<LiveStep>) {
+    fn not_protected(&mut self, refused: Option<Box<str>>, is_our_doing: bool, steps: &mut Vec<LiveStep>) {
         if let Some(words) = refused {
             self.protecting = self.protecting.after_refusal(self.now);
             let message =
                 format!("the stop cannot rest at the venue ({words}); the engine's own stop watches");
             steps.push(LiveStep::Told { code: "stop_refused", message });
-        } else if is_cancel_asked {
+        } else if is_our_doing {
             self.protecting = Pause::NONE;
         } else if self.goal == Goal::Trade {
             let message = "the stop was cancelled at the venue; it is placed again".to_owned();

@@ -231,6 +231,7 @@ struct World {
     rules: LiveRules,
     closed: Vec<LiveTrade>,
     opened: usize,
+    told: Vec<&'static str>,
     ids: u128,
 }
 
@@ -238,7 +239,16 @@ impl World {
     fn new(seed: u64, fields: &str, stop_on_venue: bool) -> Self {
         let (plan, rules) = (plan(fields), rules(stop_on_venue));
         let bot = LiveBot::new(plan.clone(), rules.clone());
-        Self { bot, plan, venue: Venue::new(seed), rules, closed: Vec::new(), opened: 0, ids: 0 }
+        Self {
+            bot,
+            plan,
+            venue: Venue::new(seed),
+            rules,
+            closed: Vec::new(),
+            opened: 0,
+            told: Vec::new(),
+            ids: 0,
+        }
     }
 
     fn with(
@@ -259,10 +269,8 @@ impl World {
                 LiveStep::Ask(id) => self.venue.ask(id),
                 LiveStep::Closed(trade) => self.closed.push(*trade),
                 LiveStep::Opened => self.opened += 1,
-                LiveStep::Ended(_)
-                | LiveStep::StopHit { .. }
-                | LiveStep::Told { .. }
-                | LiveStep::GaveUp { .. } => {}
+                LiveStep::Told { code, .. } => self.told.push(code),
+                LiveStep::Ended(_) | LiveStep::StopHit { .. } | LiveStep::GaveUp { .. } => {}
             }
         }
     }
@@ -380,6 +388,7 @@ proptest! {
             prop_assert_eq!(profit - dust, trade.proceeds(&pair).decimal() - trade.stake(&pair).decimal());
         }
         prop_assert!(world.opened >= world.closed.len());
+        prop_assert!(!world.told.contains(&"stop_canceled"), "nobody takes anything back by hand");
     }
 }
 
