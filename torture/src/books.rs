@@ -16,6 +16,8 @@ pub(crate) struct Books {
     pub(crate) trades: Vec<BookedTrade>,
     /// Of trades: kind and trade.
     pub(crate) events: Vec<(String, String)>,
+    /// What the bots' owner was told went wrong: code and message.
+    pub(crate) alarms: Vec<(String, String)>,
 }
 
 /// A row of the order journal.
@@ -121,6 +123,7 @@ impl Database {
             fills: self.fills().await?,
             trades: self.trades().await?,
             events: self.events().await?,
+            alarms: self.alarms().await?,
         })
     }
 
@@ -193,6 +196,17 @@ impl Database {
             Ok((known(kind)?, trade.context("an event of a trade that names none")?.to_owned()))
         };
         rows.into_iter().map(event).collect()
+    }
+
+    async fn alarms(&self) -> Result<Vec<(String, String)>> {
+        let rows = self.rows("SELECT body, id FROM events WHERE kind = 'bot.error' ORDER BY seq").await?;
+        let alarm = |[body, _]: [Option<String>; 2]| {
+            let body: serde_json::Value = serde_json::from_str(&known(body)?)?;
+            let word = |name| body.pointer(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+            let code = word("/data/code").context("an alarm without code")?;
+            Ok((code, word("/data/message").unwrap_or_default()))
+        };
+        rows.into_iter().map(alarm).collect()
     }
 
     /// Lets it go.

@@ -13,7 +13,7 @@ use crate::exchange::{Ledger, VenueFill};
 pub(crate) struct Violations(BTreeMap<&'static str, Vec<String>>);
 
 /// Every kind there is, as the report lists them.
-pub(crate) const KINDS: [&str; 16] = [
+pub(crate) const KINDS: [&str; 17] = [
     "fills missing",
     "fills doubled",
     "fills phantom",
@@ -29,6 +29,7 @@ pub(crate) const KINDS: [&str; 16] = [
     "profits off",
     "dust off",
     "events of trades off",
+    "false alarms",
     "bots not stopped",
 ];
 
@@ -68,6 +69,7 @@ pub(crate) fn judge(ledger: &Ledger, books: &Books) -> Violations {
     balances(ledger, books, &mut found);
     trades(books, &mut found);
     events(books, &mut found);
+    alarms(books, &mut found);
     found
 }
 
@@ -255,6 +257,18 @@ fn events(books: &Books, found: &mut Violations) {
     for ((kind, trade), times) in told {
         if !known.contains(trade) {
             found.note("events of trades off", format!("{kind} of {trade}, which is no trade: {times}"));
+        }
+    }
+}
+
+/// Nobody touched the account by hand, and nothing filled after its trade.
+fn alarms(books: &Books, found: &mut Violations) {
+    for (code, message) in &books.alarms {
+        if matches!(
+            code.as_str(),
+            "coins_missing" | "fill_after_close" | "fill_late" | "stop_canceled" | "internal"
+        ) {
+            found.note("false alarms", format!("{code}: {message}"));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One screen that tells what was done and what was found.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::exchange::Ledger;
@@ -26,6 +27,11 @@ pub(crate) fn print(outcome: &Outcome, replay: &str) {
     );
     let faults: Vec<String> = ledger.faults.iter().map(|(name, times)| format!("{name} {times}")).collect();
     println!("faults       {}", faults.join(", "));
+    let mut alarms = BTreeMap::<&str, usize>::new();
+    for (code, _) in &books.alarms {
+        *alarms.entry(code).or_default() += 1;
+    }
+    println!("told         {}", counted(&alarms));
     for trouble in &outcome.troubles {
         println!("in error     {trouble}");
     }
@@ -43,11 +49,15 @@ pub(crate) fn print(outcome: &Outcome, replay: &str) {
 
 /// The kinds of orders that there were.
 fn kinds(ledger: &Ledger) -> String {
-    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+    let mut counts = BTreeMap::<&str, usize>::new();
     for order in &ledger.orders {
         *counts.entry(&order.kind).or_default() += 1;
     }
-    counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ")
+    counted(&counts)
+}
+
+fn counted(counts: &BTreeMap<&str, usize>) -> String {
+    counts.iter().map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The value below which `share` percent of the sorted values lie.
