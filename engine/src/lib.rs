@@ -8,6 +8,7 @@ mod change;
 mod clock;
 mod error;
 mod exchanges;
+mod failpoint;
 mod handle;
 mod key;
 mod ledger;

@@ -5,39 +5,99 @@ use serde_json::{Value, json};
 
 use crate::exchange::PAIRS;
 
+/// What the bots of a run are like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Every one different.
+    Mixed,
+    /// One entry at the market, the stop watched by the engine alone.
+    Market,
+    /// The same with a limit.
+    Limit,
+    /// One entry, and a stop that rests at the exchange and trails.
+    Stop,
+    /// A ladder of four with a stop at the exchange, which every entry replaces.
+    Ladder,
+}
+
+impl Kind {
+    /// Those of which all bots are alike.
+    pub(crate) const PURE: [Self; 4] = [Self::Market, Self::Limit, Self::Stop, Self::Ladder];
+
+    /// A word for it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mixed => "mixed",
+            Self::Market => "market",
+            Self::Limit => "limit",
+            Self::Stop => "stop",
+            Self::Ladder => "ladder",
+        }
+    }
+}
+
+/// What sets one bot apart from another.
+struct Terms {
+    entries: usize,
+    order_type: &'static str,
+    stop_on_venue: bool,
+    trailing_stop: Option<f64>,
+    trailing_take_profit: Option<f64>,
+}
+
+impl Terms {
+    const PLAIN: Self = Self {
+        entries: 1,
+        order_type: "market",
+        stop_on_venue: false,
+        trailing_stop: None,
+        trailing_take_profit: None,
+    };
+
+    fn of(kind: Kind, index: usize) -> Self {
+        match kind {
+            Kind::Market => Self::PLAIN,
+            Kind::Limit => Self { order_type: "limit", ..Self::PLAIN },
+            Kind::Stop => Self { stop_on_venue: true, trailing_stop: Some(0.6), ..Self::PLAIN },
+            Kind::Ladder => Self { entries: 4, stop_on_venue: true, ..Self::PLAIN },
+            Kind::Mixed => Self {
+                entries: 1 + index % 4,
+                order_type: if index % 3 == 2 { "limit" } else { "market" },
+                stop_on_venue: index % 5 != 3,
+                trailing_stop: (index % 5 == 1).then_some(0.6),
+                trailing_take_profit: (index % 5 == 2).then_some(0.15),
+            },
+        }
+    }
+}
+
 /// The body of the `index`th bot; its levels lie so close that the market reaches one every second or so.
-pub(crate) fn body(index: usize, exchange_id: &str) -> Value {
-    let pick = |choices: &[&str]| choices.get(index % choices.len()).map(|word| (*word).to_owned());
+pub(crate) fn body(kind: Kind, index: usize, exchange_id: &str) -> Value {
     let (stop_loss, take_profit) = match index % 3 {
         0 => (-0.8, 0.2),
         1 => (-1.5, 0.5),
         _ => (-3.0, 0.3),
     };
-    let mut body = json!({
+    let terms = Terms::of(kind, index);
+    json!({
         "name": format!("torture {index}"),
         "exchange": "binance",
         "exchange_id": exchange_id,
-        "pair": pick(&PAIRS),
+        "pair": PAIRS.get(index % PAIRS.len()),
         "strategy": "dca",
         "stake_amount": 20 + index,
-        "max_open_trades": 1 + index % 4,
+        "max_open_trades": terms.entries,
         "stop_loss": stop_loss,
         "take_profit": take_profit,
-        "stop_on_venue": index % 5 != 3,
+        "trailing_stop": terms.trailing_stop,
+        "trailing_take_profit": terms.trailing_take_profit,
+        "stop_on_venue": terms.stop_on_venue,
         "dry_run": false,
         "dca": {
             "safety_stake": 25,
             "price_deviation": if index % 2 == 0 { 0.25 } else { 0.4 },
             "volume_scale": 1.5,
-            "order_type": pick(&["market", "market", "limit"]),
+            "order_type": terms.order_type,
         },
-    });
-    if let Some(body) = body.as_object_mut() {
-        match index % 5 {
-            1 => drop(body.insert("trailing_stop".to_owned(), json!(0.6))),
-            2 => drop(body.insert("trailing_take_profit".to_owned(), json!(0.15))),
-            _ => {}
-        }
-    }
-    body
+    })
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::books::{Books, BotRow, Database};
 use crate::exchange::{Exchange, KEY, Ledger, SECRET};
-use crate::fleet;
+use crate::fleet::{self, Kind};
 use crate::oracle::{self, Violations};
 use crate::process::pause;
 use crate::proxy::Proxy;
@@ -32,6 +32,7 @@ pub(crate) struct Plan {
     pub(crate) binary: PathBuf,
     pub(crate) kills: usize,
     pub(crate) bots: usize,
+    pub(crate) kind: Kind,
     pub(crate) seed: u64,
     /// The exchange hides a tenth of the orders from queries for a minute.
     pub(crate) hides: bool,
@@ -83,6 +84,7 @@ impl Stage {
         let server = Server {
             binary: plan.binary.clone(),
             database_url,
+            folder: folder.to_owned(),
             log: log("server.log"),
             proxy,
             http: reqwest::Client::new(),
@@ -99,7 +101,9 @@ impl Stage {
         let exchange_id = stored.get("id").and_then(|id| id.as_str()).context("a connection without id")?;
         let mut bots = Vec::new();
         for index in 0..plan.bots {
-            let bot = life.post(&server.http, &key, "/v1/bots", &fleet::body(index, exchange_id)).await?;
+            let bot = life
+                .post(&server.http, &key, "/v1/bots", &fleet::body(plan.kind, index, exchange_id))
+                .await?;
             bots.push(bot.get("id").and_then(|id| id.as_str()).context("a bot without id")?.to_owned());
         }
         for bot in &bots {

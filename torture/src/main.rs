@@ -2,14 +2,17 @@
 //! lost, late, doubled and cut up; in the end an oracle that shares no code with the engine compares the exchange's
 //! ledger with our books. `cargo xtask torture` builds what it needs and runs it.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use tempfile::TempDir;
 
 mod books;
 mod exchange;
+mod failpoints;
 mod fleet;
 mod kills;
 mod oracle;
@@ -18,14 +21,17 @@ mod proxy;
 mod report;
 mod server;
 
-use kills::Plan;
+use failpoints::{PLACES, Reached};
+use fleet::Kind;
+use kills::{Outcome, Plan};
+use oracle::Violations;
 
 /// What is asked.
 #[derive(Parser, Debug)]
 #[command(name = "cargo xtask torture")]
 struct Arguments {
     /// The `botprimex` to torture.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide = true)]
     binary: PathBuf,
     /// How often it is killed.
     #[arg(long, default_value_t = 100)]
@@ -36,20 +42,72 @@ struct Arguments {
     /// What the market, the faults and the kills grow from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The exchange hides a tenth of the orders from queries for a minute.
+    /// The exchange hides a tenth of the orders from queries for a minute, and absence is proven after the server's
+    /// own 75 s instead of 8.
     #[arg(long)]
     hide: bool,
-    /// Keep the folder with the books and logs.
+    /// Keep the books on a Postgres of its own.
+    #[arg(long)]
+    postgres: bool,
+    /// Where that is.
+    #[arg(long, value_name = "URL", hide = true)]
+    postgres_url: Option<String>,
+    /// Torture a release build.
+    #[arg(long)]
+    release: bool,
+    /// Instead: end the server at every named step of an order's way, with every kind of bot.
+    #[arg(long, conflicts_with_all = ["controls", "permissive_control"])]
+    failpoints: bool,
+    /// Instead: trade in two ways that are known to be broken, and fail unless both are found to be.
+    #[arg(long, conflicts_with = "permissive_control")]
+    controls: bool,
+    /// Trade in a way that is known to be broken.
+    #[arg(long, value_enum, value_name = "WAY")]
+    permissive_control: Option<Control>,
+    /// Keep the folder with the books and logs; it is always kept where something is broken.
     #[arg(long)]
     keep: bool,
-    /// A Postgres to keep the books on.
-    #[arg(long, value_name = "URL")]
-    postgres_url: Option<String>,
+}
+
+/// A way of trading that is known to be broken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Control {
+    /// An order leaves before it is journaled.
+    SendThenPersist,
+    /// An order whose outcome is not known is sent again.
+    BlindResend,
+}
+
+impl Control {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SendThenPersist => "send-then-persist",
+            Self::BlindResend => "blind-resend",
+        }
+    }
+
+    /// What the oracle must find of it.
+    const fn symptom(self) -> &'static str {
+        match self {
+            Self::SendThenPersist => "fills missing",
+            Self::BlindResend => "orders doubled",
+        }
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match torture(&Arguments::parse()).await {
+    // A second one would be refused, and there is none.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let arguments = Arguments::parse();
+    let done = if arguments.failpoints {
+        every_step(&arguments).await
+    } else if arguments.controls {
+        controls(&arguments).await
+    } else {
+        kill_run(&arguments).await
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -59,25 +117,35 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whether all is well.
-async fn torture(arguments: &Arguments) -> Result<bool> {
-    // A second one would be refused, and there is none.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+/// A folder for one run; it stays until somebody says that it may go.
+fn folder() -> Result<TempDir> {
     let mut folder = tempfile::Builder::new().prefix("botprimex-torture-").tempdir()?;
     folder.disable_cleanup(true);
-    // The binary may be built anew meanwhile.
-    let binary = folder.path().join("botprimex");
+    Ok(folder)
+}
+
+/// What a run is, with a copy of the binary in its folder: the original may be built anew meanwhile.
+fn plan(arguments: &Arguments, kind: Kind, control: Option<Control>, folder: &Path) -> Result<Plan> {
+    let binary = folder.join("botprimex");
     std::fs::copy(&arguments.binary, &binary).context("there is no such binary")?;
-    let plan = Plan {
+    let control = control.map(|way| ("TORTURE_CONTROL".to_owned(), way.as_str().to_owned()));
+    eprintln!("torture: seed {}, books and logs in {}", arguments.seed, folder.display());
+    Ok(Plan {
         binary,
         kills: arguments.kills,
         bots: arguments.bots,
+        kind,
         seed: arguments.seed,
         hides: arguments.hide,
         postgres: arguments.postgres_url.clone(),
-        environment: Vec::new(),
-    };
-    eprintln!("torture: seed {}, books and logs in {}", plan.seed, folder.path().display());
+        environment: control.into_iter().collect(),
+    })
+}
+
+/// Kills it again and again; whether all is well.
+async fn kill_run(arguments: &Arguments) -> Result<bool> {
+    let mut folder = folder()?;
+    let plan = plan(arguments, Kind::Mixed, arguments.permissive_control, folder.path())?;
     let outcome = kills::run(&plan, folder.path()).await?;
     report::print(&outcome, &replay(arguments));
     let is_well = outcome.violations.is_empty();
@@ -85,10 +153,52 @@ async fn torture(arguments: &Arguments) -> Result<bool> {
     Ok(is_well)
 }
 
+/// Trades in both broken ways; whether both were found out.
+async fn controls(arguments: &Arguments) -> Result<bool> {
+    let mut are_found = true;
+    for way in [Control::SendThenPersist, Control::BlindResend] {
+        let mut folder = folder()?;
+        let plan = plan(arguments, Kind::Mixed, Some(way), folder.path())?;
+        let Outcome { violations, .. } = kills::run(&plan, folder.path()).await?;
+        report::print_control(way.as_str(), way.symptom(), &violations);
+        are_found &= violations.count(way.symptom()) > 0;
+        folder.disable_cleanup(arguments.keep);
+    }
+    Ok(are_found)
+}
+
+/// Ends it at every step; whether all is well and every step was come by.
+async fn every_step(arguments: &Arguments) -> Result<bool> {
+    let mut reached = Reached::default();
+    let mut violations = Violations::default();
+    for kind in Kind::PURE {
+        let mut folder = folder()?;
+        let plan = plan(arguments, kind, None, folder.path())?;
+        let found = failpoints::run(&plan, kind, folder.path(), &mut reached).await?;
+        folder.disable_cleanup(arguments.keep || !found.is_empty());
+        violations.merge(found);
+    }
+    report::print_steps(&reached, &violations, &replay(arguments));
+    Ok(violations.is_empty() && PLACES.iter().all(|place| reached.times(place) > 0))
+}
+
 /// The one command that does the same again.
 fn replay(arguments: &Arguments) -> String {
     let Arguments { kills, bots, seed, .. } = arguments;
-    let hide = if arguments.hide { " --hide" } else { "" };
-    let postgres = if arguments.postgres_url.is_some() { " --postgres" } else { "" };
-    format!("cargo xtask torture --kills {kills} --bots {bots} --seed {seed}{hide}{postgres}")
+    let mut command = format!("cargo xtask torture --seed {seed} --bots {bots}");
+    if arguments.failpoints {
+        command.push_str(" --failpoints");
+    } else {
+        // Writing to a String cannot fail.
+        let _ = write!(command, " --kills {kills}");
+    }
+    for (is_set, flag) in
+        [(arguments.hide, " --hide"), (arguments.postgres, " --postgres"), (arguments.release, " --release")]
+    {
+        command.push_str(if is_set { flag } else { "" });
+    }
+    if let Some(way) = arguments.permissive_control {
+        let _ = write!(command, " --permissive-control {}", way.as_str());
+    }
+    command
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::exchange::Ledger;
+use crate::failpoints::{PLACES, Reached};
 use crate::kills::Outcome;
-use crate::oracle::KINDS;
+use crate::oracle::{KINDS, Violations};
 
 /// Prints what came of a kill run.
 #[expect(clippy::print_stdout, reason = "the report is what this program answers")]
@@ -35,6 +36,32 @@ pub(crate) fn print(outcome: &Outcome, replay: &str) {
     for trouble in &outcome.troubles {
         println!("in error     {trouble}");
     }
+    verdict(violations, replay);
+}
+
+/// Prints what came of ending it at every step.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print_steps(reached: &Reached, violations: &Violations, replay: &str) {
+    for place in PLACES {
+        println!("{place:<13}{} times: {}", reached.times(place), reached.kinds(place));
+    }
+    verdict(violations, replay);
+}
+
+/// Prints whether a broken way was found out.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print_control(way: &str, symptom: &str, violations: &Violations) {
+    let found: Vec<String> = KINDS
+        .iter()
+        .filter(|kind| violations.count(kind) > 0)
+        .map(|kind| format!("{kind} {}", violations.count(kind)))
+        .collect();
+    let verdict = if violations.count(symptom) > 0 { "found out" } else { "NOT FOUND OUT" };
+    println!("{way}: {verdict} ({})", found.join(", "));
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+fn verdict(violations: &Violations, replay: &str) {
     for kind in KINDS {
         println!("{kind:<27}{}", violations.count(kind));
     }

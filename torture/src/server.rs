@@ -1,7 +1,6 @@
 //! The server under torture: its lives, and what its owner asks of it.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ pub(crate) const READY_WITHIN: Duration = Duration::from_secs(120);
 pub(crate) struct Server {
     pub(crate) binary: PathBuf,
     pub(crate) database_url: String,
+    pub(crate) folder: PathBuf,
     pub(crate) log: PathBuf,
     pub(crate) proxy: Proxy,
     pub(crate) http: reqwest::Client,
@@ -38,7 +38,8 @@ pub(crate) struct Life {
 impl Server {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(&self.binary, arguments);
-        command.env("BOTPRIMEX_DATABASE_URL", &self.database_url).env("DATABASE_URL", &self.database_url);
+        // What it keeps beside a database that is no file lies where it is started.
+        command.env("DATABASE_URL", &self.database_url).current_dir(&self.folder);
         command
     }
 
@@ -125,16 +126,4 @@ impl Life {
         }
         Ok(answer)
     }
-}
-
-/// The last lines of a log, to show where something went wrong.
-pub(crate) fn last_lines(log: &Path, count: usize) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    let last = lines.get(lines.len().saturating_sub(count)..).unwrap_or_default();
-    last.iter().fold(String::new(), |mut text, line| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "    {line}");
-        text
-    })
 }

@@ -13,6 +13,7 @@ mod debian;
 mod graph;
 mod postgres;
 mod server;
+mod torture;
 
 use postgres::Postgres;
 
@@ -38,6 +39,13 @@ enum Chore {
         #[arg(long, value_delimiter = ',', value_name = "CLIENT")]
         only: Vec<String>,
     },
+    /// Kills the server while it trades, and compares its books with the exchange's; `--help` tells the flags.
+    #[command(disable_help_flag = true)]
+    Torture {
+        /// What it is told.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Runs a command beside a private Postgres whose address is in `BOTPRIMEX_TEST_POSTGRES_URL`.
     Postgres {
         /// The command, e.g. `cargo test -p engine`.
@@ -50,7 +58,7 @@ enum Chore {
 type Step = (&'static str, fn() -> Result<()>);
 
 /// What fails soonest comes first.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("graph", graph::check),
     ("fmt", || cargo(&["fmt", "--all", "--check"], &[])),
     ("clippy", || {
@@ -59,12 +67,14 @@ const STEPS: [Step; 6] = [
     ("doc", || cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])),
     ("test", cargo_test),
     ("clients", || clients::prove(&[])),
+    ("torture", torture::short),
 ];
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Test { only } => test(&only),
         Chore::Clients { only } => clients::prove(&only),
+        Chore::Torture { arguments } => torture::run(&arguments),
         Chore::Postgres { command } => beside_postgres(&command),
     };
     match result {

@@ -16,6 +16,7 @@ use model::{Mark, Pair};
 use tokio::sync::{Notify, oneshot};
 
 use crate::change::Change;
+use crate::failpoint::{self, Control};
 use crate::store::{Batch, News, Store, StoreError};
 
 /// The most changes that one transaction takes.
@@ -183,6 +184,13 @@ async fn write(
         }
         let mut group = std::mem::take(&mut next);
         let (changes, news) = (group.batch.len(), group.batch.take_news());
+        if !news.intents.is_empty() {
+            if failpoint::control() == Some(Control::SendThenPersist) {
+                // As long as an order takes to its venue and back.
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+            failpoint::pass("committing");
+        }
         let mut written = pin!(store.write(group.batch));
         loop {
             tokio::select! {
@@ -193,6 +201,9 @@ async fn write(
             }
         }
         depth.fetch_sub(changes, Ordering::Relaxed);
+        if !news.intents.is_empty() {
+            failpoint::pass("committed");
+        }
         committed(&news);
         for done in group.done {
             // Whoever asked may have gone; the change is durable all the same.

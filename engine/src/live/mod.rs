@@ -16,6 +16,7 @@ use strategies::live::{End, Execution, LiveOrder, Report, Role, Terms};
 
 use crate::actors::deliver;
 use crate::actors::exchange::{ExchangeConnection, Journaled};
+use crate::failpoint::{self, Control};
 
 /// An order that may leave once it is durable.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,20 +47,25 @@ impl Intent {
         order: &LiveOrder,
         receipt: Receipt,
     ) -> Self {
-        let kind = match order.terms {
-            Terms::Market => RequestKind::Market,
-            Terms::Limit(price) => RequestKind::Limit { price, tif: TimeInForce::Ioc },
-            Terms::StopLimit { stop, limit } => RequestKind::StopLossLimit { stop, price: limit },
-        };
-        let request = OrderRequest {
-            pair: pair.clone(),
-            client_order_id: order.client_id,
-            side: order.role.side(),
-            qty: order.qty,
-            kind,
-        };
+        let request = request(pair, order);
         let body = request.body();
         Self { exchange_id, bot_id, trade_id, request, role: order.role, body, receipt }
+    }
+}
+
+/// An order in the venue's terms.
+pub(crate) fn request(pair: &Pair, order: &LiveOrder) -> OrderRequest {
+    let kind = match order.terms {
+        Terms::Market => RequestKind::Market,
+        Terms::Limit(price) => RequestKind::Limit { price, tif: TimeInForce::Ioc },
+        Terms::StopLimit { stop, limit } => RequestKind::StopLossLimit { stop, price: limit },
+    };
+    OrderRequest {
+        pair: pair.clone(),
+        client_order_id: order.client_id,
+        side: order.role.side(),
+        qty: order.qty,
+        kind,
     }
 }
 
@@ -93,6 +99,9 @@ impl Gateway {
 
     /// Sends what has become durable: the only way by which an order leaves.
     pub(crate) fn committed(&self, intents: &[Intent]) {
+        if failpoint::control() == Some(Control::SendThenPersist) {
+            return;
+        }
         for intent in intents {
             match self.0.get(&intent.exchange_id) {
                 Some(connection) => deliver(connection.value(), Journaled(Box::new(intent.clone()))),

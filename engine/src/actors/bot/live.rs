@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use actix::{Addr, AsyncContext as _, Context, Handler};
 use model::{BotDefinition, BotId, ClientOrderId, ExchangeId, Pair, Receipt, StrategyDefinition};
-use strategies::live::{LiveBot, LiveRules, LiveStep};
+use strategies::live::{LiveBot, LiveRules, LiveStep, Role};
 use strategies::{Plan, RestoreError};
 
 use super::{Bot, Hand};
 use crate::actors::deliver;
 use crate::actors::exchange::{
-    AskFor, Attach, Detach, ExchangeConnection, Holds, Locked, Missing, Reported, TakeBack, TakenUp,
+    AskFor, Attach, Detach, ExchangeConnection, Holds, Journaled, Locked, Missing, Reported, TakeBack,
+    TakenUp,
 };
 use crate::actors::feed::{Join, Woken};
 use crate::change::Positions;
 use crate::clock;
+use crate::failpoint::{self, Control};
 use crate::record::{LiveRun, StoredRun};
 use crate::start::Unreconciled;
 
@@ -131,6 +133,16 @@ impl Bot {
             }
         }
         let change = self.recorder.live_change(&hand.run, steps.clone(), status);
+        let has_orders = !change.intents.is_empty();
+        let has_closed = steps.iter().any(|step| matches!(step, LiveStep::Closed(_)));
+        let has_replaced = steps.iter().any(
+            |step| matches!(step, LiveStep::Place(order) if order.role == Role::Protection && ticked_at.is_none()),
+        );
+        if failpoint::control() == Some(Control::SendThenPersist) {
+            for intent in &change.intents {
+                deliver(&hand.connection, Journaled(Box::new(intent.clone())));
+            }
+        }
         let mut gave_up = None;
         for step in steps {
             match step {
@@ -152,7 +164,22 @@ impl Bot {
             hand.run.bot.trade().orders.iter().map(|order| order.client_id).collect();
         hand.run.receipts.retain(|id, _| known.contains(id));
         deliver(&hand.connection, Holds { id: self.id, held: hand.run.bot.held() });
+        if has_orders {
+            failpoint::pass("decided");
+        }
+        if has_replaced {
+            failpoint::pass("protecting");
+        }
+        if has_closed {
+            failpoint::pass("closing");
+        }
         self.record(change);
+        if has_orders {
+            failpoint::pass("recorded");
+        }
+        if has_closed {
+            failpoint::pass("closed");
+        }
         if let Some((code, message)) = gave_up {
             self.fail(code, message, ctx);
         }
@@ -258,6 +285,7 @@ impl Handler<Reported> for Bot {
 
     fn handle(&mut self, reported: Reported, ctx: &mut Self::Context) {
         let Reported { report, receipt } = reported;
+        failpoint::pass("heard");
         if let Hand::Live(live) = &mut self.hand {
             let known = live.run.receipts.entry(report.client_id).or_insert(receipt);
             *known = receipt;

@@ -12,6 +12,7 @@ use strategies::live::{End, Report};
 
 use super::{ExchangeConnection, TakenUp, VenueClock, deliver};
 use crate::clock;
+use crate::failpoint;
 use crate::live;
 
 /// The first wait before an order is asked for again; it doubles.
@@ -163,6 +164,7 @@ impl ExchangeConnection {
             self.orders.values().filter(|order| !order.is_accounted).map(|order| order.bot).collect();
         for (id, attached) in &mut self.bots {
             if !attached.is_taken_up && !unaccounted.contains(id) {
+                failpoint::pass("taking-up");
                 attached.is_taken_up = true;
                 deliver(&attached.bot, TakenUp);
             }
@@ -178,6 +180,7 @@ impl ExchangeConnection {
         let wait = (FIRST_WAIT * 2_u32.pow(order.asks.min(4))).min(LONGEST_WAIT);
         match result {
             Ok(Found::Order { report, venue_id }) => {
+                failpoint::pass("found");
                 (order.is_accounted, order.venue_id) = (true, Some(venue_id));
                 order.found_at = Some(at);
                 let rests = report.end.is_none() && !matches!(order.role, strategies::live::Role::Exit);
@@ -195,10 +198,12 @@ impl ExchangeConnection {
                 }
             }
             Ok(Found::NotYet) => {
+                failpoint::pass("not-found");
                 order.is_accounted = true;
                 order.ask_after(wait);
             }
             Ok(Found::Never) => {
+                failpoint::pass("absent");
                 order.is_accounted = true;
                 self.end(id, End::NeverArrived);
             }

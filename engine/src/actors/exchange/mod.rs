@@ -24,6 +24,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::bot::Bot;
 use super::deliver;
 use crate::clock;
+use crate::failpoint::{self, Control};
 use crate::live::sent::SentLog;
 use crate::live::{self, Intent};
 use crate::markets::Markets;
@@ -390,10 +391,12 @@ impl ExchangeConnection {
         let Some(order) = self.orders.get_mut(&id) else { return };
         let Some((_, body)) = order.order.clone() else { return };
         self.sent.note(id);
+        failpoint::pass("noted");
         let now = clock::now();
         (order.receipt.sent_at, order.left_by) = (Some(now), now);
         // Should no answer come by whatever way, it is asked for.
         order.ask_after(self.stream.answer_within);
+        failpoint::pass_soon("sent");
         if let (true, Some(socket)) = (self.is_up, &self.socket)
             && socket.send(socket::Ask::Place { id, body: body.clone() }).is_ok()
         {
@@ -440,6 +443,7 @@ impl ExchangeConnection {
             return;
         }
         order.is_canceling = true;
+        failpoint::pass_soon("canceling");
         let pair = order.pair.clone();
         if let (true, Some(socket)) = (self.is_up, &self.socket)
             && socket.send(socket::Ask::Cancel { id, pair: pair.clone() }).is_ok()
@@ -458,7 +462,13 @@ impl ExchangeConnection {
         tracing::debug!(connection = %self.id, order = %id, %error, "an order was not acknowledged");
         let Some(order) = self.orders.get_mut(&id) else { return };
         match error {
-            VenueError::Unknown { .. } => order.ask_after(Duration::ZERO),
+            VenueError::Unknown { .. } if failpoint::control() == Some(Control::BlindResend) => {
+                self.unsent.push_back(id);
+            }
+            VenueError::Unknown { .. } => {
+                failpoint::pass("unknown");
+                order.ask_after(Duration::ZERO);
+            }
             // An open order of that id is ours: it did arrive.
             VenueError::Rejected { message, .. } if message.contains(DUPLICATE) => {
                 order.ask_after(Duration::ZERO);
@@ -537,7 +547,13 @@ impl Handler<Attach> for ExchangeConnection {
             let since = receipt.decided_at.unwrap_or_else(clock::now);
             let mut tracked = Tracked::new(attach.id, attach.pair.clone(), order.role, since, receipt);
             tracked.left_by = left_by(order.role, since, receipt.sent_at, clock::now());
-            tracked.is_accounted = false;
+            if failpoint::control() == Some(Control::BlindResend) {
+                let request = live::request(&attach.pair, &order);
+                let body = request.body();
+                tracked.order = Some((request, body));
+                self.unsent.push_back(order.client_id);
+            }
+            tracked.is_accounted = failpoint::control() == Some(Control::BlindResend);
             tracked.ask_after(Duration::ZERO);
             self.orders.insert(order.client_id, tracked);
         }
@@ -579,6 +595,7 @@ impl Handler<Journaled> for ExchangeConnection {
     type Result = ();
 
     fn handle(&mut self, Journaled(intent): Journaled, ctx: &mut Self::Context) {
+        failpoint::pass("journaled");
         let Intent { bot_id, request, role, body, mut receipt, .. } = *intent;
         let (client_id, pair) = (request.client_order_id, request.pair.clone());
         if !self.bots.contains_key(&bot_id) {
@@ -632,6 +649,7 @@ impl Handler<Answered> for ExchangeConnection {
         }
         match result {
             Ok(told) => {
+                failpoint::pass(if is_cancel { "canceled" } else { "answered" });
                 self.is_locked = false;
                 let Some(order) = self.orders.get_mut(&id) else { return };
                 order.venue_id = Some(told.venue_order_id);

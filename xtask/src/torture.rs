@@ -1,0 +1,44 @@
+//! Builds what is tortured, and tortures it.
+
+use anyhow::{Context as _, Result};
+
+use crate::postgres::Postgres;
+use crate::{cargo, target};
+
+/// Flags that need places at which the process ends, which no build that is shipped has.
+const ARMED: [&str; 3] = ["--failpoints", "--controls", "--permissive-control"];
+
+/// A hundred kills, and the proof that they would notice.
+pub(crate) fn short() -> Result<()> {
+    torture(&["--kills", "100"])?;
+    torture(&["--kills", "25", "--controls"])
+}
+
+/// Whatever is asked.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    torture(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn torture(arguments: &[&str]) -> Result<()> {
+    let has = |flags: &[&str]| {
+        arguments.iter().any(|argument| flags.iter().any(|flag| argument.split('=').next() == Some(flag)))
+    };
+    let mut build = vec!["build", "--locked", "--quiet", "--package", "cli"];
+    let is_release = has(&["--release"]);
+    build.extend(is_release.then_some("--release"));
+    if has(&ARMED) {
+        build.extend(["--features", "failpoints"]);
+    }
+    let postgres =
+        has(&["--postgres"]).then(Postgres::start).transpose().context("no Postgres to torture it on")?;
+    cargo(&build, &[])?;
+    let binary = target()?.join(if is_release { "release" } else { "debug" }).join("botprimex");
+    let mut command = vec!["run", "--locked", "--quiet", "--package", "torture", "--", "--binary"];
+    command.push(binary.to_str().context("the target folder is not UTF-8")?);
+    if let Some(postgres) = &postgres {
+        command.extend(["--postgres-url", &postgres.url]);
+    }
+    command.extend(arguments);
+    // What it says of its log would drown what is reported.
+    cargo(&command, &[("BOTPRIMEX_LOG", "info")])
+}
