@@ -65,17 +65,17 @@ pub(crate) use armed::{control, pass, pass_soon};
 
 /// Passes a place.
 #[cfg(not(feature = "failpoints"))]
-#[inline(always)]
+#[inline]
 pub(crate) const fn pass(_: &str) {}
 
 /// Passes a place in a moment.
 #[cfg(not(feature = "failpoints"))]
-#[inline(always)]
+#[inline]
 pub(crate) const fn pass_soon(_: &str) {}
 
 /// How it trades, if not as it should.
 #[cfg(not(feature = "failpoints"))]
-#[inline(always)]
+#[inline]
 pub(crate) const fn control() -> Option<Control> {
     None
 }

@@ -24,7 +24,7 @@ use crate::live::sent::{self, SentLog};
 use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::secrets::{MasterKey, MasterKeyError};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, StoreLock};
 use crate::webhook::Hub;
 
 /// Held while what became of a live bot's orders before the start is not known; all of them share a count.
@@ -102,6 +102,15 @@ pub struct Engine {
     io: Runtime,
     threads: Vec<Thread>,
     ended: watch::Receiver<Option<Result<(), String>>>,
+    lock: StoreLock,
+}
+
+/// What a start makes.
+struct Started {
+    handle: EngineHandle,
+    threads: Vec<Thread>,
+    ended: watch::Receiver<Option<Result<(), String>>>,
+    lock: StoreLock,
 }
 
 /// An arbiter's thread.
@@ -142,7 +151,7 @@ impl Engine {
             .enable_all()
             .build()?;
         match Self::start_on(&io, config).await {
-            Ok((handle, threads, ended)) => Ok(Self { handle, io, threads, ended }),
+            Ok(Started { handle, threads, ended, lock }) => Ok(Self { handle, io, threads, ended, lock }),
             Err(error) => {
                 // A runtime may not be dropped where async code runs.
                 io.shutdown_background();
@@ -151,17 +160,23 @@ impl Engine {
         }
     }
 
-    async fn start_on(
-        io: &Runtime,
-        config: EngineConfig,
-    ) -> Result<(EngineHandle, Vec<Thread>, watch::Receiver<Option<Result<(), String>>>), StartError> {
+    async fn start_on(io: &Runtime, config: EngineConfig) -> Result<Started, StartError> {
         let (url, configured) = (config.database_url.clone(), config.master_key.clone());
+        let (end, ended) = watch::channel(None);
+        let gateway = Gateway::default();
+        let (lose, shut) = (end.clone(), gateway.clone());
         let opened = io.spawn(async move {
+            let lock = StoreLock::take(&url, move |why| {
+                // Nothing more may leave: another server may have taken over.
+                shut.shut();
+                lose.send_replace(Some(Err(why)));
+            })
+            .await?;
             let store = Store::open(&url).await?;
             let master = exchanges::master_key(&store, configured, &url).await?;
-            Ok::<_, StartError>((store, master))
+            Ok::<_, StartError>((lock, store, master))
         });
-        let (store, master) = opened.await.map_err(|_| StartError::Ended)??;
+        let (lock, store, master) = opened.await.map_err(|_| StartError::Ended)??;
         // One for everything that leaves from here for the venue.
         let budget = SharedBudget::default();
         let rest = Rest::new(&config.rest_url).map_err(|error| StartError::Venue(error.to_string()))?;
@@ -175,16 +190,19 @@ impl Engine {
         let hub =
             Hub::new(store.clone(), io.handle().clone(), webhooks.arbiter.clone(), config.allow_loopback)
                 .map_err(|error| StartError::Client(error.to_string()))?;
-        let gateway = Gateway::default();
         let (rung, sends) = (hub.clone(), gateway.clone());
         let (ledger, writer) = Ledger::new(store.clone(), move |news| {
             sends.committed(&news.intents);
             rung.committed(&news.told);
         });
-        let (end, ended) = watch::channel(None);
         io.spawn(async move {
             let result = writer.await.map_err(|error| error.to_string());
-            end.send_replace(Some(result));
+            // What failed first is what is told.
+            end.send_if_modified(|end| {
+                let is_first = end.is_none();
+                end.get_or_insert(result);
+                is_first
+            });
         });
 
         let feed = MarketFeed::start_in_arbiter(&trading.arbiter, {
@@ -226,7 +244,7 @@ impl Engine {
         let recovered = io.spawn(recover(handle.clone()));
         recovered.await.map_err(|_| StartError::Ended)??;
         handle.inner.ready.store(true, Ordering::Release);
-        Ok((handle, vec![trading, webhooks], ended))
+        Ok(Started { handle, threads: vec![trading, webhooks], ended, lock })
     }
 
     /// The way in.
@@ -234,7 +252,8 @@ impl Engine {
         self.handle.clone()
     }
 
-    /// Resolves when the ledger could not go on: nothing more will be durable, and the process must start again.
+    /// Resolves when the ledger could not go on, or when it is not sure any more that no other server has the store:
+    /// nothing more will be durable or sent, and the process must start again.
     pub async fn failed(&self) -> String {
         let mut ended = self.ended.clone();
         let is_failure = |end: &Option<Result<(), String>>| matches!(end, Some(Err(_)));
@@ -247,7 +266,7 @@ impl Engine {
     /// Stops all actors, writes what waits, and closes the store. Bots stay as they are: the next start takes
     /// them up.
     pub async fn stop(self) {
-        let Self { handle, io, threads, mut ended } = self;
+        let Self { handle, io, threads, mut ended, lock } = self;
         let store = handle.inner.store.clone();
         handle.inner.ready.store(false, Ordering::Release);
         for thread in threads {
@@ -264,6 +283,7 @@ impl Engine {
             tracing::warn!("the ledger was still in use when the engine stopped");
         }
         store.close().await;
+        lock.release().await;
         io.shutdown_background();
     }
 }

@@ -11,3 +11,4 @@ mod canary;
 mod demo;
 mod process;
 mod serve;
+mod stores;

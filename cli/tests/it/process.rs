@@ -1,7 +1,8 @@
 //! A process of the binary that is killed with its test.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// A server that said that it is ready.
 pub(crate) struct Process {
@@ -34,6 +35,23 @@ impl Process {
         let url = lines.find_map(|line| line.ok()?.strip_prefix("READY ").map(str::to_owned)).unwrap();
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, url }
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it ends by itself; how it did.
+    pub(crate) async fn ended(mut self, within: Duration) -> ExitStatus {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it still runs after {within:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// `kill -9`.

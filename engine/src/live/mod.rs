@@ -4,6 +4,7 @@
 pub(crate) mod sent;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::Addr;
 use connectors::binance::trade::{
@@ -15,7 +16,7 @@ use model::{BotId, ClientOrderId, ExchangeId, Pair, Qty, Quote, Receipt, TradeId
 use strategies::live::{End, Execution, LiveOrder, Report, Role, Terms};
 
 use crate::actors::deliver;
-use crate::actors::exchange::{ExchangeConnection, Journaled};
+use crate::actors::exchange::{Close, ExchangeConnection, Journaled};
 use crate::failpoint::{self, Control};
 
 /// An order that may leave once it is durable.
@@ -79,22 +80,40 @@ pub(crate) const fn lane(role: Role) -> Lane {
 
 /// Every open exchange connection; clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Gateway(Arc<DashMap<ExchangeId, Addr<ExchangeConnection>>>);
+pub(crate) struct Gateway(Arc<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    connections: DashMap<ExchangeId, Addr<ExchangeConnection>>,
+    is_shut: AtomicBool,
+}
 
 impl Gateway {
     /// The connection of a stored credential, if it is open.
     pub(crate) fn connection(&self, id: ExchangeId) -> Option<Addr<ExchangeConnection>> {
-        self.0.get(&id).map(|connection| connection.clone())
+        self.0.connections.get(&id).map(|connection| connection.clone())
     }
 
     /// A connection is open from now on.
     pub(crate) fn open(&self, id: ExchangeId, connection: Addr<ExchangeConnection>) {
-        self.0.insert(id, connection);
+        self.0.connections.insert(id, connection);
+        if self.0.is_shut.load(Ordering::Acquire) {
+            self.shut();
+        }
     }
 
     /// It is not any more.
     pub(crate) fn close(&self, id: ExchangeId) -> Option<Addr<ExchangeConnection>> {
-        self.0.remove(&id).map(|(_, connection)| connection)
+        self.0.connections.remove(&id).map(|(_, connection)| connection)
+    }
+
+    /// Ends every connection, now and for good: nothing leaves any more.
+    pub(crate) fn shut(&self) {
+        self.0.is_shut.store(true, Ordering::Release);
+        self.0.connections.retain(|_, connection| {
+            deliver(connection, Close);
+            false
+        });
     }
 
     /// Sends what has become durable: the only way by which an order leaves.
@@ -103,7 +122,7 @@ impl Gateway {
             return;
         }
         for intent in intents {
-            match self.0.get(&intent.exchange_id) {
+            match self.0.connections.get(&intent.exchange_id) {
                 Some(connection) => deliver(connection.value(), Journaled(Box::new(intent.clone()))),
                 None => {
                     let order = intent.request.client_order_id;

@@ -7,6 +7,7 @@ mod accounts;
 mod bots;
 mod checkpoint;
 mod exchanges;
+mod lock;
 mod marks;
 mod outbox;
 mod trades;
@@ -18,6 +19,7 @@ pub use exchanges::{ExchangeConnection, KeyPermissions};
 pub use outbox::{Delivery, DeliveryStatus, StoredEvent, Webhook};
 pub use trades::{BotStats, TradeFilter};
 
+pub(crate) use lock::StoreLock;
 pub(crate) use write::Batch;
 pub use write::News;
 
@@ -71,6 +73,25 @@ pub enum StoreError {
     /// The database cannot be written to.
     #[error("the database is read-only: give this user the right to write the file and its folder")]
     ReadOnly,
+    /// Another server has it.
+    #[error(
+        "{store} is in use by another server ({holder}): stop it first, or give this one a database of its own with \
+         --database-url"
+    )]
+    InUse {
+        /// Which.
+        store: String,
+        /// Who has it, and by what.
+        holder: String,
+    },
+    /// It cannot be made sure that no other server has it.
+    #[error("{} cannot be locked against other servers: {error}", file.display())]
+    Lock {
+        /// What would be locked.
+        file: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
     /// The bundled SQLite has a known corruption bug.
     #[error("SQLite {0} can corrupt its file: 3.51.3 or later is needed")]
     Unsafe(String),
@@ -169,7 +190,7 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         if url.starts_with("sqlite:") {
             Self::open_sqlite(url).await
-        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        } else if Self::is_postgres(url) {
             Self::open_postgres(url).await
         } else {
             let scheme = url.split(':').next().unwrap_or_default();
@@ -216,6 +237,11 @@ impl Store {
             .await?;
         migrator(&POSTGRES).run(&pool).await.map_err(migration)?;
         Ok(Self::Postgres(pool))
+    }
+
+    /// Whether a URL names a PostgreSQL server.
+    fn is_postgres(url: &str) -> bool {
+        url.starts_with("postgres:") || url.starts_with("postgresql:")
     }
 
     /// The file that a URL names, where it is a file.

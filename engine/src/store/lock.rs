@@ -1,0 +1,235 @@
+//! One server to a store: a second one would trade the same bots again.
+//!
+//! A file is held by a lock on another file beside it, a schema of a PostgreSQL server by an advisory lock of a
+//! session of its own. Both end with the process, however it ends. Whoever only reads, or makes keys, needs neither.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{Connection as _, Row as _};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{Store, StoreError};
+
+/// What our advisory locks are told apart by from others': `bpx1`.
+const CLASS: i32 = 0x6270_7831;
+
+/// How long a session that is ending may still hold its lock: the server notices soon after the process is gone.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// How often the session that holds a lock is looked after.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// How long it may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+
+/// A store that nobody else serves; let go when this is dropped.
+#[derive(Debug)]
+pub(crate) struct StoreLock(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// The lock ends with the file.
+    File(#[expect(dead_code, reason = "held, not used")] File),
+    Session {
+        let_go: oneshot::Sender<()>,
+        watch: JoinHandle<()>,
+    },
+    /// Nobody else can reach it.
+    Private,
+}
+
+impl StoreLock {
+    /// Takes a store, before anything in it is touched. `lost` is told why should it be lost again: then another
+    /// server may have it. To be called on a runtime that lives as long as the lock.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] while another server has it.
+    pub(crate) async fn take(
+        url: &str,
+        lost: impl FnOnce(String) + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        match Store::file(url) {
+            Some(file) if file.as_os_str().is_empty() || is_in_memory(url, &file) => Ok(Self(Kind::Private)),
+            Some(file) => take_file(&file),
+            None if Store::is_postgres(url) => take_session(url, lost).await,
+            // It is refused when it is opened.
+            None => Ok(Self(Kind::Private)),
+        }
+    }
+
+    /// Lets it go and waits until others can see that.
+    pub(crate) async fn release(self) {
+        if let Kind::Session { let_go, watch } = self.0 {
+            // The session may be lost already.
+            let _ = let_go.send(());
+            let _ = tokio::time::timeout(ANSWERS_WITHIN, watch).await;
+        }
+    }
+}
+
+fn is_in_memory(url: &str, file: &Path) -> bool {
+    url.contains("mode=memory") || file.to_string_lossy().contains(":memory:")
+}
+
+fn take_file(database: &Path) -> Result<StoreLock, StoreError> {
+    // By whatever name it is called.
+    let database = std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
+    let path = beside(&database);
+    let mut file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path) {
+        Ok(file) => file,
+        // Opening the database says it better.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(StoreLock(Kind::Private)),
+        Err(error) if is_read_only(error.kind()) => return Err(StoreError::ReadOnly),
+        Err(error) => return Err(StoreError::Lock { file: path, error }),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut held_by = String::new();
+            // For the message alone.
+            let _ = file.read_to_string(&mut held_by);
+            let process = if held_by.trim().is_empty() { "a process" } else { held_by.trim() };
+            let holder = format!("{process} holds {}", path.display());
+            return Err(StoreError::InUse { store: database.display().to_string(), holder });
+        }
+        Err(TryLockError::Error(error)) => return Err(StoreError::Lock { file: path, error }),
+    }
+    // For whoever is refused; the lock holds without it.
+    let _ = file.set_len(0).and_then(|()| write!(file, "process {}", std::process::id()));
+    Ok(StoreLock(Kind::File(file)))
+}
+
+fn is_read_only(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+}
+
+/// The file that is locked. It stays where it is: who removed it could not know who has it open.
+fn beside(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    PathBuf::from(path)
+}
+
+async fn take_session(
+    url: &str,
+    lost: impl FnOnce(String) + Send + 'static,
+) -> Result<StoreLock, StoreError> {
+    let name = format!("botprimex serve, process {}", std::process::id());
+    let options = PgConnectOptions::from_str(url)?.application_name(&name);
+    let mut session = PgConnection::connect_with(&options).await?;
+    let deadline = Instant::now() + ENDING;
+    while !try_lock(&mut session).await? {
+        if Instant::now() >= deadline {
+            let store = options.get_database().unwrap_or("the database").to_owned();
+            let holder = holder(&mut session).await.unwrap_or_else(|| "a session".to_owned());
+            return Err(StoreError::InUse { store, holder: format!("{holder} holds its advisory lock") });
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let (let_go, asked) = oneshot::channel();
+    let watch = tokio::spawn(watch(session, asked, lost));
+    Ok(StoreLock(Kind::Session { let_go, watch }))
+}
+
+/// Tries to take the lock of the schema that the session works in.
+async fn try_lock(session: &mut PgConnection) -> Result<bool, StoreError> {
+    let asked =
+        sqlx::query_scalar("SELECT pg_try_advisory_lock($1, hashtext(coalesce(current_schema(), '')))");
+    Ok(asked.bind(CLASS).fetch_one(session).await?)
+}
+
+/// Who has it: what the session calls itself, and where it comes from.
+async fn holder(session: &mut PgConnection) -> Option<String> {
+    let asked = sqlx::query(
+        "SELECT a.application_name, coalesce(host(a.client_addr), 'a local socket') AS address
+         FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid::bigint = $1
+             AND l.objid::bigint = hashtext(coalesce(current_schema(), ''))::bigint & 4294967295
+             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    );
+    let row = asked.bind(i64::from(CLASS)).fetch_optional(session).await.ok()??;
+    let (name, address): (String, String) = (row.try_get(0).ok()?, row.try_get(1).ok()?);
+    Some(format!("`{name}` from {address}"))
+}
+
+/// Keeps the session until it is let go of, or until it is lost: the lock went with it.
+async fn watch(mut session: PgConnection, asked: oneshot::Receiver<()>, lost: impl FnOnce(String)) {
+    let mut asked = asked;
+    loop {
+        tokio::select! {
+            // Dropped as well: nobody holds the lock any more.
+            _ = &mut asked => {
+                let _ = session.close().await;
+                return;
+            }
+            () = tokio::time::sleep(WATCH_EVERY) => {}
+        }
+        let why = match tokio::time::timeout(ANSWERS_WITHIN, session.ping()).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it does not answer".to_owned(),
+        };
+        return lost(format!("the session that kept other servers from this database was lost: {why}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn take(url: &str) -> Result<StoreLock, StoreError> {
+        StoreLock::take(url, |why| panic!("{why}")).await
+    }
+
+    #[tokio::test]
+    async fn a_file_is_served_once_by_whatever_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("books.db");
+        std::fs::write(&file, "").unwrap();
+        let url = format!("sqlite://{}", file.display());
+        let held = take(&url).await.unwrap();
+        let link = folder.path().join("link.db");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for url in [url.clone(), format!("sqlite://{}", link.display())] {
+            let error = take(&url).await.unwrap_err().to_string();
+            let told = format!("process {} holds {}.lock", std::process::id(), file.display());
+            assert!(error.contains(&told) && error.contains("stop it first"), "{error}");
+        }
+        held.release().await;
+        take(&url).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_schema_is_served_once_and_a_lost_session_is_told_of() {
+        let Ok(server) = std::env::var("BOTPRIMEX_TEST_POSTGRES_URL") else {
+            println!("skipped: PostgreSQL, because BOTPRIMEX_TEST_POSTGRES_URL is not set");
+            return;
+        };
+        let mut owner = PgConnection::connect(&server).await.unwrap();
+        let schemas = [1, 2].map(|_| format!("lock_{}", model::EventId::new()).to_lowercase());
+        let glue = if server.contains('?') { '&' } else { '?' };
+        for schema in &schemas {
+            let made = sqlx::query(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}")));
+            made.execute(&mut owner).await.unwrap();
+        }
+        let [one, other] = schemas.map(|name| format!("{server}{glue}options=-c%20search_path%3D{name}"));
+        let (tell, told) = oneshot::channel();
+        let held = StoreLock::take(&one, |why| drop(tell.send(why))).await.unwrap();
+        let error = take(&one).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}` from 127.0.0.1", std::process::id())), "{error}");
+        take(&other).await.unwrap().release().await;
+        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";
+        let name = format!("botprimex serve, process {}", std::process::id());
+        sqlx::query(ended).bind(name).execute(&mut owner).await.unwrap();
+        let why = tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap();
+        assert!(why.contains("was lost"), "{why}");
+        take(&one).await.unwrap().release().await;
+        held.release().await;
+    }
+}
