@@ -23,7 +23,7 @@ use crate::exchanges::Connections;
 use crate::ledger::Ledger;
 use crate::markets::Markets;
 use crate::meters::Meters;
-use crate::record::Recorder;
+use crate::record::{self, Recorder};
 use crate::store::{
     BotFilter, KeyGrant, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook,
 };
@@ -32,6 +32,11 @@ use crate::webhook::{Hub, NewWebhook};
 
 /// How long an actor may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a bot that is deleted may take until nothing of it is under way at its venue, and how often it is looked
+/// after.
+const LET_GO: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How long a request waits for the venue to tell what a pair is like.
 const VENUE: Duration = Duration::from_secs(4);
@@ -181,7 +186,7 @@ impl EngineHandle {
             let message = FIXED_WHILE_LIVE.to_owned();
             return Err(EngineError::Conflict { code: "bot_running", message }.into());
         }
-        if is_moved && self.holds(account, id).await? {
+        if is_moved && (is_under_way(&bot) || self.holds(account, id).await?) {
             let message =
                 "the bot has an open trade: close it first (stop with positions `close`)".to_owned();
             return Err(EngineError::Conflict { code: "trade_open", message }.into());
@@ -202,10 +207,12 @@ impl EngineHandle {
         Ok((self.bot(account, id).await?, warnings))
     }
 
-    /// Deletes a bot; its trades stay readable.
+    /// Deletes a bot; its trades stay readable. What a live bot has under way is taken back first, and what it holds
+    /// stays on its account.
     ///
     /// # Errors
-    /// [`EngineError::Conflict`] while it lives, unless `force` stops it first.
+    /// [`EngineError::Conflict`] while it lives or has a live trade, unless `force` stops it first; and while something
+    /// of it is still under way after ten seconds.
     pub async fn delete_bot(&self, account: AccountId, id: BotId, force: bool) -> Result<(), EngineError> {
         let _alone = self.alone(id).await;
         self.take_work()?;
@@ -215,7 +222,18 @@ impl EngineHandle {
             let message = "the bot is running: stop it first, or delete it with ?force=true".to_owned();
             return Err(EngineError::Conflict { code: "bot_running", message });
         }
+        let is_real = !bot.definition.dry_run;
+        if is_real && !force && (is_under_way(&bot) || self.holds(account, id).await?) {
+            let message =
+                "the bot has an open trade on a real account: close it first (stop with positions `close`), \
+                           or delete the bot with ?force=true and keep the coins"
+                    .to_owned();
+            return Err(EngineError::Conflict { code: "trade_open", message });
+        }
         self.halt(&bot, Positions::Hold).await?;
+        if is_real {
+            self.wait_until_stopped(account, id).await?;
+        }
         let deleted = Some((id, clock::now()));
         Ok(self.inner.ledger.commit(Change { deleted, ..Change::default() }).await?)
     }
@@ -265,10 +283,18 @@ impl EngineHandle {
         if let Some(live) = self.find(bot.id).await? {
             return Ok(live.send(Stop(positions)).timeout(ANSWER).await??.wait().await?);
         }
-        let was_waiting = self.inner.fleet.send(Forget(bot.id)).timeout(ANSWER).await?;
         let holds = positions != Positions::Hold && self.holds(bot.account_id, bot.id).await?;
-        if holds {
-            // It lives once more, only until it is flat.
+        // One that was cut off may have left orders behind.
+        let has_to_live = holds || is_under_way(bot);
+        if has_to_live && self.market(&bot.definition.pair).await.flatten().is_none() {
+            let exchange = bot.definition.exchange;
+            let message =
+                format!("{exchange} does not answer, so nothing can be sold or taken back: try again");
+            return Err(EngineError::VenueSilent(message));
+        }
+        let was_waiting = self.inner.fleet.send(Forget(bot.id)).timeout(ANSWER).await?;
+        if has_to_live {
+            // It lives once more, only until it is flat or all its orders are accounted for.
             let exchange_id = if bot.definition.dry_run { None } else { Some(self.connect(bot).await?) };
             let launch = Launch { bot: bot.clone(), stopping: Some(positions), exchange_id };
             return Ok(self.inner.fleet.send(launch).timeout(ANSWER).await??.wait().await?);
@@ -276,6 +302,22 @@ impl EngineHandle {
         if was_waiting || bot.status != BotStatus::Stopped {
             let recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
             self.inner.ledger.commit(recorder.let_go("user", clock::now())).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing keeps a bot from being stopped.
+    async fn wait_until_stopped(&self, account: AccountId, id: BotId) -> Result<(), EngineError> {
+        let deadline = tokio::time::Instant::now() + LET_GO;
+        while self.stored(account, id).await?.status != BotStatus::Stopped {
+            if tokio::time::Instant::now() >= deadline {
+                let message =
+                    "not all orders of the bot are accounted for yet: it is being stopped, delete it again \
+                               once it is"
+                        .to_owned();
+                return Err(EngineError::Conflict { code: "orders_under_way", message });
+            }
+            tokio::time::sleep(LOOK).await;
         }
         Ok(())
     }
@@ -451,6 +493,11 @@ impl EngineHandle {
         }
         Ok(plan.warnings().to_vec())
     }
+}
+
+/// Whether a bot has orders at its venue whose end is not known.
+fn is_under_way(bot: &StoredBot) -> bool {
+    !bot.definition.dry_run && bot.state.as_deref().is_some_and(record::has_orders_under_way)
 }
 
 fn unknown_pair(definition: &BotDefinition) -> EngineError {

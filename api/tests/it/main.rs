@@ -5,4 +5,5 @@ mod bots;
 mod by_hand;
 mod edge;
 mod exchanges;
+mod live;
 mod server;

@@ -46,6 +46,17 @@ pub(crate) struct Dust {
 
 /// The connection that a stored bot has orders or coins at, whatever its definition says by now.
 pub(crate) fn engaged_with(state: &str) -> Option<ExchangeId> {
+    let (exchange_id, trade) = stored_trade(state)?;
+    (!trade.orders.is_empty()).then_some(exchange_id)
+}
+
+/// Whether a stored bot has orders whose end is not known.
+pub(crate) fn has_orders_under_way(state: &str) -> bool {
+    stored_trade(state).is_some_and(|(_, trade)| trade.open_orders().next().is_some())
+}
+
+/// What a stored bot trades, and over which connection.
+fn stored_trade(state: &str) -> Option<(ExchangeId, LiveTrade)> {
     #[derive(Deserialize)]
     struct State {
         live: Option<Run>,
@@ -60,7 +71,7 @@ pub(crate) fn engaged_with(state: &str) -> Option<ExchangeId> {
         trade: LiveTrade,
     }
     let run = serde_json::from_str::<State>(state).ok()?.live?;
-    (!run.bot.trade.orders.is_empty()).then_some(run.exchange_id)
+    Some((run.exchange_id, run.bot.trade))
 }
 
 impl Decision {

@@ -20,7 +20,7 @@ use strategies::{PaperBot, PaperStep};
 use crate::change::{BotChange, BotStatus, BotTrouble, Change, Positions};
 use crate::live::Intent;
 
-pub(crate) use live::{Dust, LiveRun, StoredRun, engaged_with};
+pub(crate) use live::{Dust, LiveRun, StoredRun, engaged_with, has_orders_under_way};
 
 /// Quote coins that count as US dollars.
 pub(crate) const DOLLARS: [&str; 6] = ["USD", "USDT", "USDC", "FDUSD", "TUSD", "BUSD"];
