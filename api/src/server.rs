@@ -119,7 +119,8 @@ async fn readyz(engine: web::Data<EngineHandle>) -> Result<HttpResponse, ApiErro
 }
 
 /// The counters, as Prometheus reads them.
-async fn render(metrics: web::Data<PrometheusHandle>) -> HttpResponse {
+async fn render(engine: web::Data<EngineHandle>, metrics: web::Data<PrometheusHandle>) -> HttpResponse {
+    engine.publish_metrics();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(metrics.render())
 }
 

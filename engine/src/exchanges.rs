@@ -20,6 +20,7 @@ use crate::handle::{EngineHandle, Inner};
 use crate::live::Gateway;
 use crate::live::sent::SentLog;
 use crate::markets::Markets;
+use crate::meters::Meters;
 use crate::record;
 use crate::secrets::{ApiCredential, KEY_VERSION, MasterKey, MasterKeyError};
 use crate::start::StartError;
@@ -69,6 +70,7 @@ pub(crate) struct Connections {
     arbiter: ArbiterHandle,
     open: Gateway,
     markets: Arc<Markets>,
+    meters: Arc<Meters>,
 }
 
 impl Connections {
@@ -79,8 +81,14 @@ impl Connections {
         arbiter: ArbiterHandle,
         open: Gateway,
         markets: Arc<Markets>,
+        meters: Arc<Meters>,
     ) -> Self {
-        Self { master, venue, locks: Inner::locks(), arbiter, open, markets }
+        Self { master, venue, locks: Inner::locks(), arbiter, open, markets, meters }
+    }
+
+    /// How often the venue has refused a request as one too many: with 429, and with a ban.
+    pub(crate) fn refusals(&self) -> [u64; 2] {
+        self.venue.budget.lock().refusals()
     }
 
     /// Opens a connection unless it is open.
@@ -102,6 +110,7 @@ impl Connections {
             absent_after: self.venue.absent_after,
             sent: self.venue.sent.clone(),
             markets: self.markets.clone(),
+            meters: self.meters.clone(),
         };
         let connection = actors::exchange::ExchangeConnection::start_in_arbiter(&self.arbiter, move |_| {
             actors::exchange::ExchangeConnection::new(parts)

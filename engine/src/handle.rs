@@ -381,6 +381,11 @@ impl EngineHandle {
         &self.inner.meters
     }
 
+    /// Brings what is published of the engine up to date; whoever renders it asks for this first.
+    pub fn publish_metrics(&self) {
+        self.inner.meters.publish(self.ledger_depth(), self.inner.connections.refusals());
+    }
+
     /// How many changes wait for the disk.
     pub fn ledger_depth(&self) -> usize {
         self.inner.ledger.depth()

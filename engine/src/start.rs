@@ -220,7 +220,6 @@ impl Engine {
             io: io.handle().clone(),
             ledger,
             markets: markets.clone(),
-            meters,
             fleet: fleet.clone(),
             hub: hub.clone(),
             ready: AtomicBool::new(false),
@@ -237,7 +236,9 @@ impl Engine {
                 trading.arbiter.clone(),
                 gateway,
                 markets,
+                meters.clone(),
             ),
+            meters,
             unreconciled: Arc::default(),
         };
         let handle = EngineHandle { inner: Arc::new(inner) };

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use venue::{Config, Credential, Speed, Venue};
 
@@ -92,18 +93,18 @@ impl Live {
     }
 
     /// How many orders are open at the venue, and how many coins the account has in all.
-    async fn stands(&self) -> (usize, f64) {
+    async fn stands(&self) -> (usize, Decimal) {
         let ledger = self.ledger().await;
         let open = ledger["orders"].as_array().unwrap().iter().filter(|order| order["status"] == "NEW");
         let coins = &ledger["balances"]["BTC"];
-        let amount = |key: &str| coins[key].as_str().map_or(0.0, |text| text.parse().unwrap());
+        let amount = |key: &str| coins[key].as_str().map_or(Decimal::ZERO, |text| text.parse().unwrap());
         (open.count(), amount("free") + amount("locked"))
     }
 
     /// Somebody trades at this much of the entry price.
-    async fn move_to(&self, bot: &Value, percent: u32) {
-        let entry: f64 = bot["open_trade"]["entry_price"].as_f64().unwrap();
-        let price = format!("{:.2}", entry * f64::from(percent) / 100.0);
+    async fn move_to(&self, bot: &Value, percent: i64) {
+        let entry: Decimal = bot["open_trade"]["entry_price"].to_string().parse().unwrap();
+        let price = format!("{:.2}", entry * Decimal::new(percent, 2));
         let body = json!({"symbol": "BTCUSDT", "price": price}).to_string();
         let url = format!("http://{}/venue/price", self.venue.address());
         assert!(self.http.post(url).body(body).send().await.unwrap().status().is_success());
@@ -115,7 +116,7 @@ async fn hold_keeps_the_coins_and_start_rests_a_new_stop() {
     let live = Live::start().await;
     let path = live.holding_bot().await;
     let (open, coins) = live.stands().await;
-    assert!(open == 1 && coins > 0.0005, "{open} {coins}");
+    assert!(open == 1 && coins > Decimal::new(5, 4), "{open} {coins}");
     live.turn(&path, "stop", r#"{"positions":"hold"}"#).await;
     let held = live.until(&path, |bot| bot["status"] == "stopped").await;
     assert_eq!(live.stands().await, (0, coins), "the stop is taken back, the coins stay");
@@ -143,7 +144,7 @@ async fn close_sells_and_drain_ends_with_the_trade() {
     let closed = live.until(&path, |bot| bot["status"] == "stopped").await;
     assert_eq!((&closed["open_trade"], &closed["stats"]["trades"]), (&Value::Null, &json!(1)));
     let (open, coins) = live.stands().await;
-    assert!(open == 0 && coins < 0.000_01, "{open} {coins}");
+    assert!(open == 0 && coins < Decimal::new(1, 5), "{open} {coins}");
 
     live.turn(&path, "start", "").await;
     let bot = live.protected(&path).await;

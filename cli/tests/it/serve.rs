@@ -56,6 +56,8 @@ fn serve(database_url: &str, venue: &str) -> Process {
     let mut command = botprimex(&["serve", "--listen", "127.0.0.1:0", "--database-url", database_url]);
     command.env("BOTPRIMEX_VENUES__BINANCE__REST_URL", venue);
     command.env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", venue.replace("http", "ws"));
+    command
+        .env("BOTPRIMEX_VENUES__BINANCE__WS_API_URL", format!("{}/ws-api/v3", venue.replace("http", "ws")));
     Process::start(command)
 }
 
@@ -70,6 +72,52 @@ pub(crate) fn user(database_url: &str) -> User {
     let key = admin(database_url, &["key", "create", "--account", account["id"].as_str().unwrap()]);
     let _ = rustls::crypto::ring::default_provider().install_default();
     User { http: reqwest::Client::new(), key: key["key"].as_str().unwrap().to_owned() }
+}
+
+/// What `/metrics` says of one series; 0 before it is there.
+async fn metric(user: &User, server: &Process, series: &str) -> f64 {
+    let text = user.http.get(format!("{}/metrics", server.url)).send().await.unwrap().text().await.unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
+}
+
+#[tokio::test]
+async fn metrics_tell_how_long_live_orders_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
+    let mut command = botprimex(&["venue", "--listen", "127.0.0.1:0", "--random-walk", "--speed", "60"]);
+    command.args(["--balance", "USDT=10000", "--credential", "key:secret"]);
+    let (venue, user) = (Process::start(command), user(&database_url));
+    let server = serve(&database_url, &venue.url);
+    let connection = r#"{"exchange":"binance","name":"main","api_key":"key","api_secret":"secret"}"#;
+    let (status, stored) = user.ask(&server, Method::POST, "/v1/exchanges", Some(connection)).await;
+    assert_eq!(status, 201, "{stored}");
+    let body = BODY.replace("\"dry_run\":true", "\"dry_run\":false");
+    let (_, bot) = user.ask(&server, Method::POST, "/v1/bots", Some(&body)).await;
+    let start = format!("/v1/bots/{}/start", bot["id"].as_str().unwrap());
+    assert_eq!(user.ask(&server, Method::POST, &start, None).await.0, 200);
+    user.until(&server, "/v1/trades?status=closed", |answer| !ids(answer).is_empty()).await;
+
+    for stage in ["decided", "journaled", "sent", "acknowledged", "filled"] {
+        let series =
+            |what: &str| format!("botprimex_order_stage_seconds_{what}{{stage=\"{stage}\",role=\"entry\"");
+        let count = metric(&user, &server, &format!("{}}}", series("count"))).await;
+        let within = metric(&user, &server, &format!("{},le=\"10\"}}", series("bucket"))).await;
+        assert!(count >= 1.0 && within >= count, "{stage}: {count}, {within} within 10 s");
+        assert!(metric(&user, &server, &format!("{}}}", series("sum"))).await < 10.0);
+    }
+    for (series, least) in [
+        ("botprimex_orders_total{role=\"entry\",end=\"filled\"}", 1.0),
+        ("botprimex_orders_total{role=\"exit\",end=\"filled\"}", 1.0),
+        ("botprimex_orders_total{role=\"protection\",end=\"canceled\"}", 1.0),
+        ("botprimex_exchange_connections{state=\"up\"}", 1.0),
+        ("botprimex_ticks_total", 10.0),
+        ("botprimex_decisions_total", 2.0),
+    ] {
+        assert!(metric(&user, &server, series).await >= least, "{series}");
+    }
+    assert!(metric(&user, &server, "botprimex_exchange_connections{state=\"down\"}").await < 1.0);
+    assert!(server.stop() && venue.stop());
 }
 
 fn ids(answer: &Value) -> Vec<String> {

@@ -91,6 +91,8 @@ pub struct Budget {
     requests: Window,
     orders: HashMap<AccountTag, Orders>,
     blocked_until: Option<Instant>,
+    /// How many answers were a 429, and how many a 418.
+    refusals: [u64; 2],
 }
 
 /// One account's orders.
@@ -124,6 +126,7 @@ impl Budget {
             requests: Window::new(limits.requests_5m, Duration::from_mins(5)),
             orders: HashMap::new(),
             blocked_until: None,
+            refusals: [0; 2],
         }
     }
 
@@ -171,13 +174,20 @@ impl Budget {
     /// Learns of an answer that asks to be left alone, a status 418 or 429 and its `Retry-After`: until that is over
     /// nothing at all may be sent, or a longer ban follows. Other statuses change nothing.
     pub fn refused(&mut self, now: Instant, status: u16, retry_after: Option<Duration>) {
-        let unsaid = match status {
-            418 => SHORTEST_BAN,
-            429 => PATIENCE,
+        let [limited, banned] = &mut self.refusals;
+        let (unsaid, seen) = match status {
+            418 => (SHORTEST_BAN, banned),
+            429 => (PATIENCE, limited),
             _ => return,
         };
+        *seen += 1;
         let until = now + retry_after.unwrap_or(unsaid).min(LONGEST_BAN);
         self.blocked_until = self.blocked_until.max(Some(until));
+    }
+
+    /// How many answers were a 429, and how many a 418.
+    pub fn refusals(&self) -> [u64; 2] {
+        self.refusals
     }
 }
 
@@ -374,6 +384,8 @@ mod tests {
             budget.refused(now, status, after);
             // A later and shorter one takes nothing off.
             budget.refused(now, 429, Some(seconds(1)));
+            let counted = if status == 429 { [2, 0] } else { [1, 1] };
+            assert_eq!(budget.refusals(), counted);
             let until = now + seconds(expected);
             for lane in [Lane::Normal, Lane::Exit] {
                 assert_eq!(

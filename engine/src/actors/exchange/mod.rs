@@ -28,6 +28,7 @@ use crate::failpoint::{self, Control};
 use crate::live::sent::SentLog;
 use crate::live::{self, Intent};
 use crate::markets::Markets;
+use crate::meters::{Meters, Share, UnderWay};
 
 pub(crate) use balance::{Holds, Missing};
 
@@ -54,6 +55,7 @@ pub(crate) struct ConnectionParts {
     pub(crate) sent: Arc<SentLog>,
     /// The rules that its orders are held to.
     pub(crate) markets: Arc<Markets>,
+    pub(crate) meters: Arc<Meters>,
 }
 
 /// A bot that trades over this connection from now on, with its orders whose end it does not know.
@@ -154,6 +156,8 @@ struct Tracked {
     /// Its executions by number, and how much each was.
     executions: HashMap<i64, Qty>,
     end: bool,
+    /// How it ended, as it was told first.
+    ended: Option<End>,
     settled_at: Option<Instant>,
 }
 
@@ -179,6 +183,7 @@ impl Tracked {
             executed: Qty::ZERO,
             executions: HashMap::new(),
             end: false,
+            ended: None,
             settled_at: None,
         }
     }
@@ -197,6 +202,9 @@ impl Tracked {
         is_news |= report.executed > self.executed || (report.end.is_some() && !self.end);
         self.executed = self.executed.max(report.executed);
         self.end |= report.end.is_some();
+        if self.ended.is_none() {
+            self.ended.clone_from(&report.end);
+        }
         if self.is_settled() {
             self.settled_at.get_or_insert_with(Instant::now);
         }
@@ -274,6 +282,7 @@ pub(crate) struct ExchangeConnection {
     taken_back: HashSet<ClientOrderId>,
     bots: HashMap<BotId, Attached>,
     balances: balance::Balances,
+    share: Share,
 }
 
 impl ExchangeConnection {
@@ -296,13 +305,30 @@ impl ExchangeConnection {
             taken_back: HashSet::new(),
             bots: HashMap::new(),
             balances: balance::Balances::default(),
+            share: Share::of(parts.meters),
         }
+    }
+
+    /// What watchers are told.
+    fn under_way(&self) -> UnderWay {
+        let is_unknown = |order: &&Tracked| {
+            let Receipt { sent_at, acknowledged_at, .. } = order.receipt;
+            !order.is_settled() && (!order.is_accounted || (sent_at.is_some() && acknowledged_at.is_none()))
+        };
+        let unknown = self.orders.values().filter(is_unknown).count();
+        UnderWay { waiting: self.unsent.len(), unknown, is_up: self.is_up }
     }
 
     /// Tells an order's bot what the venue says of it.
     fn report(&mut self, report: Report) {
         let Some(order) = self.orders.get_mut(&report.client_id) else { return };
+        let was_settled = order.is_settled();
         let is_news = order.hear(&report);
+        if let (false, true, Some(end)) = (was_settled, order.is_settled(), &order.ended) {
+            // What left before this process began took its time with the process's own absence in it.
+            let receipt = order.order.is_some().then_some(&order.receipt);
+            self.share.meters().count_order(order.role, end, receipt);
+        }
         if order.end && order.lacks_executions() {
             order.ask_after(Duration::ZERO);
         } else if order.end {
@@ -531,6 +557,7 @@ impl Actor for ExchangeConnection {
             connection.orders.retain(|_, order| order.settled_at.is_none_or(|at| at.elapsed() < KNOWN_FOR));
             connection.ask_due(&me);
             connection.check_balances(&me);
+            connection.share.tell(connection.under_way());
         });
     }
 }
