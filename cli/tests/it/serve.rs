@@ -74,6 +74,59 @@ pub(crate) fn user(database_url: &str) -> User {
     User { http: reqwest::Client::new(), key: key["key"].as_str().unwrap().to_owned() }
 }
 
+/// A venue where a test reads the ledger, and one key that trades there.
+fn trading_venue() -> Process {
+    let mut command = botprimex(&["venue", "--listen", "127.0.0.1:0", "--random-walk", "--control"]);
+    command.args(["--balance", "USDT=10000", "--credential", "key:secret"]);
+    Process::start(command)
+}
+
+/// How many orders are open at a venue.
+async fn open_orders(user: &User, venue: &Process) -> usize {
+    let ledger = user.http.get(format!("{}/venue/ledger", venue.url)).send().await.unwrap();
+    let ledger: Value = ledger.json().await.unwrap();
+    let orders = ledger["accounts"][0]["orders"].as_array().unwrap();
+    orders.iter().filter(|order| order["status"] == "NEW").count()
+}
+
+#[tokio::test]
+async fn a_bot_that_was_cut_off_leaves_no_order_behind_when_it_is_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
+    let (venue, user) = (trading_venue(), user(&database_url));
+    let server = serve(&database_url, &venue.url);
+    let connection = r#"{"exchange":"binance","name":"main","api_key":"key","api_secret":"secret"}"#;
+    assert_eq!(user.ask(&server, Method::POST, "/v1/exchanges", Some(connection)).await.0, 201);
+    // Nothing but a crash of the market ends its trade.
+    let body = r#"{"name":"live","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+        "max_open_trades":1,"stop_loss":-50,"take_profit":50,"dry_run":false}"#;
+    let (_, bot) = user.ask(&server, Method::POST, "/v1/bots", Some(body)).await;
+    let path = format!("/v1/bots/{}", bot["id"].as_str().unwrap());
+    assert_eq!(user.ask(&server, Method::POST, &format!("{path}/start"), None).await.0, 200);
+    let bot = user.until(&server, &path, |bot| bot["open_trade"]["orders"][1]["status"] == "open").await;
+    server.kill();
+
+    // As if its actor had died: nobody takes it up by itself.
+    let books = engine::Store::open(&database_url).await.unwrap();
+    let id: model::BotId = bot["id"].as_str().unwrap().parse().unwrap();
+    let account_id = books.all_bots(None).await.unwrap()[0].account_id;
+    let status = engine::BotStatus::Error;
+    let row = engine::BotChange { id, account_id, status, trouble: None, state: None };
+    books.commit([engine::Change { bot: Some(row), ..engine::Change::default() }]).await.unwrap();
+    books.close().await;
+    let server = serve(&database_url, &venue.url);
+    assert_eq!(open_orders(&user, &venue).await, 1, "its stop still rests");
+    for (method, body) in [(Method::DELETE, None), (Method::PATCH, Some(r#"{"dry_run":true}"#))] {
+        let (status, answer) = user.ask(&server, method, &path, body).await;
+        assert_eq!((status, &answer["error"]["code"]), (409, &json!("trade_open")), "{answer}");
+    }
+    let forced = format!("{path}?force=true");
+    assert_eq!(user.ask(&server, Method::DELETE, &forced, None).await, (204, Value::Null));
+    assert_eq!(open_orders(&user, &venue).await, 0);
+    assert_eq!(user.ask(&server, Method::GET, &path, None).await.0, 404);
+    assert!(server.stop() && venue.stop());
+}
+
 /// What `/metrics` says of one series; 0 before it is there.
 async fn metric(user: &User, server: &Process, series: &str) -> f64 {
     let text = user.http.get(format!("{}/metrics", server.url)).send().await.unwrap().text().await.unwrap();
