@@ -1,10 +1,16 @@
 //! What a server makes of a store that it cannot have, or cannot write to any more.
 
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use crate::process::{Process, botprimex, run};
-use crate::serve::admin;
+use crate::serve::{User, admin, user};
 
 /// A server that needs no exchange.
 fn serve(database_url: &str) -> Command {
@@ -72,4 +78,216 @@ async fn a_database_of_a_server_has_one_and_losing_the_session_ends_it() {
     let told = std::fs::read_to_string(folder.path().join("talk")).unwrap();
     assert_eq!(ended.code(), Some(1), "{told}");
     assert!(told.contains("kept other servers from this database was lost"), "{told}");
+}
+
+/// A file system of its own that can be filled; unmounted when this is dropped.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    /// `None` where this process may not mount one.
+    fn mount(megabytes: u32) -> Option<Self> {
+        let disk = Self(tempfile::tempdir().unwrap());
+        let size = format!("size={megabytes}m");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(disk.0.path()).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(disk),
+            other => {
+                println!("skipped: no file system can be mounted here: {other:?}");
+                None
+            }
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Leaves no byte free.
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.file("filler")).unwrap();
+        for size in [1 << 16, 1 << 12, 1] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.file("filler")).unwrap();
+    }
+
+    /// Whether what lies here holds a text.
+    fn holds(&self, names: &[&str], text: &str) -> bool {
+        names.iter().any(|name| {
+            let bytes = std::fs::read(self.file(name)).unwrap_or_default();
+            bytes.windows(text.len()).any(|part| part == text.as_bytes())
+        })
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Whatever still uses it: it goes once nobody does.
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+/// An exchange of this process, and the hands of a test on it.
+struct Exchange {
+    venue: venue::Venue,
+    http: reqwest::Client,
+}
+
+impl Exchange {
+    async fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let credentials =
+            vec![venue::Credential { key: "the-key".to_owned(), secret: "the-secret".to_owned() }];
+        let config = venue::Config { credentials, control: true, ..venue::Config::default() };
+        Self { venue: venue::start(config).await.unwrap(), http: reqwest::Client::new() }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.venue.address())
+    }
+
+    async fn trade_at(&self, price: u32) {
+        let body = json!({"symbol": "BTCUSDT", "price": price}).to_string();
+        let moved = self.http.post(self.url("/venue/price")).body(body).send().await.unwrap();
+        assert!(moved.status().is_success());
+    }
+
+    /// The orders that it has, and its fills: of which order, at which price, how much.
+    async fn books(&self) -> (Vec<String>, BTreeSet<Fill>) {
+        let text = self.http.get(self.url("/venue/ledger")).send().await.unwrap().text().await.unwrap();
+        let books = serde_json::from_str::<Value>(&text).unwrap()["accounts"][0].take();
+        let orders = books["orders"].as_array().unwrap();
+        let name = |id: &Value| {
+            let order = orders.iter().find(|order| order["orderId"] == *id).unwrap();
+            order["clientOrderId"].as_str().unwrap().to_owned()
+        };
+        let fills = books["fills"].as_array().unwrap().iter();
+        let fills =
+            fills.map(|fill| (name(&fill["orderId"]), plain(&fill["price"]), plain(&fill["qty"]))).collect();
+        (orders.iter().map(|order| name(&order["orderId"])).collect(), fills)
+    }
+}
+
+type Fill = (String, String, String);
+
+/// An amount without its zeros, text or number.
+fn plain(amount: &Value) -> String {
+    let text = amount.as_str().map_or_else(|| amount.to_string(), str::to_owned);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// The same of our books.
+async fn our_fills(user: &User, server: &Process) -> BTreeSet<Fill> {
+    let (status, trades) = user.ask(server, Method::GET, "/v1/trades?limit=100", None).await;
+    assert_eq!((status, &trades["has_more"]), (200, &json!(false)), "{trades}");
+    let orders =
+        trades["data"].as_array().unwrap().iter().flat_map(|trade| trade["orders"].as_array().unwrap());
+    let fills =
+        orders.flat_map(|order| order["fills"].as_array().unwrap().iter().map(move |fill| (order, fill)));
+    fills
+        .map(|(order, fill)| {
+            let id = order["client_order_id"].as_str().unwrap().to_owned();
+            (id, plain(&fill["price"]), plain(&fill["qty"]))
+        })
+        .collect()
+}
+
+fn trading(exchange: &Exchange, database_url: &str) -> Command {
+    let mut command = serve(database_url);
+    let at = exchange.venue.address();
+    command.env("BOTPRIMEX_VENUES__BINANCE__REST_URL", format!("http://{at}"));
+    command.env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", format!("ws://{at}"));
+    command.env("BOTPRIMEX_VENUES__BINANCE__WS_API_URL", format!("ws://{at}/ws-api/v3"));
+    command
+}
+
+fn talk(file: &Path) -> std::fs::File {
+    std::fs::File::create(file).unwrap()
+}
+
+/// A live bot that sells with every rise of a hundredth and buys again.
+const LIVE: &str = r#"{"name":"live","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+    "max_open_trades":1,"stop_loss":-50,"take_profit":0.5,"dry_run":false}"#;
+
+#[tokio::test]
+async fn a_full_disk_ends_the_server_before_an_order_leaves_unwritten_and_a_restart_goes_on() {
+    let Some(disk) = Disk::mount(24) else { return };
+    let database_url = format!("sqlite://{}", disk.file("books.db").display());
+    let (exchange, user) = (Exchange::start().await, user(&database_url));
+    let words = tempfile::tempdir().unwrap();
+    let said = words.path().join("said");
+    exchange.trade_at(60_000).await;
+    let server = Process::start_talking_to(talk(&said), trading(&exchange, &database_url));
+    let key = r#"{"exchange":"binance","name":"one","api_key":"the-key","api_secret":"the-secret"}"#;
+    let (status, answer) = user.ask(&server, Method::POST, "/v1/exchanges", Some(key)).await;
+    assert_eq!(status, 201, "{answer}");
+    for _ in 0..3 {
+        let (status, bot) = user.ask(&server, Method::POST, "/v1/bots", Some(LIVE)).await;
+        assert_eq!(status, 201, "{bot}");
+        let start = format!("/v1/bots/{}/start", bot["id"].as_str().unwrap());
+        assert_eq!(user.ask(&server, Method::POST, &start, None).await.0, 200);
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while exchange.books().await.1.len() < 3 {
+        assert!(Instant::now() < deadline, "nobody buys");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    disk.fill();
+    let mut prices = (0..).map(|turn| 60_000 + turn % 20 * 600);
+    let market = async {
+        loop {
+            exchange.trade_at(prices.next().unwrap()).await;
+            // A move by hand voids what the made-up market would have done next: it has to get on in between.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = server.ended(Duration::from_mins(1)) => ended,
+        () = market => unreachable!("the market goes on"),
+    };
+    let told = std::fs::read_to_string(&said).unwrap();
+    assert_eq!(ended.code(), Some(1), "{told}");
+    assert!(told.contains("error: the store failed, start again once it can be written"), "{told}");
+    assert!(told.contains("disk is full"), "{told}");
+    let (orders, fills) = exchange.books().await;
+    for order in &orders {
+        assert!(disk.holds(&["books.db", "books.db-wal"], order), "{order} left and was not written");
+    }
+    println!(
+        "{} orders and {} fills at the exchange when the disk was full, all orders written",
+        orders.len(),
+        fills.len()
+    );
+    disk.free();
+
+    let server = Process::start_talking_to(talk(&said), trading(&exchange, &database_url));
+    let deadline = Instant::now() + Duration::from_secs(40);
+    let mut turn = 0;
+    loop {
+        let ours = our_fills(&user, &server).await;
+        let (_, theirs) = exchange.books().await;
+        // It has caught up and traded on.
+        if ours == theirs && theirs.len() > fills.len() {
+            println!("{} fills in both books after the restart", theirs.len());
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{ours:#?}\n{theirs:#?}\n{}",
+            std::fs::read_to_string(&said).unwrap()
+        );
+        if turn % 4 == 0 {
+            exchange.trade_at(60_000 + turn / 4 % 2 * 15_000).await;
+        }
+        turn += 1;
+        // A second between two questions keeps inside the plan.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    assert!(server.stop());
+    exchange.venue.stop().await;
 }
