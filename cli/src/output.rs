@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use clap::ValueEnum;
+use serde::Serialize;
 use serde_json::Value;
 
 /// How something is printed.
@@ -36,6 +37,16 @@ pub(crate) fn bytes(data: &[u8]) -> anyhow::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Prints anything as JSON, with the digits that it has.
+///
+/// # Errors
+/// When it cannot be put into words, or stdout cannot be written.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    bytes(&text)
 }
 
 /// Prints one object.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// What both books say, and where they differ.
-#[derive(Serialize, Debug)]
+#[derive(Debug)]
 pub(super) struct Comparison {
     pub(super) orders: Tally,
     pub(super) fills: Tally,

@@ -156,7 +156,7 @@ impl Demo {
         }
         let (standing, took) = (self.standing(&mut rate).await?, began.elapsed());
         let agrees = live.as_ref().is_none_or(|live| live.books.agrees());
-        self.screen.summary(&Summary { standing, trades, took, refused: self.listener.refused(), live });
+        self.screen.summary(&Summary { standing, trades, took, refused: self.listener.refused(), live })?;
         if !agrees {
             bail!("our books and the venue's differ");
         }

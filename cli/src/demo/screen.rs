@@ -7,10 +7,11 @@ use engine::BotStats;
 use model::{Pct, Price, Quote, Side, Trade};
 use owo_colors::OwoColorize as _;
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::account::SimAccount;
-use super::books::{Comparison, Tally};
+use super::books::{Coin, Comparison, Tally};
 use super::latency::Stage;
 use crate::output::{self, Format};
 
@@ -28,6 +29,43 @@ pub(super) struct Summary {
 pub(super) struct Live {
     pub(super) books: Comparison,
     pub(super) stages: Vec<Stage>,
+}
+
+/// A summary for programs; no amount goes through a float.
+#[derive(Serialize)]
+struct Shown<'a> {
+    trades_closed: u64,
+    wins: u64,
+    stopped: usize,
+    #[serde(with = "model::number")]
+    profit: Decimal,
+    #[serde(with = "model::number")]
+    fees: Decimal,
+    events: u64,
+    webhooks_refused: u64,
+    ticks: u64,
+    seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    books: Option<Compared<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency: Option<&'a [Stage]>,
+    trades: &'a [Trade],
+}
+
+#[derive(Serialize)]
+struct Compared<'a> {
+    agree: bool,
+    orders: Tally,
+    fills: Tally,
+    open_orders: usize,
+    balances: &'a [Coin],
+}
+
+impl<'a> Compared<'a> {
+    fn of(books: &'a Comparison) -> Self {
+        let Comparison { orders, fills, open_orders, balances } = books;
+        Self { agree: books.agrees(), orders: *orders, fills: *fills, open_orders: *open_orders, balances }
+    }
 }
 
 /// How things stand.
@@ -184,25 +222,31 @@ impl Screen {
     }
 
     /// What came of it.
-    pub(super) fn summary(&self, summary: &Summary) {
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub(super) fn summary(&self, summary: &Summary) -> anyhow::Result<()> {
         let Summary { standing, trades, took, refused, live } = summary;
         let stats = &standing.stats;
         let stops =
             trades.iter().filter(|trade| trade.exit_reason == Some(model::ExitReason::StopLoss)).count();
         if self.format == Format::Json {
-            let mut shown = json!({"trades_closed": stats.trades, "wins": stats.wins, "stopped": stops,
-                "profit": model::number::to_raw(stats.profit), "fees": model::number::to_raw(stats.fees),
-                "events": self.events, "webhooks_refused": refused, "ticks": standing.ticks,
-                "seconds": took.as_secs(), "trades": trades});
-            if let (Some(live), Some(fields)) = (live, shown.as_object_mut()) {
-                let books = json!({"agree": live.books.agrees(), "orders": live.books.orders,
-                    "fills": live.books.fills, "open_orders": live.books.open_orders,
-                    "balances": live.books.balances});
-                fields.insert("books".to_owned(), books);
-                fields.insert("latency".to_owned(), json!(live.stages));
-            }
-            output::object(Format::Json, &shown);
-            return;
+            let books = live.as_ref().map(|live| Compared::of(&live.books));
+            output::json(&Shown {
+                trades_closed: stats.trades,
+                wins: stats.wins,
+                stopped: stops,
+                profit: stats.profit,
+                fees: stats.fees,
+                events: self.events,
+                webhooks_refused: *refused,
+                ticks: standing.ticks,
+                seconds: took.as_secs(),
+                books,
+                latency: live.as_ref().map(|live| live.stages.as_slice()),
+                trades,
+            })?;
+            return Ok(());
         }
         let open = standing.open_trade.as_ref().and_then(|trade| trade.profit).map(Quote::decimal);
         let profit = format!("{:+.8}", stats.profit);
@@ -225,6 +269,7 @@ impl Screen {
             self.books(&live.books);
             self.stages(&live.stages);
         }
+        Ok(())
     }
 
     /// Our books beside the venue's.
