@@ -26,6 +26,14 @@ pub(crate) fn install(package: &str) -> Result<()> {
         .stdout(Stdio::null()))
 }
 
+/// Installs a package for a program that is missing, where this process may; tests that need it say that they are
+/// skipped where it may not.
+pub(crate) fn have(program: &str, package: &str) -> Result<()> {
+    let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let is_there = folders.iter().any(|folder| Path::new(folder).join(program).exists());
+    if is_there || !is_root()? { Ok(()) } else { install(package) }
+}
+
 /// Makes `owner`, if there is one, the owner of a file.
 pub(crate) fn give(path: &Path, owner: Option<&str>) -> Result<()> {
     let Some(owner) = owner else { return Ok(()) };

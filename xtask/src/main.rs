@@ -105,6 +105,8 @@ fn test(only: &[String]) -> Result<()> {
 
 /// Every test, those of the store on SQLite and on a Postgres that lives as long as the run.
 fn cargo_test() -> Result<()> {
+    debian::have("nft", "nftables")?;
+    debian::have("ip", "iproute2")?;
     let arguments = ["test", "--locked", "--workspace"];
     if std::env::var_os(postgres::URL_VARIABLE).is_some() {
         return cargo(&arguments, &[]);

@@ -9,6 +9,7 @@
 
 mod canary;
 mod demo;
+mod half_open;
 mod process;
 mod serve;
 mod stores;

@@ -46,7 +46,7 @@ impl StreamConfig {
         Self {
             url: url.into(),
             rotate_after: Duration::from_mins(23 * 60 + 30),
-            dead_after: Duration::from_secs(30),
+            dead_after: Duration::from_secs(25),
             ping_every: Duration::from_secs(10),
             // With the eighth: within a quarter of a minute.
             stale_after: Duration::from_secs(13),

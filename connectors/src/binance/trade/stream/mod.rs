@@ -48,7 +48,7 @@ impl TradeStreamConfig {
         Self {
             url: url.into(),
             rotate_after: Duration::from_mins(23 * 60 + 30),
-            dead_after: Duration::from_secs(30),
+            dead_after: Duration::from_secs(25),
             ping_every: Duration::from_secs(10),
             retry_first: Duration::from_millis(250),
             retry_most: Duration::from_secs(30),
