@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use model::{AccountId, BotDefinition, BotId, DomainEvent, Timestamp};
+use model::{AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, ExchangeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::live::Intent;
@@ -24,6 +24,8 @@ pub struct Change {
     pub decision: Option<Decision>,
     /// Orders that leave once this is durable.
     pub intents: Vec<Intent>,
+    /// Orders that are taken back once this is durable: after a crash it is known that it was us.
+    pub cancels: Vec<(ExchangeId, ClientOrderId)>,
     /// Other events to put into the outbox, in order.
     pub events: Vec<DomainEvent>,
 }

@@ -192,7 +192,7 @@ impl Engine {
                 .map_err(|error| StartError::Client(error.to_string()))?;
         let (rung, sends) = (hub.clone(), gateway.clone());
         let (ledger, writer) = Ledger::new(store.clone(), move |news| {
-            sends.committed(&news.intents);
+            sends.committed(news);
             rung.committed(&news.told);
         });
         io.spawn(async move {

@@ -16,8 +16,9 @@ use model::{BotId, ClientOrderId, ExchangeId, Pair, Qty, Quote, Receipt, TradeId
 use strategies::live::{End, Execution, LiveOrder, Report, Role, Terms};
 
 use crate::actors::deliver;
-use crate::actors::exchange::{Close, ExchangeConnection, Journaled};
+use crate::actors::exchange::{Close, ExchangeConnection, Journaled, TakeBack};
 use crate::failpoint::{self, Control};
+use crate::store::News;
 
 /// An order that may leave once it is durable.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -116,12 +117,17 @@ impl Gateway {
         });
     }
 
-    /// Sends what has become durable: the only way by which an order leaves.
-    pub(crate) fn committed(&self, intents: &[Intent]) {
+    /// Carries out what has become durable: the only way by which an order leaves or is taken back.
+    pub(crate) fn committed(&self, news: &News) {
+        for (exchange_id, order) in &news.cancels {
+            if let Some(connection) = self.0.connections.get(exchange_id) {
+                deliver(connection.value(), TakeBack(*order));
+            }
+        }
         if failpoint::control() == Some(Control::SendThenPersist) {
             return;
         }
-        for intent in intents {
+        for intent in &news.intents {
             match self.0.connections.get(&intent.exchange_id) {
                 Some(connection) => deliver(connection.value(), Journaled(Box::new(intent.clone()))),
                 None => {

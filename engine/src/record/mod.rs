@@ -194,12 +194,18 @@ impl Recorder {
             _ => None,
         });
         let intents = intents.collect();
+        let cancels = steps.iter().filter_map(|step| match step {
+            LiveStep::Cancel(id) => Some((run.exchange_id, *id)),
+            _ => None,
+        });
+        let cancels = cancels.collect();
         if steps.iter().any(|step| matches!(step, LiveStep::Closed(_))) {
             self.trade_id = None;
         }
         let decision = Some(Decision { bot: self.bot.clone(), trade_id, steps: Steps::Live(steps) });
         let state = self.state(run.into());
-        Change { decision, intents, bot: Some(self.row(status, None, Some(state))), ..Change::default() }
+        let bot = Some(self.row(status, None, Some(state)));
+        Change { bot, decision, intents, cancels, ..Change::default() }
     }
 
     /// A bot's new status with nothing done, and what is told of it: `bot.started` for a running bot, `bot.stopped`

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 
 use model::{
-    AccountId, BotDefinition, BotId, DomainEvent, ExitReason, Mark, OrderId, Pair, Price, Timestamp, Trade,
-    TradeId,
+    AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, ExchangeId, ExitReason, Mark, OrderId, Pair,
+    Price, Timestamp, Trade, TradeId,
 };
 use serde::Serialize;
 
@@ -207,6 +207,8 @@ pub struct News {
     pub told: HashSet<AccountId>,
     /// Orders that may leave then.
     pub intents: Vec<Intent>,
+    /// Orders that are taken back then, and over which connection.
+    pub cancels: Vec<(ExchangeId, ClientOrderId)>,
 }
 
 impl Batch {
@@ -237,8 +239,9 @@ impl Batch {
 
     /// Adds a change that came after those it holds.
     pub(crate) fn add(&mut self, change: Change) {
-        let Change { created, redefined, bot, deleted, decision, intents, events } = change;
+        let Change { created, redefined, bot, deleted, decision, intents, cancels, events } = change;
         self.changes += 1;
+        self.news.cancels.extend(cancels);
         if let Some(bot) = created {
             self.create(&bot);
         }

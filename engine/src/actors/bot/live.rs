@@ -12,8 +12,7 @@ use strategies::{Plan, RestoreError};
 use super::{Bot, Hand};
 use crate::actors::deliver;
 use crate::actors::exchange::{
-    AskFor, Attach, Detach, ExchangeConnection, Holds, Journaled, Locked, Missing, Reported, TakeBack,
-    TakenUp,
+    AskFor, Attach, Detach, ExchangeConnection, Holds, Journaled, Locked, Missing, Reported, TakenUp,
 };
 use crate::actors::feed::{Join, Woken};
 use crate::change::Positions;
@@ -146,14 +145,14 @@ impl Bot {
         let mut gave_up = None;
         for step in steps {
             match step {
-                LiveStep::Cancel(id) => deliver(&hand.connection, TakeBack(id)),
                 LiveStep::Ask(id) => deliver(&hand.connection, AskFor(id)),
                 LiveStep::GaveUp { code, message } => gave_up = Some((code, message)),
                 LiveStep::Told { code, message } => {
                     tracing::warn!(bot = %self.id, code, message, "a bot tells");
                 }
-                // An order leaves once the change is durable.
+                // An order leaves, or is taken back, once the change is durable.
                 LiveStep::Place(_)
+                | LiveStep::Cancel(_)
                 | LiveStep::Ended(_)
                 | LiveStep::Opened
                 | LiveStep::StopHit { .. }
