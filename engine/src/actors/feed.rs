@@ -425,6 +425,7 @@ impl Handler<Heard> for MarketFeed {
                     for symbol in &mut self.symbols {
                         symbol.silence.broke();
                     }
+                    self.look(&ctx.address());
                 }
                 StreamEvent::Stale(id) => self.fell_silent(id, &ctx.address()),
                 StreamEvent::Refused(code) => tracing::error!(code, "the venue refused a subscription"),

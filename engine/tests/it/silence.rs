@@ -65,14 +65,14 @@ async fn an_exchange_that_is_gone_is_told_of_once_and_its_bots_go_on() {
     let told = rig.told(WITHIN, trouble("feed_stale")).await;
     println!("told {:?} after the exchange was gone", gone.elapsed());
     assert_eq!(told["data"]["bot_id"], live.to_string());
-    assert!((10..16).contains(&gone.elapsed().as_secs()), "{:?}", gone.elapsed());
+    assert!((10..20).contains(&gone.elapsed().as_secs()), "{:?}", gone.elapsed());
     // One on paper is told after a minute.
     rig.told(Duration::from_mins(1), |body| {
         trouble("feed_stale")(body) && body["data"]["bot_id"] == paper.to_string()
     })
     .await;
     println!("a bot on paper {:?} after it", gone.elapsed());
-    assert!((60..66).contains(&gone.elapsed().as_secs()), "{:?}", gone.elapsed());
+    assert!((60..70).contains(&gone.elapsed().as_secs()), "{:?}", gone.elapsed());
     assert_eq!(rig.troubles("feed_stale").await.len(), 2, "each is told once");
     let bot = rig.handle.bot(rig.account, live).await.unwrap();
     assert_eq!(bot.bot.status, engine::BotStatus::Running);
