@@ -49,7 +49,7 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Starts it; with `hides` a tenth of its orders is hidden from queries for a minute.
+    /// Starts it; with `hides` every order is hidden from queries for a minute.
     pub(crate) fn start(binary: &Path, log: &Path, seed: u64, hides: bool, faulty: bool) -> Result<Self> {
         let mut arguments = vec!["venue", "--listen=127.0.0.1:0", "--control"];
         let (seed, credential) = (format!("--seed={seed}"), format!("--credential={KEY}:{SECRET}"));
@@ -61,7 +61,7 @@ impl Exchange {
             arguments.extend(FAULTS);
         }
         if hides {
-            arguments.extend([hide.as_str(), "--hide-rate=0.1"]);
+            arguments.extend([hide.as_str(), "--hide-rate=1"]);
         }
         let process = Process::start(command(binary, &arguments), log)?;
         let url = process.address().context("the exchange did not start")?;

@@ -34,7 +34,7 @@ pub(crate) struct Plan {
     pub(crate) bots: usize,
     pub(crate) kind: Kind,
     pub(crate) seed: u64,
-    /// The exchange hides a tenth of the orders from queries for a minute.
+    /// The exchange hides every order from queries for a minute.
     pub(crate) hides: bool,
     /// A Postgres to keep the books on; else a file.
     pub(crate) postgres: Option<String>,
