@@ -12,11 +12,14 @@ use strategies::live::Role;
 
 use super::{ExchangeConnection, Tracked, deliver};
 
-/// How often the account is counted while its bots hold something.
-const COUNT_EVERY: Duration = Duration::from_secs(3);
+/// How often the account is counted while its bots hold something and the stream does not tell of what moves.
+const COUNT_UNTOLD: Duration = Duration::from_secs(3);
 
-/// How soon after it moved.
-const COUNT_SOON: Duration = Duration::from_millis(500);
+/// How often while it does. A count weighs as much as twenty orders of the limit that all accounts share.
+const COUNT_TOLD: Duration = Duration::from_secs(30);
+
+/// How soon after it moved, by whatever hand, and how soon again while coins are short.
+const COUNT_SOON: Duration = Duration::from_secs(2);
 
 /// How much of the base coin a bot holds now.
 #[derive(Message)]
@@ -66,7 +69,7 @@ impl ExchangeConnection {
         if !is_held || self.balances.is_counting || self.balances.count_at.is_some_and(|at| at > now) {
             return;
         }
-        self.balances.count_at = Some(now + COUNT_EVERY);
+        self.balances.count_at = Some(now + if self.is_up { COUNT_TOLD } else { COUNT_UNTOLD });
         if self.rest.budget().ask(Cost::ACCOUNT, Lane::Normal).is_err() {
             return;
         }
