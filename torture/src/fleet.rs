@@ -95,7 +95,7 @@ pub(crate) fn body(kind: Kind, index: usize, exchange_id: &str) -> Value {
         "dry_run": false,
         "dca": {
             "safety_stake": 25,
-            "price_deviation": if index % 2 == 0 { 0.25 } else { 0.4 },
+            "price_deviation": if index.is_multiple_of(2) { 0.25 } else { 0.4 },
             "volume_scale": 1.5,
             "order_type": terms.order_type,
         },

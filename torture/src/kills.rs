@@ -120,7 +120,7 @@ impl Stage {
             let told = |bot: BotRow| Some(format!("{} {}", bot.id, bot.trouble?));
             bots.into_iter().filter_map(told).collect()
         };
-        let troubles = troubled(database.bots().await?);
+        let stuck = troubled(database.bots().await?);
         for bot in &self.bots {
             let path = format!("/v1/bots/{bot}/stop");
             life.post(&self.server.http, &self.key, &path, &json!({"positions": "close"})).await?;
@@ -145,7 +145,7 @@ impl Stage {
         }
         database.close().await;
         life.stop()?;
-        Ok(troubles)
+        Ok(stuck)
     }
 
     /// Reads both sides and compares.

@@ -29,6 +29,7 @@ use oracle::Violations;
 /// What is asked.
 #[derive(Parser, Debug)]
 #[command(name = "cargo xtask torture")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 struct Arguments {
     /// The `botprimex` to torture.
     #[arg(long, value_name = "FILE", hide = true)]
@@ -42,7 +43,7 @@ struct Arguments {
     /// What the market, the faults and the kills grow from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The exchange hides a tenth of the orders from queries for a minute, and absence is proven after the server's
+    /// The exchange hides every order from queries for a minute, and absence is proven after the server's
     /// own 75 s instead of 8.
     #[arg(long)]
     hide: bool,

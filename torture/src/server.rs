@@ -11,7 +11,7 @@ use crate::process::{Process, command, pause};
 use crate::proxy::Proxy;
 
 /// How long it may take from its start until it can be used.
-pub(crate) const READY_WITHIN: Duration = Duration::from_secs(120);
+pub(crate) const READY_WITHIN: Duration = Duration::from_mins(2);
 
 /// What every life of the server has in common.
 #[derive(Debug)]
