@@ -446,7 +446,8 @@ impl ExchangeConnection {
             self.unsent.iter().filter(|id| self.orders.get(id).is_some_and(is_stale)).copied().collect();
         for id in stale {
             self.unsent.retain(|waiting| *waiting != id);
-            self.end(id, End::Rejected("it waited too long to be sent".into()));
+            // No refusal of the venue: the next tick may be luckier.
+            self.end(id, End::Expired);
         }
     }
 
