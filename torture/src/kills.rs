@@ -116,11 +116,8 @@ impl Stage {
     /// error, and why. The server is stopped then.
     pub(crate) async fn close(&self, life: Life, violations: &mut Violations) -> Result<Vec<String>> {
         let database = Database::open(&self.server.database_url).await?;
-        let troubled = |bots: Vec<BotRow>| -> Vec<String> {
-            let told = |bot: BotRow| Some(format!("{} {}", bot.id, bot.trouble?));
-            bots.into_iter().filter_map(told).collect()
-        };
-        let stuck = troubled(database.bots().await?);
+        let in_error = |bot: BotRow| Some(format!("{} {}", bot.id, bot.trouble?));
+        let stuck = database.bots().await?.into_iter().filter_map(in_error).collect();
         for bot in &self.bots {
             let path = format!("/v1/bots/{bot}/stop");
             life.post(&self.server.http, &self.key, &path, &json!({"positions": "close"})).await?;

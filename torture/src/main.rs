@@ -16,6 +16,7 @@ mod failpoints;
 mod fleet;
 mod kills;
 mod oracle;
+mod power_cut;
 mod process;
 mod proxy;
 mod report;
@@ -34,6 +35,9 @@ struct Arguments {
     /// The `botprimex` to torture.
     #[arg(long, value_name = "FILE", hide = true)]
     binary: PathBuf,
+    /// What commits through the ledger and notes what was acknowledged.
+    #[arg(long, value_name = "FILE", hide = true)]
+    writer: Option<PathBuf>,
     /// How often it is killed.
     #[arg(long, default_value_t = 100)]
     kills: usize,
@@ -62,6 +66,10 @@ struct Arguments {
     /// Instead: trade in two ways that are known to be broken, and fail unless both are found to be.
     #[arg(long, conflicts_with = "permissive_control")]
     controls: bool,
+    /// Instead: cut the power at every point of 150 commits, and again where SQLite does not wait for the disk, which
+    /// must be found out.
+    #[arg(long, conflicts_with_all = ["failpoints", "controls", "permissive_control"])]
+    power_cut: bool,
     /// Trade in a way that is known to be broken.
     #[arg(long, value_enum, value_name = "WAY")]
     permissive_control: Option<Control>,
@@ -103,6 +111,8 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = if arguments.failpoints {
         every_step(&arguments).await
+    } else if arguments.power_cut {
+        power_cut(&arguments).await
     } else if arguments.controls {
         controls(&arguments).await
     } else {
@@ -166,6 +176,21 @@ async fn controls(arguments: &Arguments) -> Result<bool> {
         folder.disable_cleanup(arguments.keep);
     }
     Ok(are_found)
+}
+
+/// Cuts the power; whether nothing acknowledged was lost, and would have been without waiting for the disk.
+async fn power_cut(arguments: &Arguments) -> Result<bool> {
+    let writer = arguments.writer.as_deref().context("--writer is missing: run it by cargo xtask torture")?;
+    let mut both = Vec::new();
+    for is_negligent in [false, true] {
+        let mut folder = folder()?;
+        both.push(power_cut::run(writer, arguments.seed, is_negligent, folder.path()).await?);
+        folder.disable_cleanup(arguments.keep);
+    }
+    let [careful, negligent] = both.as_slice() else { return Ok(false) };
+    report::print_cuts("synchronous FULL", careful);
+    report::print_cuts("synchronous NORMAL, the control", negligent);
+    Ok(careful.cuts >= 500 && (careful.lost, careful.broken) == (0, 0) && negligent.lost > 0)
 }
 
 /// Ends it at every step; whether all is well and every step was come by.

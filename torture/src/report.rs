@@ -7,6 +7,7 @@ use crate::exchange::Ledger;
 use crate::failpoints::{PLACES, Reached};
 use crate::kills::Outcome;
 use crate::oracle::{KINDS, Violations};
+use crate::power_cut::Found;
 
 /// Prints what came of a kill run.
 #[expect(clippy::print_stdout, reason = "the report is what this program answers")]
@@ -58,6 +59,15 @@ pub(crate) fn print_control(way: &str, symptom: &str, violations: &Violations) {
         .collect();
     let verdict = if violations.count(symptom) > 0 { "found out" } else { "NOT FOUND OUT" };
     println!("{way}: {verdict} ({})", found.join(", "));
+}
+
+/// Prints what came of cutting the power.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print_cuts(what: &str, found: &Found) {
+    let Found { cuts, opened, lost, most_lost, broken } = found;
+    println!(
+        "{what}: {cuts} cuts, {opened} stores opened, {lost} lacked acknowledged commits (up to {most_lost}), {broken} broken"
+    );
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what this program answers")]

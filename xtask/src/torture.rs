@@ -1,12 +1,17 @@
 //! Builds what is tortured, and tortures it.
 
+use std::process::{Command, Stdio};
+
 use anyhow::{Context as _, Result};
 
 use crate::postgres::Postgres;
-use crate::{cargo, target};
+use crate::{cargo, debian, target};
 
 /// Flags that need places at which the process ends, which no build that is shipped has.
 const ARMED: [&str; 3] = ["--failpoints", "--controls", "--permissive-control"];
+
+/// What is recorded when the power is to be cut.
+const WRITER: &str = "acknowledged_commits";
 
 /// A hundred kills, and the proof that they would notice.
 pub(crate) fn short() -> Result<()> {
@@ -32,9 +37,20 @@ fn torture(arguments: &[&str]) -> Result<()> {
     let postgres =
         has(&["--postgres"]).then(Postgres::start).transpose().context("no Postgres to torture it on")?;
     cargo(&build, &[])?;
+    let is_power_cut = has(&["--power-cut"]);
+    if is_power_cut {
+        cargo(&["build", "--locked", "--quiet", "--package", "engine", "--example", WRITER], &[])?;
+        if Command::new("strace").arg("--version").stdout(Stdio::null()).status().is_err() {
+            debian::install("strace")?;
+        }
+    }
     let binary = target()?.join(if is_release { "release" } else { "debug" }).join("botprimex");
-    let mut command = vec!["run", "--locked", "--quiet", "--package", "torture", "--", "--binary"];
+    let mut command: Vec<&str> = vec!["run", "--locked", "--quiet", "--package", "torture", "--", "--binary"];
     command.push(binary.to_str().context("the target folder is not UTF-8")?);
+    let writer = target()?.join("debug/examples").join(WRITER);
+    if is_power_cut {
+        command.extend(["--writer", writer.to_str().context("the target folder is not UTF-8")?]);
+    }
     if let Some(postgres) = &postgres {
         command.extend(["--postgres-url", &postgres.url]);
     }

@@ -1,0 +1,59 @@
+//! Commits one change after the other through the real ledger, and notes each in a second file once it is
+//! acknowledged. `cargo xtask torture --power-cut` records what it writes and cuts the power at every point of it.
+//!
+//! `acknowledged_commits FOLDER COMMITS [normal]`; with `normal` SQLite does not wait for the disk, which loses what
+//! was acknowledged.
+#![allow(clippy::unwrap_used, reason = "an example that may panic")]
+
+use std::io::Write as _;
+
+use engine::{BotChange, BotStatus, Change, Ledger, Store};
+use model::{AccountId, BotId, BotTurned, DomainEvent, EventData, EventId, Timestamp};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().unwrap();
+    let commits: u128 = arguments.next().unwrap().parse().unwrap();
+    let store = Store::open(&format!("sqlite://{folder}/books.db")).await.unwrap();
+    let (account_id, bot_id) = (AccountId::from_u128(1), BotId::from_u128(1));
+    if let Store::Sqlite { writer, .. } = &store {
+        sqlx::query("INSERT INTO accounts (id, name, created_at) VALUES (?, 'one', 0)")
+            .bind(account_id.to_string())
+            .execute(writer)
+            .await
+            .unwrap();
+        sqlx::query(
+            "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status, created_at)
+             VALUES (?, ?, 'binance', 'BTC/USDT', 'dca', TRUE, '{}', 'stopped', 0)",
+        )
+        .bind(bot_id.to_string())
+        .bind(account_id.to_string())
+        .execute(writer)
+        .await
+        .unwrap();
+        if arguments.next().is_some() {
+            sqlx::query("PRAGMA synchronous = NORMAL").execute(writer).await.unwrap();
+        }
+    }
+    let mut acknowledged = std::fs::File::create(format!("{folder}/acknowledged")).unwrap();
+    let (ledger, writer) = Ledger::new(store.clone(), |_| {});
+    let writer = tokio::spawn(writer);
+    for number in 1..=commits {
+        let told = BotTurned { bot_id, name: "one".to_owned(), reason: "user".to_owned() };
+        let event = DomainEvent {
+            id: EventId::from_u128(number),
+            account_id,
+            bot_id: Some(bot_id),
+            at: Timestamp::MIN,
+            data: EventData::BotStarted(told),
+        };
+        let bot =
+            BotChange { id: bot_id, account_id, status: BotStatus::Running, trouble: None, state: None };
+        ledger.commit(Change { bot: Some(bot), events: vec![event], ..Change::default() }).await.unwrap();
+        acknowledged.write_all(format!("{number}\n").as_bytes()).unwrap();
+    }
+    drop(ledger);
+    writer.await.unwrap().unwrap();
+    store.close().await;
+}
