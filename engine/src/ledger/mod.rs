@@ -187,7 +187,7 @@ async fn write(
         if !news.intents.is_empty() {
             if failpoint::control() == Some(Control::SendThenPersist) {
                 // As long as an order takes to its venue and back.
-                tokio::time::sleep(Duration::from_millis(30)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
             failpoint::pass("committing");
         }
