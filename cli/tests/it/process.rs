@@ -10,10 +10,15 @@ pub(crate) struct Process {
     pub(crate) url: String,
 }
 
+/// A master key for servers that would otherwise make one in the folder that all tests share.
+pub(crate) const MASTER_KEY: &str = "0012345678901357902468013579246801122334455667788990019283746501";
+
 /// The binary, to be given arguments.
 pub(crate) fn botprimex(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_botprimex"));
     command.args(arguments).env("BOTPRIMEX_LOG", "warn").env_remove("DATABASE_URL");
+    // Where the database is no file, what lies beside it lies in the working folder: not among the sources.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

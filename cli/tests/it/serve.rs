@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::process::{Process, botprimex, run};
+use crate::process::{MASTER_KEY, Process, botprimex, run};
 
 /// A bot that trades within seconds on the made-up market.
 const BODY: &str = r#"{"name":"BTC DCA Bot","exchange":"binance","pair":"BTC/USDT","strategy":"dca",
@@ -54,6 +54,7 @@ fn venue() -> Process {
 
 fn serve(database_url: &str, venue: &str) -> Process {
     let mut command = botprimex(&["serve", "--listen", "127.0.0.1:0", "--database-url", database_url]);
+    command.env("BOTPRIMEX_MASTER_KEY", MASTER_KEY);
     command.env("BOTPRIMEX_VENUES__BINANCE__REST_URL", venue);
     command.env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", venue.replace("http", "ws"));
     command

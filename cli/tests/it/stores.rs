@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::process::{Process, botprimex, run};
+use crate::process::{MASTER_KEY, Process, botprimex, run};
 use crate::serve::{User, admin, user};
 
 /// A server that needs no exchange.
@@ -17,7 +17,7 @@ fn serve(database_url: &str) -> Command {
     let mut command = botprimex(&["serve", "--listen", "127.0.0.1:0", "--database-url", database_url]);
     command.env("BOTPRIMEX_VENUES__BINANCE__REST_URL", "http://127.0.0.1:1");
     command.env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", "ws://127.0.0.1:1");
-    command.env("BOTPRIMEX_MASTER_KEY", "0012345678901357902468013579246801122334455667788990019283746501");
+    command.env("BOTPRIMEX_MASTER_KEY", MASTER_KEY);
     command
 }
 
