@@ -38,6 +38,9 @@ const TURN: Duration = Duration::from_millis(50);
 /// How long an entry may wait to be sent; the price it was decided at is gone by then.
 const STALE_AFTER: Duration = Duration::from_secs(5);
 
+/// How soon a cancel that the venue's limits did not allow is tried again: by asking for its order.
+const TAKE_BACK_AGAIN: Duration = Duration::from_millis(200);
+
 /// How long a settled order is still known, so that what is told of it again is no news.
 const KNOWN_FOR: Duration = Duration::from_mins(10);
 
@@ -466,7 +469,7 @@ impl ExchangeConnection {
             return;
         }
         if self.rest.budget().ask(Cost::CANCEL, Lane::Exit).is_err() {
-            // What is due is looked for again in a moment.
+            order.ask_after(TAKE_BACK_AGAIN);
             return;
         }
         order.is_canceling = true;
