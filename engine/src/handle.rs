@@ -476,7 +476,7 @@ impl EngineHandle {
     }
 
     /// What the venue says of a pair: `None` when it does not answer in time, `Some(None)` when it lacks it.
-    async fn market(&self, pair: &Pair) -> Option<Option<Market>> {
+    pub(crate) async fn market(&self, pair: &Pair) -> Option<Option<Market>> {
         let (markets, pair) = (self.inner.markets.clone(), pair.clone());
         let asked = self.inner.io.spawn(async move { markets.market(&pair).await });
         tokio::time::timeout(VENUE, asked).await.ok()?.ok()?.ok()
@@ -490,13 +490,17 @@ impl EngineHandle {
             Some(Some(market)) => market,
         };
         let plan = Plan::new(definition, &market)?;
-        let (markets, pair) = (self.inner.markets.clone(), definition.pair.clone());
-        let asked = self.inner.io.spawn(async move { markets.price(&pair).await });
-        let price = tokio::time::timeout(VENUE, asked).await.ok().and_then(Result::ok).flatten();
-        if let Some(price) = price {
+        if let Some(price) = self.price_now(&definition.pair).await {
             plan.check_minimum(price)?;
         }
         Ok(plan.warnings().to_vec())
+    }
+
+    /// A pair's last price, from the feed or else from the venue; `None` where neither tells in time.
+    pub(crate) async fn price_now(&self, pair: &Pair) -> Option<Price> {
+        let (markets, pair) = (self.inner.markets.clone(), pair.clone());
+        let asked = self.inner.io.spawn(async move { markets.price(&pair).await });
+        tokio::time::timeout(VENUE, asked).await.ok()?.ok()?
     }
 }
 
@@ -505,7 +509,7 @@ fn is_under_way(bot: &StoredBot) -> bool {
     !bot.definition.dry_run && bot.state.as_deref().is_some_and(record::has_orders_under_way)
 }
 
-fn unknown_pair(definition: &BotDefinition) -> EngineError {
+pub(crate) fn unknown_pair(definition: &BotDefinition) -> EngineError {
     let BotDefinition { pair, exchange, .. } = definition;
     EngineError::field("pair", format!("{exchange} does not trade {pair}: choose a pair that it lists"))
 }

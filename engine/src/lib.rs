@@ -15,6 +15,7 @@ mod ledger;
 mod live;
 mod markets;
 mod meters;
+mod preview;
 pub mod probe;
 mod record;
 mod secrets;
@@ -40,6 +41,7 @@ pub use store::{
     Account, ApiKey, BotFilter, BotStats, Delivery, DeliveryStatus, ExchangeConnection, KeyGrant,
     KeyPermissions, News, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook,
 };
+pub use strategies::{Preview, PreviewedEntry};
 pub use view::BotView;
 pub use watch_index::{Slot, Wake, WatchIndex};
 pub use webhook::NewWebhook;

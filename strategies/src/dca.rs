@@ -271,6 +271,14 @@ impl Dca {
         }
     }
 
+    /// Where the next safety order would be bought.
+    pub(crate) fn next_trigger(&self) -> Option<Price> {
+        match &self.phase {
+            Phase::Holding(holding) => holding.next_trigger,
+            Phase::Flat { .. } => None,
+        }
+    }
+
     /// Whether coins are held.
     pub fn is_holding(&self) -> bool {
         matches!(self.phase, Phase::Holding(_))

@@ -33,9 +33,11 @@ mod exact;
 pub mod live;
 mod paper;
 mod plan;
+mod preview;
 
 pub use books::{Books, Entry, Exit};
 pub use candle::{Candle, CandleError};
 pub use dca::{Action, Dca, Event, Reaction};
 pub use paper::{PaperBot, PaperStep, RestoreError, Trouble};
 pub use plan::Plan;
+pub use preview::{Preview, PreviewedEntry};

@@ -160,7 +160,12 @@ impl PaperBot {
     }
 
     /// Fills an order as a market order at the decided price plus slippage, for the market's fee.
-    fn fill(&mut self, action: Action, at: Timestamp, steps: &mut Vec<PaperStep>) -> Result<Watch, Trouble> {
+    pub(crate) fn fill(
+        &mut self,
+        action: Action,
+        at: Timestamp,
+        steps: &mut Vec<PaperStep>,
+    ) -> Result<Watch, Trouble> {
         let market = self.machine.plan().market;
         let slippage = market.slippage.decimal();
         let event = match action {
@@ -180,7 +185,7 @@ impl PaperBot {
                 if let Some(stop) = stop {
                     steps.push(PaperStep::StopHit { stop, price: decided, at });
                 }
-                let price = slipped(decided, Decimal::ONE - slippage, RoundingStrategy::ToZero)?;
+                let price = self.sold_at(decided).ok_or(Trouble::OutOfRange)?;
                 let qty = self.books.amount();
                 let fee = (price * qty) * market.fee;
                 self.books.exit = Some(Exit { at, decided, price, qty, fee, reason });
@@ -190,6 +195,12 @@ impl PaperBot {
         };
         let reaction = self.machine.on(&event);
         reaction.trouble.map_or(Ok(reaction.watch), Err)
+    }
+
+    /// What a market order that is decided at `price` is sold at; `None` where slippage leaves nothing of it.
+    pub(crate) fn sold_at(&self, price: Price) -> Option<Price> {
+        let slippage = self.machine.plan().market.slippage.decimal();
+        slipped(price, Decimal::ONE - slippage, RoundingStrategy::ToZero).ok()
     }
 
     /// After a restart: counts a price that it slept through into its highs. One that it had already counted, or that

@@ -4,6 +4,7 @@ mod auth;
 mod bots;
 mod events;
 mod exchanges;
+mod preview;
 mod show;
 mod trades;
 mod webhooks;
@@ -21,6 +22,7 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         web::scope("/v1")
             .wrap(from_fn(auth::gate))
             .service(web::resource("/bots").get(bots::list).post(bots::create))
+            .service(web::resource("/bots/preview").post(preview::preview))
             .service(
                 web::resource("/bots/{id}")
                     .get(bots::get)

@@ -6,4 +6,5 @@ mod by_hand;
 mod edge;
 mod exchanges;
 mod live;
+mod preview;
 mod server;

@@ -8,7 +8,7 @@ use strategies::{Candle, PaperBot, PaperStep, Plan};
 use super::{bot, market};
 
 /// Definitions of every shape, valid or not on the market.
-fn definitions() -> impl Strategy<Value = BotDefinition> {
+pub(crate) fn definitions() -> impl Strategy<Value = BotDefinition> {
     let percent = |most: u32| (1..most * 100).prop_map(|hundredths| Decimal::new(i64::from(hundredths), 2));
     let maybe = |most: u32| proptest::option::of(percent(most));
     (percent(1_000), 1..8_u32, percent(99), percent(20), maybe(30), maybe(30), percent(9), any::<bool>(), 50..300_i64, 0..4_u64)

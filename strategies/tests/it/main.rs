@@ -4,6 +4,7 @@
 mod examples;
 mod laws;
 mod live;
+mod preview;
 mod rules;
 
 use model::{BotDefinition, Market, Price, PriceMove, Timestamp};

@@ -1,0 +1,125 @@
+//! `/v1/bots/preview`: what a bot would do, before it is made.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use engine::{EngineHandle, Preview, PreviewedEntry};
+use model::{BotDefinition, Exchange, Fault, Pair, Price, Qty, Quote, Warning};
+use rust_decimal::Decimal;
+use serde::Serialize;
+
+use super::auth::Caller;
+use crate::ApiError;
+use crate::body::{self, Fields};
+use crate::query::Query;
+
+/// A ladder with its prices, levels and cost.
+#[derive(Serialize)]
+struct Shown<'a> {
+    exchange: Exchange,
+    pair: &'a Pair,
+    strategy: &'static str,
+    /// What the base order is taken to be decided at.
+    price: Price,
+    /// The base order first.
+    entries: Vec<ShownEntry>,
+    /// What the whole ladder spends, in quote, fees included.
+    funds_needed: Quote,
+    /// The most that a stop would lose if it sold at its own price, in quote.
+    worst_case_loss: Quote,
+    warnings: &'a [Warning],
+}
+
+/// One entry, and the trade as it would stand after it.
+#[derive(Serialize)]
+struct ShownEntry {
+    /// 0 for the base order, then the safety orders.
+    entry: u32,
+    /// The price that it waits for.
+    trigger_price: Price,
+    /// What it is filled at, slippage included.
+    price: Price,
+    /// How much it buys, in base.
+    qty: Qty,
+    /// What it spends, in quote, its fee included.
+    stake: Quote,
+    fee: Quote,
+    /// Whether the market gets there before the stop.
+    reached: bool,
+    /// Bought and spent in all, this entry included.
+    total_qty: Qty,
+    total_stake: Quote,
+    /// The average cost price, fees included, to eight decimals.
+    #[serde(with = "model::number")]
+    average_price: Decimal,
+    take_profit_price: Option<Price>,
+    stop_price: Option<Price>,
+    /// What selling all at the take-profit price would make, in quote.
+    profit_at_take_profit: Option<Quote>,
+    /// What selling all at the stop would lose, in quote.
+    loss_at_stop: Quote,
+}
+
+impl From<&PreviewedEntry> for ShownEntry {
+    fn from(previewed: &PreviewedEntry) -> Self {
+        let entry = &previewed.entry;
+        Self {
+            entry: entry.index,
+            trigger_price: entry.decided,
+            price: entry.price,
+            qty: entry.qty,
+            stake: entry.price * entry.qty + entry.fee,
+            fee: entry.fee,
+            reached: previewed.is_reached,
+            total_qty: previewed.amount,
+            total_stake: previewed.stake,
+            average_price: previewed.average.round_dp(8).normalize(),
+            take_profit_price: previewed.take_profit,
+            stop_price: previewed.stop,
+            profit_at_take_profit: previewed.profit_at_take_profit,
+            loss_at_stop: previewed.loss_at_stop,
+        }
+    }
+}
+
+pub(crate) async fn preview(
+    caller: Caller,
+    engine: web::Data<EngineHandle>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    caller.needs("bots:read")?;
+    Query::new(request.query_string())?.finish()?;
+    let (definition, price) = parsed(body::object(&request, payload).await?)?;
+    let (preview, price) = engine.preview_bot(&definition, price).await?;
+    Ok(HttpResponse::Ok().json(shown(&definition, price, &preview)))
+}
+
+/// The body of `POST /bots`, with a price or without.
+fn parsed(mut fields: Fields) -> Result<(BotDefinition, Option<Price>), ApiError> {
+    let price = fields.remove("price").filter(|raw| raw.get() != "null");
+    let price = price.map(|raw| serde_json::from_str(raw.get())).transpose();
+    let bad_price = price.is_err().then(|| Fault {
+        param: "price".to_owned(),
+        code: "parameter_invalid",
+        message: "a price above 0 with at most 8 decimals is wanted".to_owned(),
+    });
+    match (BotDefinition::parse(&fields), price) {
+        (Ok(definition), Ok(price)) => Ok((definition, price)),
+        (definition, _) => {
+            let others = definition.err().map_or_else(Vec::new, |faults| faults.0);
+            Err(ApiError::Invalid(others.into_iter().chain(bad_price).collect()))
+        }
+    }
+}
+
+fn shown<'a>(definition: &'a BotDefinition, price: Price, preview: &'a Preview) -> Shown<'a> {
+    Shown {
+        exchange: definition.exchange,
+        pair: &definition.pair,
+        strategy: definition.strategy.as_str(),
+        price,
+        entries: preview.entries.iter().map(ShownEntry::from).collect(),
+        funds_needed: preview.funds_needed(),
+        worst_case_loss: preview.worst_loss(),
+        warnings: &preview.warnings,
+    }
+}
