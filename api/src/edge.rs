@@ -45,7 +45,14 @@ fn finish(mut response: ServiceResponse<BoxBody>, id: RequestId) -> ServiceRespo
     let error = response.response().error().map(known);
     let error = error.or_else(|| ApiError::of_framework(response.status()));
     if let Some(error) = error {
-        return response.into_response(error.answer(id));
+        let mut answer = error.answer(id);
+        // What is left of the plan is told with errors as well.
+        for name in ["ratelimit-policy", "ratelimit"] {
+            if let Some(value) = response.headers().get(name) {
+                answer.headers_mut().insert(HeaderName::from_static(name), value.clone());
+            }
+        }
+        return response.into_response(answer);
     }
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);

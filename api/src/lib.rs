@@ -4,6 +4,7 @@
 //! ([`body`]), query strings and pages ([`query`]), rate limits ([`limit`]). What is under `/v1` asks the engine
 //! through its one handle; no trading logic is here.
 
+mod access;
 pub mod body;
 mod edge;
 mod error;
@@ -12,5 +13,6 @@ pub mod query;
 mod server;
 mod v1;
 
+pub use access::AccessConfig;
 pub use error::ApiError;
 pub use server::{ApiConfig, Running, serve};

@@ -12,9 +12,9 @@ use actix_web::{App, HttpResponse, HttpServer, rt, web};
 use engine::EngineHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::ApiError;
 use crate::edge::edge;
 use crate::v1::{self, Door};
+use crate::{AccessConfig, ApiError};
 
 /// How long a stop waits for requests under way, in seconds.
 const STOP_S: u64 = 5;
@@ -28,6 +28,8 @@ pub struct ApiConfig {
     pub listen: SocketAddr,
     /// What `/metrics` renders; without it there is no such path.
     pub metrics: Option<PrometheusHandle>,
+    /// How requests are counted, and whose word for where they come from is taken.
+    pub access: AccessConfig,
 }
 
 /// A server that answers until it is stopped.
@@ -60,7 +62,7 @@ impl Running {
 pub fn serve(config: ApiConfig) -> io::Result<Running> {
     let (told, bound) = mpsc::channel();
     let listen = config.listen;
-    let door = web::Data::new(Door::default());
+    let door = web::Data::new(Door::new(&config.access));
     let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
         rt::System::new().block_on(async move {
             let server = HttpServer::new(move || {

@@ -83,6 +83,7 @@ async fn measure() {
         taker_fee: "0.001".parse().unwrap(),
         slippage: "0".parse().unwrap(),
         allow_loopback: true,
+        plans: model::Plans::default(),
     })
     .await
     .unwrap();

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use engine::{MasterKey, MasterKeyError};
+use api::AccessConfig;
+use engine::{Cidr, CidrError, MasterKey, MasterKeyError};
 use figment::providers::{Format as _, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
-use model::Pct;
+use model::{Pct, Plans};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::args::ConfigArgs;
@@ -46,6 +48,9 @@ pub(crate) struct Config {
     /// How events are delivered.
     #[serde(default)]
     pub(crate) webhooks: Webhooks,
+    /// How requests are counted and told apart.
+    #[serde(default)]
+    pub(crate) api: Api,
     /// What stored secrets are sealed with: 64 hex digits, or base64 of 32 bytes.
     #[serde(default, deserialize_with = "master_key")]
     pub(crate) master_key: Option<MasterKey>,
@@ -98,6 +103,56 @@ pub(crate) struct Webhooks {
     /// Whether endpoints on this machine are allowed: for development.
     #[serde(deserialize_with = "yes_or_no")]
     pub(crate) allow_loopback: bool,
+}
+
+/// How requests are counted and told apart.
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Api {
+    /// How many requests a minute each plan allows a key.
+    plan_limits: RequestLimits,
+    /// How many seconds such a minute has: other than 60 for tests alone.
+    #[serde(deserialize_with = "some_whole_number")]
+    limit_window_s: Option<u64>,
+    /// The proxy in front of the server, an address or a network: of what comes from there, the last address in
+    /// `X-Forwarded-For` is the client's.
+    #[serde(deserialize_with = "network")]
+    trusted_proxy: Option<Cidr>,
+}
+
+/// Requests a minute of each key, by plan.
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RequestLimits {
+    #[serde(deserialize_with = "some_whole_number")]
+    standard: Option<u64>,
+    #[serde(deserialize_with = "some_whole_number")]
+    pro: Option<u64>,
+    #[serde(deserialize_with = "some_whole_number")]
+    enterprise: Option<u64>,
+}
+
+impl Api {
+    /// What every plan allows.
+    pub(crate) fn plans(&self) -> Plans {
+        let mut plans = Plans::default();
+        let RequestLimits { standard, pro, enterprise } = self.plan_limits;
+        for (plan, limit) in
+            [(&mut plans.standard, standard), (&mut plans.pro, pro), (&mut plans.enterprise, enterprise)]
+        {
+            if let Some(limit) = limit {
+                plan.requests_per_minute = u32::try_from(limit).unwrap_or(u32::MAX);
+            }
+        }
+        plans
+    }
+
+    /// What the facade is told of this.
+    pub(crate) fn access(&self) -> AccessConfig {
+        let limit_window =
+            self.limit_window_s.map_or(AccessConfig::default().limit_window, Duration::from_secs);
+        AccessConfig { limit_window, trusted_proxy: self.trusted_proxy }
+    }
 }
 
 fn default_listen() -> SocketAddr {
@@ -225,6 +280,23 @@ fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pct, D::Error> 
     Ok(pct)
 }
 
+fn some_whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = match Scalar::deserialize(deserializer)? {
+        Scalar::Text(text) => text,
+        Scalar::Integer(number) => number.to_string(),
+        Scalar::Float(_) | Scalar::Bool(_) => String::new(),
+    };
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.map(Some).ok_or_else(|| de::Error::custom("a whole number of at least 1 is wanted"))
+}
+
+fn network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cidr>, D::Error> {
+    match Scalar::deserialize(deserializer)? {
+        Scalar::Text(text) => text.parse().map(Some).map_err(de::Error::custom),
+        _ => Err(de::Error::custom(CidrError)),
+    }
+}
+
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = match Scalar::deserialize(deserializer)? {
         Scalar::Text(text) => text,
@@ -288,6 +360,8 @@ mod tests {
             ("DATABASE_URL", "sqlite://plain"),
             ("BOTPRIMEX_VENUES__BINANCE__REST_URL", "http://env"),
             ("BOTPRIMEX_WEBHOOKS__ALLOW_LOOPBACK", "true"),
+            ("BOTPRIMEX_API__PLAN_LIMITS__STANDARD", "20"),
+            ("BOTPRIMEX_API__TRUSTED_PROXY", "10.0.0.0/8"),
             ("BOTPRIMEX_MASTER_KEY", KEY),
         ];
         let config = load(file, &environment, None).unwrap();
@@ -297,6 +371,9 @@ mod tests {
         assert_eq!(config.venues.binance.taker_fee, "0.075".parse().unwrap());
         assert!(config.webhooks.allow_loopback);
         assert!(config.master_key.is_some());
+        let plans = config.api.plans();
+        assert_eq!((plans.standard.requests_per_minute, plans.pro.requests_per_minute), (20, 300));
+        assert_eq!(config.api.access().trusted_proxy, "10.0.0.0/8".parse().ok());
         let config = load(file, &environment, Some("sqlite://flag")).unwrap();
         assert_eq!(config.database_url, "sqlite://flag");
     }
@@ -331,6 +408,8 @@ mod tests {
             ("BOTPRIMEX_VENUES__BINANCE__TAKER_FEE", "-1"),
             ("BOTPRIMEX_VENUES__BINANCE__TAKER_FEE", "100"),
             ("BOTPRIMEX_WEBHOOKS__ALLOW_LOOPBACK", "maybe"),
+            ("BOTPRIMEX_API__PLAN_LIMITS__PRO", "0"),
+            ("BOTPRIMEX_API__TRUSTED_PROXY", "10.0.0.0/33"),
         ] {
             assert!(load("", &[environment], None).is_err(), "{environment:?}");
         }

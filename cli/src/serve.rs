@@ -28,7 +28,12 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut shutdown = Shutdown::listen()?;
     let metrics = record_metrics().context("the metrics cannot be recorded")?;
     let engine = Engine::start(engine_config(config)?).await?;
-    let served = ApiConfig { engine: engine.handle(), listen: config.listen, metrics: Some(metrics) };
+    let served = ApiConfig {
+        engine: engine.handle(),
+        listen: config.listen,
+        metrics: Some(metrics),
+        access: config.api.access(),
+    };
     let api = match api::serve(served) {
         Ok(api) => api,
         Err(error) => {
@@ -86,5 +91,6 @@ pub(crate) fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
         absent_after: Duration::from_secs(binance.absent_after_s),
         slippage: Rate::from_pct(binance.slippage)?,
         allow_loopback: config.webhooks.allow_loopback,
+        plans: config.api.plans(),
     })
 }

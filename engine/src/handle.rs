@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use actix::Addr;
 use model::{
-    AccountId, BotDefinition, BotId, EventId, Market, Pair, Price, Trade, TradeId, TradeStatus, Warning,
-    WebhookId,
+    AccountId, BotDefinition, BotId, EventId, Market, Pair, Plans, Price, Trade, TradeId, TradeStatus,
+    Warning, WebhookId,
 };
 use strategies::Plan;
 use tokio::runtime::Handle;
@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) connections: Connections,
     /// How many live bots' orders of before the start are not accounted for yet.
     pub(crate) unreconciled: Arc<AtomicUsize>,
+    /// What every plan allows.
+    pub(crate) plans: Plans,
 }
 
 impl Inner {
@@ -432,6 +434,11 @@ impl EngineHandle {
         }
         self.inner.hub.close(account, id);
         Ok(())
+    }
+
+    /// What every plan allows.
+    pub fn plans(&self) -> &Plans {
+        &self.inner.plans
     }
 
     // Inside

@@ -5,6 +5,7 @@
 
 mod actors;
 mod change;
+mod cidr;
 mod clock;
 mod error;
 mod exchanges;
@@ -27,6 +28,7 @@ mod watch_index;
 mod webhook;
 
 pub use change::{BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, StatusError};
+pub use cidr::{Cidr, CidrError};
 pub use error::EngineError;
 pub use exchanges::{NewExchange, StoredExchange};
 pub use handle::EngineHandle;

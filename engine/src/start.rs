@@ -10,7 +10,7 @@ use actix_rt::{Arbiter, ArbiterHandle, System};
 use connectors::binance::rest::Rest;
 use connectors::binance::stream::StreamConfig;
 use connectors::binance::trade::SharedBudget;
-use model::Rate;
+use model::{Plans, Rate};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -70,6 +70,8 @@ pub struct EngineConfig {
     pub slippage: Rate,
     /// Whether webhooks may go to this machine: for development.
     pub allow_loopback: bool,
+    /// What every plan allows.
+    pub plans: Plans,
 }
 
 /// Why an engine could not start.
@@ -240,6 +242,7 @@ impl Engine {
             ),
             meters,
             unreconciled: Arc::default(),
+            plans: config.plans,
         };
         let handle = EngineHandle { inner: Arc::new(inner) };
         let recovered = io.spawn(recover(handle.clone()));

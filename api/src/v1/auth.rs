@@ -1,27 +1,33 @@
 //! The gate: who asks, whether the key is good, and whether its plan allows one more request.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
 use dashmap::DashMap;
-use engine::{EngineHandle, KeyGrant, key_hash};
+use engine::{Cidr, EngineHandle, KeyGrant, key_hash};
 use model::{AccountId, KeyId, Timestamp};
 
 use crate::ApiError;
+use crate::access::{self, AccessConfig};
 use crate::limit::{Limiter, Quota};
 
 /// How long a key is taken for good without asking the store: a revoked one is refused after this.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
+const TRUSTED_FOR: Duration = Duration::from_millis(500);
 
 /// How many keys are remembered, good and bad, before all are forgotten.
 const REMEMBERED: usize = 10_000;
 
-/// Requests a minute, per plan.
-const PLANS: [(&str, u32); 3] = [("standard", 100), ("pro", 300), ("enterprise", 1_000)];
+/// How often a key whose plan is used up may still stop a bot or close a trade in the same time.
+const RESERVED: u32 = 10;
+
+/// How many keys that are spelled like ours and that nobody has may come from one client in a minute.
+const GUESSES: u32 = 20;
 
 /// Who asks, and what the key may do.
 #[derive(Clone, Debug)]
@@ -56,19 +62,28 @@ impl FromRequest for Caller {
 pub(crate) struct Door {
     seen: DashMap<[u8; 32], (Option<KeyGrant>, Instant)>,
     limiter: Limiter<KeyId>,
+    reserve: Limiter<KeyId>,
+    guesses: Limiter<IpAddr>,
+    trusted_proxy: Option<Cidr>,
     opened: Instant,
 }
 
-impl Default for Door {
-    fn default() -> Self {
-        Self { seen: DashMap::new(), limiter: Limiter::default(), opened: Instant::now() }
-    }
-}
-
 impl Door {
+    pub(crate) fn new(access: &AccessConfig) -> Self {
+        Self {
+            seen: DashMap::new(),
+            limiter: Limiter::new(access.limit_window),
+            reserve: Limiter::new(access.limit_window),
+            guesses: Limiter::new(Duration::from_mins(1)),
+            trusted_proxy: access.trusted_proxy,
+            opened: Instant::now(),
+        }
+    }
+
     /// What the request's key grants.
-    async fn grant(&self, engine: &EngineHandle, headers: &HeaderMap) -> Result<KeyGrant, ApiError> {
-        let hash = bearer(headers).and_then(key_hash).ok_or(ApiError::Unauthorised)?;
+    async fn grant(&self, engine: &EngineHandle, request: &HttpRequest) -> Result<KeyGrant, ApiError> {
+        // What is misspelled is no guess: it is known without asking anybody.
+        let hash = bearer(request.headers()).and_then(key_hash).ok_or(ApiError::Unauthorised)?;
         let seen =
             self.seen.get(&hash).filter(|seen| seen.1.elapsed() < TRUSTED_FOR).map(|seen| seen.0.clone());
         let grant = match seen {
@@ -82,19 +97,45 @@ impl Door {
                 grant
             }
         };
+        let grant = grant.ok_or_else(|| self.guessed(request))?;
         let now = now();
-        let is_good = |grant: &KeyGrant| {
-            grant.key.revoked_at.is_none_or(|at| now < at) && grant.key.expires_at.is_none_or(|at| now < at)
-        };
-        grant.filter(is_good).ok_or(ApiError::Unauthorised)
+        let is_good =
+            grant.key.revoked_at.is_none_or(|at| now < at) && grant.key.expires_at.is_none_or(|at| now < at);
+        if is_good { Ok(grant) } else { Err(ApiError::Unauthorised) }
     }
 
-    fn take(&self, grant: &KeyGrant) -> Quota {
-        let limit =
-            PLANS.iter().find(|(plan, _)| *plan == grant.plan).map_or(PLANS[0].1, |(_, limit)| *limit);
-        let now_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.limiter.take(grant.key.id, limit, now_ms)
+    /// Counts a key that nobody has. A good key is never refused for the guesses of others behind its address.
+    fn guessed(&self, request: &HttpRequest) -> ApiError {
+        let client = access::neighbourhood(access::client(request, self.trusted_proxy.as_ref()));
+        let quota = self.guesses.take(client, GUESSES, self.now_ms());
+        if quota.allowed {
+            ApiError::Unauthorised
+        } else {
+            ApiError::RateLimited { retry_after_s: quota.reset_s }
+        }
     }
+
+    /// Counts a request, and lets it in where the plan allows it, or where a bot is to be stopped.
+    fn take(&self, grant: &KeyGrant, limit: u32, request: &HttpRequest) -> Quota {
+        let now_ms = self.now_ms();
+        let mut quota = self.limiter.take(grant.key.id, limit, now_ms);
+        if !quota.allowed && ends_something(request) {
+            quota.allowed = self.reserve.take(grant.key.id, RESERVED, now_ms).allowed;
+        }
+        quota
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Whether a request stops a bot or closes a trade: what must be possible however busy its owner's programs are.
+fn ends_something(request: &HttpRequest) -> bool {
+    let path = request.path();
+    let stops = path.starts_with("/v1/bots/") && path.ends_with("/stop");
+    let closes = path.starts_with("/v1/trades/") && path.ends_with("/close");
+    request.method() == Method::POST && (stops || closes)
 }
 
 fn now() -> Timestamp {
@@ -117,8 +158,8 @@ pub(crate) async fn gate(
     else {
         return Err(ApiError::Internal.into());
     };
-    let grant = door.grant(engine, request.headers()).await?;
-    let quota = door.take(&grant);
+    let grant = door.grant(engine, request.request()).await?;
+    let quota = door.take(&grant, engine.plans().of(grant.plan).requests_per_minute, request.request());
     let mut answer = if quota.allowed {
         request.extensions_mut().insert(Caller { account: grant.key.account_id, scopes: grant.key.scopes });
         next.call(request).await?.map_into_boxed_body()

@@ -5,6 +5,7 @@ mod bots;
 mod by_hand;
 mod edge;
 mod exchanges;
+mod limits;
 mod live;
 mod preview;
 mod server;

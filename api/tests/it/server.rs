@@ -43,6 +43,11 @@ impl Answer {
 impl Server {
     /// On a venue at this address.
     pub(crate) async fn start(venue: &str) -> Self {
+        Self::start_with(venue, model::Plans::default(), api::AccessConfig::default()).await
+    }
+
+    /// Likewise, with plans of its own.
+    pub(crate) async fn start_with(venue: &str, plans: model::Plans, access: api::AccessConfig) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
@@ -57,11 +62,13 @@ impl Server {
             absent_after: std::time::Duration::from_secs(75),
             slippage: "0".parse().unwrap(),
             allow_loopback: true,
+            plans,
         })
         .await
         .unwrap();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let api = api::serve(api::ApiConfig { engine: engine.handle(), listen, metrics: None }).unwrap();
+        let api =
+            api::serve(api::ApiConfig { engine: engine.handle(), listen, metrics: None, access }).unwrap();
         let url = format!("http://{}", api.address());
         Self { url, database_url, api, engine, http: reqwest::Client::new(), _folder: folder }
     }

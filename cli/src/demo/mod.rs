@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use api::{ApiConfig, Running};
+use api::{AccessConfig, ApiConfig, Running};
 use engine::{Engine, EngineConfig, MasterKey, Store};
 use model::{AccountId, BotId, Rate};
 use serde_json::{Value, json};
@@ -83,9 +83,15 @@ impl Demo {
             absent_after: Duration::from_secs(75),
             slippage: Rate::ZERO,
             allow_loopback: true,
+            plans: model::Plans::default(),
         })
         .await?;
-        let served = ApiConfig { engine: engine.handle(), listen: args.listen, metrics: None };
+        let served = ApiConfig {
+            engine: engine.handle(),
+            listen: args.listen,
+            metrics: None,
+            access: AccessConfig::default(),
+        };
         let api = api::serve(served).with_context(|| format!("cannot listen on {}", args.listen))?;
         let url = format!("http://{}", api.address());
         let listener = Listener::start()?;

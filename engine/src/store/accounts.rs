@@ -1,6 +1,6 @@
 //! Who owns what, and with which keys they come.
 
-use model::{AccountId, KeyId, Timestamp};
+use model::{AccountId, KeyId, Tier, Timestamp};
 use sqlx::Row as _;
 
 use super::{Store, StoreError, parsed, reading, writing};
@@ -12,8 +12,8 @@ pub struct Account {
     pub id: AccountId,
     /// What it is called.
     pub name: String,
-    /// Its plan: `standard`, `pro` or `enterprise`.
-    pub plan: String,
+    /// Its plan.
+    pub plan: Tier,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -43,7 +43,7 @@ pub struct KeyGrant {
     /// The key.
     pub key: ApiKey,
     /// The plan of its account.
-    pub plan: String,
+    pub plan: Tier,
 }
 
 /// One row of either database as an [`ApiKey`].
@@ -69,15 +69,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn create_account(&self, name: &str, now: Timestamp) -> Result<Account, StoreError> {
-        let account = Account {
-            id: AccountId::new(),
-            name: name.to_owned(),
-            plan: "standard".to_owned(),
-            created_at: now,
-        };
+        let account =
+            Account { id: AccountId::new(), name: name.to_owned(), plan: Tier::Standard, created_at: now };
         let sql = "INSERT INTO accounts (id, name, plan, created_at) VALUES ($1, $2, $3, $4)";
         writing!(self, pool => {
-            let insert = sqlx::query(sql).bind(account.id.to_string()).bind(&account.name).bind(&account.plan);
+            let insert = sqlx::query(sql).bind(account.id.to_string()).bind(&account.name).bind(account.plan.as_str());
             insert.bind(now.nanos()).execute(pool).await?;
         });
         Ok(account)
@@ -95,7 +91,7 @@ impl Store {
                 Ok(Account {
                     id: parsed("id", row.try_get("id")?)?,
                     name: row.try_get("name")?,
-                    plan: row.try_get("plan")?,
+                    plan: parsed("plan", row.try_get("plan")?)?,
                     created_at: Timestamp::from_nanos(row.try_get("created_at")?),
                 })
             })
@@ -158,7 +154,7 @@ impl Store {
             FROM api_keys JOIN accounts ON accounts.id = api_keys.account_id WHERE sha256 = $1";
         reading!(self, pool => {
             let row = sqlx::query(sql).bind(sha256.to_vec()).fetch_optional(pool).await?;
-            row.map(|row| Ok(KeyGrant { plan: row.try_get("plan")?, key: stored_key!(row) })).transpose()
+            row.map(|row| Ok(KeyGrant { plan: parsed("plan", row.try_get("plan")?)?, key: stored_key!(row) })).transpose()
         })
     }
 }

@@ -53,6 +53,7 @@ impl Rig {
             taker_fee: "0.001".parse().unwrap(),
             slippage: "0".parse().unwrap(),
             allow_loopback: true,
+            plans: model::Plans::default(),
         })
         .await
         .unwrap();
