@@ -31,7 +31,7 @@ use crate::view::{BotView, mark};
 use crate::webhook::{Hub, NewWebhook};
 
 /// How long an actor may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long a bot that is deleted may take until nothing of it is under way at its venue, and how often it is looked
 /// after.
@@ -281,7 +281,7 @@ impl EngineHandle {
         self.bot(account, id).await
     }
 
-    async fn halt(&self, bot: &StoredBot, positions: Positions) -> Result<(), EngineError> {
+    pub(crate) async fn halt(&self, bot: &StoredBot, positions: Positions) -> Result<(), EngineError> {
         if let Some(live) = self.find(bot.id).await? {
             return Ok(live.send(Stop(positions)).timeout(ANSWER).await??.wait().await?);
         }
@@ -444,14 +444,14 @@ impl EngineHandle {
     // Inside
 
     /// Refuses work while the disk cannot keep up.
-    fn take_work(&self) -> Result<(), EngineError> {
+    pub(crate) fn take_work(&self) -> Result<(), EngineError> {
         if self.inner.ledger.depth() > MOST_WAITING {
             return Err(EngineError::Unavailable("too many changes wait for the disk".to_owned()));
         }
         Ok(())
     }
 
-    async fn alone(&self, id: BotId) -> Option<MutexGuard<'_, ()>> {
+    pub(crate) async fn alone(&self, id: BotId) -> Option<MutexGuard<'_, ()>> {
         let lock = usize::try_from(id.as_u128() % LOCKS as u128).unwrap_or_default();
         match self.inner.locks.get(lock) {
             Some(lock) => Some(lock.lock().await),
@@ -459,12 +459,12 @@ impl EngineHandle {
         }
     }
 
-    async fn stored(&self, account: AccountId, id: BotId) -> Result<StoredBot, EngineError> {
+    pub(crate) async fn stored(&self, account: AccountId, id: BotId) -> Result<StoredBot, EngineError> {
         let bot = self.on_store(move |store| async move { store.bot(account, id).await }).await?;
         bot.ok_or(EngineError::NotFound("bot"))
     }
 
-    async fn find(&self, id: BotId) -> Result<Option<Addr<Bot>>, EngineError> {
+    pub(crate) async fn find(&self, id: BotId) -> Result<Option<Addr<Bot>>, EngineError> {
         Ok(self.inner.fleet.send(Find(id)).timeout(ANSWER).await?)
     }
 

@@ -4,6 +4,7 @@
 //! Everything outside reaches it through one [`EngineHandle`]; the actors behind it stay here.
 
 mod actors;
+mod by_hand;
 mod change;
 mod cidr;
 mod clock;
@@ -27,6 +28,7 @@ mod view;
 mod watch_index;
 mod webhook;
 
+pub use by_hand::By;
 pub use change::{BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, StatusError};
 pub use cidr::{Cidr, CidrError};
 pub use error::EngineError;
@@ -43,7 +45,7 @@ pub use store::{
     Account, ApiKey, BotFilter, BotStats, Delivery, DeliveryStatus, ExchangeConnection, KeyGrant,
     KeyPermissions, News, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook,
 };
-pub use strategies::{Preview, PreviewedEntry};
+pub use strategies::{Funds, Preview, PreviewedEntry};
 pub use view::BotView;
 pub use watch_index::{Slot, Wake, WatchIndex};
 pub use webhook::NewWebhook;

@@ -55,7 +55,7 @@ impl Meters {
     pub(crate) fn count_order(&self, role: Role, end: &End, receipt: Option<&Receipt>) {
         let [entries, exits, stops] = &self.orders;
         let meters = match role {
-            Role::Entry(_) => entries,
+            Role::Entry(_) | Role::Added => entries,
             Role::Exit => exits,
             Role::Protection => stops,
         };

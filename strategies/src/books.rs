@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 /// One buy that filled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Entry {
-    /// 0 for the base order, then the safety orders.
+    /// 0 for the base order, then the safety orders. Of what was bought by hand, how many of them were before it.
     pub index: u32,
+    /// Whether its owner bought it by hand.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
     /// When.
     pub at: Timestamp,
     /// The price decided at.

@@ -24,6 +24,15 @@ pub enum Event {
         /// How much was received.
         qty: Qty,
     },
+    /// Its owner bought more by hand: no step of the ladder, whose triggers stay where they are.
+    Added {
+        /// What was paid, for the highs.
+        price: Price,
+        /// What was spent, in quote, as in [`Event::Bought`].
+        notional: Decimal,
+        /// How much was received.
+        qty: Qty,
+    },
     /// An entry that it asked for came to nothing; its trigger stands.
     NotBought,
     /// An entry filled by more than was told: what all entries come to.
@@ -99,6 +108,7 @@ pub(crate) enum Phase {
 /// What is held and the levels that follow from it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Holding {
+    /// Steps of the ladder; what was added by hand is none.
     entries: u32,
     #[serde(with = "model::number")]
     base_notional: Decimal,
@@ -144,11 +154,21 @@ impl Dca {
                     holding.entries(&self.plan, moved.price, &mut reaction);
                 }
             }
-            (Phase::Flat { .. }, Event::Bought { price, notional, qty }) => {
+            (
+                Phase::Flat { .. },
+                Event::Bought { price, notional, qty } | Event::Added { price, notional, qty },
+            ) => {
                 self.awaiting = self.awaiting.saturating_sub(1);
                 self.phase = Phase::Holding(Holding::open(&self.plan, *price, *notional, *qty));
             }
             (Phase::Holding(holding), Event::Bought { price, notional, qty }) => {
+                self.awaiting = self.awaiting.saturating_sub(1);
+                holding.entries += 1;
+                if holding.add(&self.plan, *price, *notional, *qty).is_none() {
+                    reaction.trouble = Some(Trouble::OutOfRange);
+                }
+            }
+            (Phase::Holding(holding), Event::Added { price, notional, qty }) => {
                 self.awaiting = self.awaiting.saturating_sub(1);
                 if holding.add(&self.plan, *price, *notional, *qty).is_none() {
                     reaction.trouble = Some(Trouble::OutOfRange);
@@ -258,6 +278,19 @@ impl Dca {
         }
     }
 
+    /// Waits for an entry that its owner asked for; until it has filled it only watches for the way out.
+    pub(crate) fn await_entry(&mut self) {
+        self.awaiting += 1;
+    }
+
+    /// How many steps of the ladder have been bought.
+    pub(crate) fn steps_bought(&self) -> u32 {
+        match &self.phase {
+            Phase::Holding(holding) => holding.entries,
+            Phase::Flat { .. } => 0,
+        }
+    }
+
     /// Asks for nothing more until all is sold.
     pub(crate) fn leave(&mut self) {
         self.is_leaving = true;
@@ -359,7 +392,6 @@ impl Holding {
     fn add(&mut self, plan: &Plan, price: Price, notional: Decimal, qty: Qty) -> Option<()> {
         self.notional = self.notional.checked_add(notional)?;
         self.qty = self.qty.checked_add(qty.decimal())?;
-        self.entries += 1;
         self.high = price;
         self.armed = None;
         self.counted = None;

@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
-use model::{BotDefinition, ExitReason, Faults, Mark, Market, Price, PriceMove, Quote, Timestamp, Watch};
+use model::{
+    BotDefinition, ExitReason, Faults, Mark, Market, Price, PriceMove, Qty, Quote, Timestamp, Watch,
+};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::books::{Books, Entry, Exit};
 use crate::dca::{Action, Dca, Event, Phase};
+use crate::funds::Funds;
 use crate::plan::Plan;
 
 /// One thing that happened to a trade.
@@ -143,12 +146,13 @@ impl PaperBot {
         reaction.trouble.map_or(Ok(watch), Err)
     }
 
-    /// Sells everything at `price` because its owner asked; nothing where nothing is held.
+    /// Sells everything at `price` because its owner asked, or a signal came; nothing where nothing is held.
     ///
     /// # Errors
     /// [`Trouble::OutOfRange`].
     pub fn close(
         &mut self,
+        reason: ExitReason,
         price: Price,
         at: Timestamp,
         steps: &mut Vec<PaperStep>,
@@ -156,7 +160,63 @@ impl PaperBot {
         if !self.machine.is_holding() {
             return Ok(self.machine.watch());
         }
-        self.fill(Action::Sell { reason: ExitReason::Manual, price, stop: None }, at, steps)
+        self.fill(Action::Sell { reason, price, stop: None }, self.not_before(at), steps)
+    }
+
+    /// Buys that much more at `price` because its owner asked, beside the ladder; nothing where nothing is held.
+    ///
+    /// # Errors
+    /// [`Trouble::OutOfRange`].
+    pub fn add(
+        &mut self,
+        qty: Qty,
+        price: Price,
+        at: Timestamp,
+        steps: &mut Vec<PaperStep>,
+    ) -> Result<Watch, Trouble> {
+        if !self.machine.is_holding() {
+            return Ok(self.machine.watch());
+        }
+        let index = self.machine.steps_bought();
+        let entry = self.bought(index, true, qty, price, self.not_before(at))?;
+        steps.push(PaperStep::Entered(entry));
+        self.told(&Event::Added { price: entry.price, notional: notional(&entry)?, qty })
+    }
+
+    /// How much to buy by hand at `price`, as [`Plan::added`] has it.
+    ///
+    /// # Errors
+    /// What [`Plan::added`] refuses.
+    pub fn added(&self, funds: Funds, price: Price) -> Result<Qty, Faults> {
+        self.machine.plan().added(funds, price, self.books.stake())
+    }
+
+    /// A time that does not go back behind the trade's last entry.
+    fn not_before(&self, at: Timestamp) -> Timestamp {
+        self.books.entries.last().map_or(at, |last| at.max(last.at))
+    }
+
+    /// Books a buy as a market order at the decided price plus slippage, for the market's fee.
+    fn bought(
+        &mut self,
+        index: u32,
+        by_hand: bool,
+        qty: Qty,
+        decided: Price,
+        at: Timestamp,
+    ) -> Result<Entry, Trouble> {
+        let market = self.machine.plan().market;
+        let worse = Decimal::ONE + market.slippage.decimal();
+        let price = slipped(decided, worse, RoundingStrategy::ToPositiveInfinity)?;
+        let entry = Entry { index, by_hand, at, decided, price, qty, fee: (price * qty) * market.fee };
+        self.books.entries.push(entry);
+        Ok(entry)
+    }
+
+    /// Tells the machine of a fill; what it sleeps on from then on.
+    fn told(&mut self, event: &Event) -> Result<Watch, Trouble> {
+        let reaction = self.machine.on(event);
+        reaction.trouble.map_or(Ok(reaction.watch), Err)
     }
 
     /// Fills an order as a market order at the decided price plus slippage, for the market's fee.
@@ -166,20 +226,14 @@ impl PaperBot {
         at: Timestamp,
         steps: &mut Vec<PaperStep>,
     ) -> Result<Watch, Trouble> {
-        let market = self.machine.plan().market;
-        let slippage = market.slippage.decimal();
         let event = match action {
             Action::Buy { index, qty, price: decided } => {
                 if index == 0 {
                     self.books = Books::default();
                 }
-                let price = slipped(decided, Decimal::ONE + slippage, RoundingStrategy::ToPositiveInfinity)?;
-                let fee = (price * qty) * market.fee;
-                let entry = Entry { index, at, decided, price, qty, fee };
-                self.books.entries.push(entry);
+                let entry = self.bought(index, false, qty, decided, at)?;
                 steps.push(PaperStep::Entered(entry));
-                let notional = price.decimal().checked_mul(qty.decimal()).ok_or(Trouble::OutOfRange)?;
-                Event::Bought { price, notional, qty }
+                Event::Bought { price: entry.price, notional: notional(&entry)?, qty }
             }
             Action::Sell { reason, price: decided, stop } => {
                 if let Some(stop) = stop {
@@ -187,14 +241,13 @@ impl PaperBot {
                 }
                 let price = self.sold_at(decided).ok_or(Trouble::OutOfRange)?;
                 let qty = self.books.amount();
-                let fee = (price * qty) * market.fee;
+                let fee = (price * qty) * self.machine.plan().market.fee;
                 self.books.exit = Some(Exit { at, decided, price, qty, fee, reason });
                 steps.push(PaperStep::Exited(std::mem::take(&mut self.books)));
                 Event::Sold { at }
             }
         };
-        let reaction = self.machine.on(&event);
-        reaction.trouble.map_or(Ok(reaction.watch), Err)
+        self.told(&event)
     }
 
     /// What a market order that is decided at `price` is sold at; `None` where slippage leaves nothing of it.
@@ -234,6 +287,11 @@ impl PaperBot {
     pub(crate) fn machine_mut(&mut self) -> &mut Dca {
         &mut self.machine
     }
+}
+
+/// What an entry is worth, in quote, without its fee.
+fn notional(entry: &Entry) -> Result<Decimal, Trouble> {
+    entry.price.decimal().checked_mul(entry.qty.decimal()).ok_or(Trouble::OutOfRange)
 }
 
 /// A price made worse by slippage, to eight decimals.

@@ -38,7 +38,7 @@ pub(crate) struct Rung {
 }
 
 /// The most quote that a whole ladder may spend.
-const MAX_LADDER: u64 = 1_000_000_000_000;
+pub(crate) const MAX_LADDER: u64 = 1_000_000_000_000;
 
 impl Plan {
     /// Works a definition out against its market (contract §4).

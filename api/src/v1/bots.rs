@@ -144,7 +144,7 @@ fn positions(raw: &RawValue) -> Result<Positions, ApiError> {
 }
 
 /// Names every field that has no meaning here.
-fn refuse_others(fields: &Fields, known: &[&str]) -> Result<(), ApiError> {
+pub(super) fn refuse_others(fields: &Fields, known: &[&str]) -> Result<(), ApiError> {
     let others = fields.keys().filter(|name| !known.contains(&name.as_str()));
     let faults: Vec<model::Fault> = others
         .map(|name| model::Fault {

@@ -35,6 +35,8 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
             .service(web::resource("/bots/{id}/trades").get(trades::of_bot))
             .service(web::resource("/trades").get(trades::list))
             .service(web::resource("/trades/{id}").get(trades::get))
+            .service(web::resource("/trades/{id}/close").post(trades::close))
+            .service(web::resource("/trades/{id}/add-funds").post(trades::add_funds))
             .service(web::resource("/exchanges").get(exchanges::list).post(exchanges::create))
             .service(web::resource("/exchanges/{id}").delete(exchanges::delete))
             .service(web::resource("/webhooks").get(webhooks::list).post(webhooks::create))

@@ -1,12 +1,14 @@
 //! `/v1/trades` and `/v1/bots/{id}/trades`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use engine::{EngineHandle, TradeFilter};
-use model::{BotId, TradeId, TradeStatus};
+use engine::{By, EngineHandle, Funds, TradeFilter};
+use model::{BotId, Order, OrderStatus, Qty, Quote, Side, Trade, TradeId, TradeStatus};
 
 use super::auth::Caller;
+use super::bots::refuse_others;
 use super::show;
 use crate::ApiError;
+use crate::body::{self, Fields};
 use crate::query::Query;
 
 type Engine = web::Data<EngineHandle>;
@@ -63,4 +65,69 @@ pub(crate) async fn get(
     let account = caller.needs("trades:read")?;
     let id = path.parse().map_err(|_| ApiError::NotFound("trade"))?;
     Ok(HttpResponse::Ok().json(engine.trade(account, id).await?))
+}
+
+/// Sells a trade at the market.
+pub(crate) async fn close(
+    caller: Caller,
+    engine: Engine,
+    path: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let account = caller.needs("bots:write")?;
+    let id = path.parse().map_err(|_| ApiError::NotFound("trade"))?;
+    refuse_others(&body::optional_object(&request, payload).await?, &[])?;
+    let trade = engine.close_trade(account, id, By::Hand).await?;
+    Ok(under_way(trade.status == TradeStatus::Open, &trade))
+}
+
+/// Buys more for an open trade, at the market and beside its ladder.
+pub(crate) async fn add_funds(
+    caller: Caller,
+    engine: Engine,
+    path: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let account = caller.needs("bots:write")?;
+    let id = path.parse().map_err(|_| ApiError::NotFound("trade"))?;
+    let funds = funds(&body::object(&request, payload).await?)?;
+    let trade = engine.add_funds(account, id, funds, By::Hand).await?;
+    let is_open = |order: &Order| {
+        order.side == Side::Buy
+            && matches!(
+                order.status,
+                OrderStatus::Intent | OrderStatus::Unknown | OrderStatus::Open | OrderStatus::PartiallyFilled
+            )
+    };
+    Ok(under_way(trade.orders.iter().any(is_open), &trade))
+}
+
+/// A trade; 202 while the venue has not done yet all that was asked for.
+fn under_way(is_under_way: bool, trade: &Trade) -> HttpResponse {
+    if is_under_way { HttpResponse::Accepted().json(trade) } else { HttpResponse::Ok().json(trade) }
+}
+
+/// How much is to be added: `amount` in quote or `qty` in base, one of them.
+fn funds(fields: &Fields) -> Result<Funds, ApiError> {
+    refuse_others(fields, &["amount", "qty"])?;
+    let given = |name: &str| fields.get(name).filter(|raw| raw.get() != "null");
+    match (given("amount"), given("qty")) {
+        (Some(raw), None) => match serde_json::from_str::<Quote>(raw.get()) {
+            Ok(amount) if amount > Quote::ZERO => Ok(Funds::Amount(amount)),
+            _ => Err(ApiError::field("amount", "parameter_invalid", "an amount of quote above 0 is wanted")),
+        },
+        (None, Some(raw)) => match serde_json::from_str::<Qty>(raw.get()) {
+            Ok(qty) if !qty.is_zero() => Ok(Funds::Qty(qty)),
+            _ => Err(ApiError::field("qty", "parameter_invalid", "a quantity of base above 0 is wanted")),
+        },
+        (None, None) => {
+            let message = "give how much to spend as `amount` (quote), or how much to buy as `qty` (base)";
+            Err(ApiError::field("amount", "parameter_missing", message))
+        }
+        (Some(_), Some(_)) => {
+            Err(ApiError::field("qty", "parameter_invalid", "give either `amount` or `qty`, not both"))
+        }
+    }
 }

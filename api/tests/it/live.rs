@@ -14,15 +14,15 @@ const BODY: &str = r#"{"name":"live","exchange":"binance","pair":"BTC/USDT","str
     "max_open_trades":1,"stop_loss":-10,"take_profit":5,"dry_run":false}"#;
 
 /// A venue, a server on it, and the owner of a key that trades there.
-struct Live {
-    venue: Venue,
-    server: Server,
-    owner: Tenant,
+pub(crate) struct Live {
+    pub(crate) venue: Venue,
+    pub(crate) server: Server,
+    pub(crate) owner: Tenant,
     http: reqwest::Client,
 }
 
 impl Live {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let credentials = vec![Credential { key: "key".to_owned(), secret: "secret".to_owned() }];
         // The market stands nearly still.
         let speed = Speed::Times(0.2);
@@ -38,13 +38,13 @@ impl Live {
         Self { venue, server, owner, http: reqwest::Client::new() }
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.server.stop().await;
         self.venue.stop().await;
     }
 
     /// A bot that holds, with its stop resting at the venue; its path.
-    async fn holding_bot(&self) -> String {
+    pub(crate) async fn holding_bot(&self) -> String {
         let made = self.server.post(&self.owner, "/v1/bots", BODY).await;
         assert_eq!(made.status, 201, "{made:?}");
         let path = format!("/v1/bots/{}", made.body["id"].as_str().unwrap());
@@ -53,18 +53,18 @@ impl Live {
         path
     }
 
-    async fn turn(&self, path: &str, turn: &str, body: &str) -> Value {
+    pub(crate) async fn turn(&self, path: &str, turn: &str, body: &str) -> Value {
         let answer = self.server.post(&self.owner, &format!("{path}/{turn}"), body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.body
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<&str>) -> Answer {
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<&str>) -> Answer {
         self.server.ask(&self.owner, method, path, body).await
     }
 
     /// Waits until a bot is as wanted.
-    async fn until(&self, path: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, path: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let bot = self.server.get(&self.owner, path).await.body;
@@ -77,7 +77,7 @@ impl Live {
     }
 
     /// Waits until a bot holds and its stop rests at the venue.
-    async fn protected(&self, path: &str) -> Value {
+    pub(crate) async fn protected(&self, path: &str) -> Value {
         let rests = |order: &Value| order["type"] == "stop_loss_limit" && order["status"] == "open";
         let holds = |bot: &Value| {
             bot["open_trade"]["orders"].as_array().is_some_and(|orders| orders.iter().any(rests))
@@ -86,14 +86,14 @@ impl Live {
     }
 
     /// The venue's own books of the account.
-    async fn ledger(&self) -> Value {
+    pub(crate) async fn ledger(&self) -> Value {
         let url = format!("http://{}/venue/ledger", self.venue.address());
         let mut books: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
         books["accounts"][0].take()
     }
 
     /// How many orders are open at the venue, and how many coins the account has in all.
-    async fn stands(&self) -> (usize, Decimal) {
+    pub(crate) async fn stands(&self) -> (usize, Decimal) {
         let ledger = self.ledger().await;
         let open = ledger["orders"].as_array().unwrap().iter().filter(|order| order["status"] == "NEW");
         let coins = &ledger["balances"]["BTC"];
@@ -102,7 +102,7 @@ impl Live {
     }
 
     /// Somebody trades at this much of the entry price.
-    async fn move_to(&self, bot: &Value, percent: i64) {
+    pub(crate) async fn move_to(&self, bot: &Value, percent: i64) {
         let entry: Decimal = bot["open_trade"]["entry_price"].to_string().parse().unwrap();
         let price = format!("{:.2}", entry * Decimal::new(percent, 2));
         let body = json!({"symbol": "BTCUSDT", "price": price}).to_string();

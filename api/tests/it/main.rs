@@ -9,3 +9,4 @@ mod limits;
 mod live;
 mod preview;
 mod server;
+mod trades;

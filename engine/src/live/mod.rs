@@ -74,7 +74,7 @@ pub(crate) fn request(pair: &Pair, order: &LiveOrder) -> OrderRequest {
 /// Who goes first where the venue's limits are short.
 pub(crate) const fn lane(role: Role) -> Lane {
     match role {
-        Role::Entry(_) => Lane::Normal,
+        Role::Entry(_) | Role::Added => Lane::Normal,
         Role::Exit | Role::Protection => Lane::Exit,
     }
 }

@@ -21,7 +21,7 @@ impl Decision {
             match step {
                 PaperStep::Entered(entry) => {
                     orders.push(self.bought(entry));
-                    if entry.index == 0 {
+                    if entry.index == 0 && !entry.by_hand {
                         events.push(self.bot.event(entry.at, EventData::TradeOpened(self.opened(entry))));
                     }
                 }

@@ -92,7 +92,14 @@ impl LiveBot {
         self.place(Role::Entry(index), terms, qty, mint, steps);
     }
 
-    fn place(&mut self, role: Role, terms: Terms, qty: Qty, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+    pub(super) fn place(
+        &mut self,
+        role: Role,
+        terms: Terms,
+        qty: Qty,
+        mint: &mut impl Mint,
+        steps: &mut Vec<LiveStep>,
+    ) {
         let order = LiveOrder {
             client_id: mint(),
             role,

@@ -17,7 +17,9 @@ mod trade;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use model::{ClientOrderId, ExitReason, Mark, OrderKind, Pair, Price, PriceMove, Qty, Timestamp, Watch};
+use model::{
+    ClientOrderId, ExitReason, Faults, Mark, OrderKind, Pair, Price, PriceMove, Qty, Timestamp, Watch,
+};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -25,6 +27,7 @@ pub use order::{End, Execution, LiveOrder, Report, Role, Terms};
 pub use trade::{Closing, LiveTrade};
 
 use crate::dca::{Action, Dca, Event, Phase};
+use crate::funds::Funds;
 use crate::paper::RestoreError;
 use crate::plan::Plan;
 
@@ -97,6 +100,17 @@ enum Goal {
     Leave(ExitReason),
     /// It takes its orders back and keeps what it holds.
     Release,
+}
+
+/// Why nothing can be added to a trade just now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CannotAdd {
+    /// There is no trade, or it is on its way out.
+    #[error("the trade is not open, or it is being closed")]
+    NotHolding,
+    /// One entry at a time.
+    #[error("another buy of the trade is under way: try again once it has filled")]
+    Entering,
 }
 
 /// Refusals in a row, and until when nothing of the kind is tried again.
@@ -187,7 +201,7 @@ impl LiveBot {
     pub fn restore(plan: Arc<Plan>, rules: LiveRules, state: &str) -> Result<Self, RestoreError> {
         let state: State<'_> = serde_json::from_str(state)?;
         let trade = state.trade.into_owned();
-        let awaiting = trade.open_orders().filter(|order| matches!(order.role, Role::Entry(_))).count();
+        let awaiting = trade.open_orders().filter(|order| order.role.is_entry()).count();
         let machine = Dca::restore(plan, state.phase.into_owned())
             .amid(u32::try_from(awaiting).unwrap_or(u32::MAX), matches!(state.goal, Goal::Leave(_)));
         Ok(Self {
@@ -268,7 +282,7 @@ impl LiveBot {
     /// After a crash: a mark that it slept through counts into what trails.
     pub fn recall(&mut self, mark: &Mark) {
         let filled = self.trade.orders.iter().filter(|order| !order.executions.is_empty());
-        let entered = filled.filter(|order| matches!(order.role, Role::Entry(_))).map(|order| order.at).max();
+        let entered = filled.filter(|order| order.role.is_entry()).map(|order| order.at).max();
         if let Some(entered) = entered {
             self.machine.recall(mark, entered);
         }
@@ -284,13 +298,36 @@ impl LiveBot {
         self.drive(mint, steps);
     }
 
-    /// Its owner wants everything sold.
-    pub fn close(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+    /// Its owner wants everything sold, or a signal came.
+    pub fn close(&mut self, reason: ExitReason, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
         if !matches!(self.goal, Goal::Leave(_)) {
-            self.goal = Goal::Leave(ExitReason::Manual);
+            self.goal = Goal::Leave(reason);
             self.leaving = Pause::NONE;
         }
         self.drive(mint, steps);
+    }
+
+    /// Its owner wants that much more bought at the market, beside the ladder.
+    ///
+    /// # Errors
+    /// [`CannotAdd`]; then nothing is ordered.
+    pub fn add(
+        &mut self,
+        qty: Qty,
+        price: Price,
+        mint: &mut impl Mint,
+        steps: &mut Vec<LiveStep>,
+    ) -> Result<(), CannotAdd> {
+        if !self.machine.is_holding() || self.goal != Goal::Trade {
+            return Err(CannotAdd::NotHolding);
+        }
+        if self.is_entering() {
+            return Err(CannotAdd::Entering);
+        }
+        self.last = Some(price);
+        self.machine.await_entry();
+        self.place(Role::Added, Terms::Market, qty, mint, steps);
+        Ok(())
     }
 
     /// Its owner wants it to take its orders back and keep what it holds: done once [`LiveBot::is_quiet`].
@@ -389,6 +426,19 @@ impl LiveBot {
         &self.trade
     }
 
+    /// How many buys by hand its trade has.
+    pub fn count_added(&self) -> usize {
+        self.trade.orders.iter().filter(|order| order.role == Role::Added).count()
+    }
+
+    /// How much to buy by hand at `price`, as [`Plan::added`] has it.
+    ///
+    /// # Errors
+    /// What [`Plan::added`] refuses.
+    pub fn added(&self, funds: Funds, price: Price) -> Result<Qty, Faults> {
+        self.machine.plan().added(funds, price, self.trade.stake(&self.rules.pair))
+    }
+
     /// The machine: its levels and whether it holds.
     pub fn machine(&self) -> &Dca {
         &self.machine
@@ -397,11 +447,11 @@ impl LiveBot {
     // What is under way
 
     fn is_entering(&self) -> bool {
-        self.trade.open_orders().any(|order| matches!(order.role, Role::Entry(_)))
+        self.trade.open_orders().any(|order| order.role.is_entry())
     }
 
     fn is_selling(&self) -> bool {
-        self.trade.open_orders().any(|order| !matches!(order.role, Role::Entry(_)))
+        self.trade.open_orders().any(|order| !order.role.is_entry())
     }
 
     fn resting_stop(&self) -> Option<Price> {

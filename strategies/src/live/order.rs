@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// An entry: 0 for the base order, then the safety orders.
     Entry(u32),
+    /// More bought by its owner's hand, beside the ladder.
+    Added,
     /// It sells what is held.
     Exit,
     /// It rests at the venue and sells what is held at the stop.
@@ -21,15 +23,21 @@ impl Role {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Entry(_) => "entry",
+            Self::Added => "added",
             Self::Exit => "exit",
             Self::Protection => "protection",
         }
     }
 
+    /// Whether it buys.
+    pub const fn is_entry(self) -> bool {
+        matches!(self, Self::Entry(_) | Self::Added)
+    }
+
     /// Which way it goes.
     pub const fn side(self) -> Side {
         match self {
-            Self::Entry(_) => Side::Buy,
+            Self::Entry(_) | Self::Added => Side::Buy,
             Self::Exit | Self::Protection => Side::Sell,
         }
     }

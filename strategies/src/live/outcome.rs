@@ -31,6 +31,8 @@ impl LiveBot {
                 }
             }
             Role::Entry(_) => self.not_bought(refused, steps),
+            Role::Added if has_filled => self.bought(place),
+            Role::Added => self.not_added(refused.as_deref(), steps),
             Role::Exit if has_filled => self.leaving = Pause::NONE,
             Role::Exit => {
                 self.leaving = self.leaving.after_refusal(self.now);
@@ -51,7 +53,11 @@ impl LiveBot {
         let received: Decimal = order.executions.iter().map(|e| trade::gained(e, &self.rules.pair)).sum();
         let price = order.average_price().unwrap_or(order.decided);
         let qty = Qty::new(received).unwrap_or_default();
-        self.machine.on(&Event::Bought { price, notional, qty });
+        let event = match order.role {
+            Role::Added => Event::Added { price, notional, qty },
+            _ => Event::Bought { price, notional, qty },
+        };
+        self.machine.on(&event);
         self.last = self.last.or(Some(price));
     }
 
@@ -65,6 +71,13 @@ impl LiveBot {
         self.entering = self.entering.after_refusal(self.now);
         let message = format!("the venue refused to buy: {words}");
         self.tell_trouble("entry_refused", message, steps);
+    }
+
+    fn not_added(&mut self, refused: Option<&str>, steps: &mut Vec<LiveStep>) {
+        self.machine.on(&Event::NotBought);
+        let why = refused.unwrap_or("the book gave nothing, or the order never arrived");
+        let message = format!("nothing was added to the trade: {why}");
+        steps.push(LiveStep::Told { code: "add_refused", message });
     }
 
     fn not_protected(&mut self, refused: Option<Box<str>>, is_our_doing: bool, steps: &mut Vec<LiveStep>) {
@@ -99,7 +112,7 @@ impl LiveBot {
         let Some(order) = self.trade.orders.get(place) else { return };
         let message = format!("more of order {} filled than the venue had told", order.client_id);
         steps.push(LiveStep::Told { code: "fill_late", message });
-        if matches!(order.role, Role::Entry(_)) {
+        if order.role.is_entry() {
             let pair = &self.rules.pair;
             let (stake, received) = (self.trade.stake(pair), self.trade.received(pair));
             let was_holding = self.machine.is_holding();

@@ -28,7 +28,7 @@ pub(crate) fn definitions() -> impl Strategy<Value = BotDefinition> {
 }
 
 /// Paths of hundredths, with jumps.
-fn paths() -> impl Strategy<Value = Vec<Price>> {
+pub(crate) fn paths() -> impl Strategy<Value = Vec<Price>> {
     let moves = prop_oneof![9 => -200..200_i64, 1 => -3_000..3_000_i64];
     proptest::collection::vec(moves, 1..300).prop_map(|moves| {
         let mut cents = 10_000_i64;
@@ -40,7 +40,7 @@ fn paths() -> impl Strategy<Value = Vec<Price>> {
     })
 }
 
-fn at(index: usize) -> Timestamp {
+pub(crate) fn at(index: usize) -> Timestamp {
     Timestamp::from_millis(i64::try_from(index).unwrap() * 700)
 }
 

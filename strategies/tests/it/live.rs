@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{ClientOrderId, Pair, Price, PriceMove, Qty, Side, Timestamp};
+use model::{ClientOrderId, ExitReason, Pair, Price, PriceMove, Qty, Side, Timestamp};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
-use strategies::Plan;
 use strategies::live::{
     End, Execution, LiveBot, LiveOrder, LiveRules, LiveStep, LiveTrade, Report, Role, Terms,
 };
+use strategies::{Funds, Plan};
 
 use super::{bot, market, price};
 
@@ -284,6 +284,24 @@ impl World {
         }
     }
 
+    /// Its owner closes its trade, or adds to it.
+    fn act_by_hand(&mut self) {
+        if self.venue.roll(4) == 0 {
+            if self.bot.machine().is_holding() {
+                self.with(|bot, mint, steps| bot.close(ExitReason::Manual, &mut || mint(), steps));
+            }
+            return;
+        }
+        let (last, amount) = (self.venue.price, 5 + self.venue.roll(100));
+        let funds = Funds::Amount(model::Quote::new(amount.into()).unwrap());
+        let qty = self.bot.added(funds, last).unwrap();
+        let may = self.bot.machine().is_holding() && !self.bot.is_leaving();
+        let is_entering = self.bot.open_orders().any(|order| order.role.is_entry());
+        let mut added = Ok(());
+        self.with(|bot, mint, steps| added = bot.add(qty, last, &mut || mint(), steps));
+        assert_eq!(added.is_ok(), may && !is_entering, "{added:?}");
+    }
+
     /// Lets the bot hear one of the reports that are under way, whichever, perhaps again later.
     fn hear_one(&mut self) {
         if self.venue.reports.is_empty() {
@@ -361,7 +379,7 @@ proptest! {
     #[test]
     fn our_books_equal_the_venues_whatever_it_does(
         seed in any::<u64>(), path in paths(), stop_on_venue in any::<bool>(), crashes in 0..4_u64,
-        trailing in prop_oneof![Just("null"), Just("2")],
+        trailing in prop_oneof![Just("null"), Just("2")], by_hand in any::<bool>(),
     ) {
         let fields = FIELDS.replace("{\"dry_run\"", &format!("{{\"trailing_stop\":{trailing},\"dry_run\""));
         let mut world = World::new(seed, &fields, stop_on_venue);
@@ -369,6 +387,9 @@ proptest! {
             world.tick(Price::from_e8(cents * 1_000_000).unwrap(), second);
             for _ in 0..world.venue.roll(5) {
                 world.hear_one();
+            }
+            if by_hand && world.venue.roll(15) == 0 {
+                world.act_by_hand();
             }
             if crashes > 0 && world.venue.roll(40 / crashes) == 0 {
                 world.crash();

@@ -1,6 +1,7 @@
 //! The trading rules from outside: worked examples to the last digit, and the laws.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod by_hand;
 mod examples;
 mod laws;
 mod live;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::{Addr, AsyncContext as _, Context, Handler};
-use model::{BotDefinition, BotId, ClientOrderId, ExchangeId, Pair, Receipt, StrategyDefinition};
+use model::{BotDefinition, BotId, ClientOrderId, ExchangeId, ExitReason, Pair, Receipt, StrategyDefinition};
 use strategies::live::{LiveBot, LiveRules, LiveStep, Role};
 use strategies::{Plan, RestoreError};
 
@@ -111,7 +111,7 @@ impl Bot {
     }
 
     /// Lets a live bot act, and carries out what it asks for.
-    fn live(
+    pub(super) fn live(
         &mut self,
         ticked_at: Option<model::Timestamp>,
         ctx: &mut Context<Self>,
@@ -185,7 +185,7 @@ impl Bot {
     }
 
     /// After something else than a tick: watches what it waits for now, or stops if that was all.
-    fn go_on(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn go_on(&mut self, ctx: &mut Context<Self>) {
         if self.ended {
             return;
         }
@@ -199,7 +199,7 @@ impl Bot {
         self.rewatch();
     }
 
-    fn is_taken_up(&self) -> bool {
+    pub(super) fn is_taken_up(&self) -> bool {
         matches!(&self.hand, Hand::Live(live) if live.is_taken_up)
     }
 
@@ -208,7 +208,9 @@ impl Bot {
         let mut mint = ClientOrderId::new;
         match positions {
             Positions::Hold => self.live(None, ctx, |bot, steps| bot.release(&mut mint, steps)),
-            Positions::Close => self.live(None, ctx, |bot, steps| bot.close(&mut mint, steps)),
+            Positions::Close => {
+                self.live(None, ctx, |bot, steps| bot.close(ExitReason::Manual, &mut mint, steps));
+            }
             Positions::Drain => {}
         }
         !self.is_taken_up() || self.hand.is_holding_back(Some(positions))
@@ -241,7 +243,9 @@ impl Handler<TakenUp> for Bot {
         live.unreconciled = None;
         match stopping {
             Some(Positions::Close) => {
-                self.live(None, ctx, |bot, steps| bot.close(&mut ClientOrderId::new, steps));
+                self.live(None, ctx, |bot, steps| {
+                    bot.close(ExitReason::Manual, &mut ClientOrderId::new, steps);
+                });
             }
             Some(Positions::Hold) => {
                 self.live(None, ctx, |bot, steps| bot.release(&mut ClientOrderId::new, steps));

@@ -1,13 +1,14 @@
 //! A bot: a strategy machine with its executor and books, and its watch. It decides nothing itself; it feeds the
 //! machine and carries out what comes back: on paper at once, on a real account through its exchange connection.
 
+mod by_hand;
 mod live;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
-use model::{BotDefinition, BotId, Mark, Pair, PriceMove, Timestamp, Watch};
+use model::{BotDefinition, BotId, ExitReason, Mark, Pair, PriceMove, Timestamp, Watch};
 use strategies::{PaperBot, Plan, Trouble};
 
 use super::deliver;
@@ -19,6 +20,7 @@ use crate::ledger::{Durable, Ledger};
 use crate::meters::Meters;
 use crate::record::{Machine, Recorder};
 
+pub(crate) use by_hand::{AddFunds, CloseTrade};
 pub(crate) use live::LiveHand;
 
 /// The owner wants it to stop. Answered once it is decided; it holds once that is durable.
@@ -164,7 +166,9 @@ impl Bot {
         let mut steps = Vec::new();
         let decided = match stopping {
             None | Some(Positions::Drain) => paper.on_move(moved, &mut steps),
-            Some(Positions::Close | Positions::Hold) => paper.close(moved.price, moved.at, &mut steps),
+            Some(Positions::Close | Positions::Hold) => {
+                paper.close(ExitReason::Manual, moved.price, moved.at, &mut steps)
+            }
         };
         let change = self.recorder.change(paper, steps, status);
         self.record(change);

@@ -234,7 +234,7 @@ impl Tracked {
 fn left_by(role: Role, since: Timestamp, sent_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
     match (role, sent_at) {
         (_, Some(sent_at)) => sent_at,
-        (Role::Entry(_), None) => now.min(since.plus_seconds(STALE_AFTER.as_secs())),
+        (Role::Entry(_) | Role::Added, None) => now.min(since.plus_seconds(STALE_AFTER.as_secs())),
         (Role::Exit | Role::Protection, None) => now,
     }
 }
@@ -442,7 +442,7 @@ impl ExchangeConnection {
     fn drop_stale(&mut self) {
         let now = clock::now();
         let is_stale = |order: &Tracked| {
-            matches!(order.role, Role::Entry(_))
+            order.role.is_entry()
                 && u128::try_from(now.since(order.since)).is_ok_and(|age| age > STALE_AFTER.as_nanos())
         };
         let stale: Vec<ClientOrderId> =

@@ -1,0 +1,159 @@
+//! Trades that are closed and added to by hand, on paper and on a real account at a simulated exchange.
+
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use crate::live::Live;
+
+/// A bot on paper that holds; its path.
+async fn holding_on_paper(live: &Live) -> String {
+    let body = r#"{"name":"paper","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+        "max_open_trades":2,"stop_loss":-10,"take_profit":5,"dry_run":true,"dca":{"cooldown_s":3600}}"#;
+    let made = live.server.post(&live.owner, "/v1/bots", body).await;
+    let path = format!("/v1/bots/{}", made.body["id"].as_str().unwrap());
+    live.turn(&path, "start", "").await;
+    live.until(&path, |bot| bot["open_trade"].is_object()).await;
+    path
+}
+
+fn decimal(value: &Value) -> Decimal {
+    value.to_string().parse().unwrap()
+}
+
+/// The path of a bot's open trade.
+async fn open_trade(live: &Live, bot: &str) -> String {
+    let bot = live.server.get(&live.owner, bot).await.body;
+    format!("/v1/trades/{}", bot["open_trade"]["id"].as_str().unwrap())
+}
+
+async fn post(live: &Live, path: &str, turn: &str, body: &str) -> crate::server::Answer {
+    live.server.post(&live.owner, &format!("{path}/{turn}"), body).await
+}
+
+#[actix_web::test]
+async fn a_trade_on_paper_is_added_to_and_closed_while_its_bot_goes_on() {
+    let live = Live::start().await;
+    let bot = holding_on_paper(&live).await;
+    let trade = open_trade(&live, &bot).await;
+    let before = live.server.get(&live.owner, &trade).await.body;
+    let added = post(&live, &trade, "add-funds", r#"{"amount": 100}"#).await;
+    assert_eq!(added.status, 200, "{added:?}");
+    let after = &added.body;
+    let (stake, amount) = (decimal(&after["stake"]), decimal(&after["amount"]));
+    assert!(stake >= decimal(&before["stake"]) + Decimal::from(100), "{after}");
+    assert_eq!((stake / amount).round_dp(8).normalize(), decimal(&after["entry_price"]));
+    let orders = after["orders"].as_array().unwrap();
+    assert_eq!(orders.len(), 2);
+    let kept = live.server.get(&live.owner, &trade).await.body;
+    assert_eq!(kept["orders"], after["orders"]);
+
+    let closed = post(&live, &trade, "close", "").await;
+    assert_eq!(
+        (closed.status, &closed.body["status"], &closed.body["exit_reason"]),
+        (200, &json!("closed"), &json!("manual")),
+        "{closed:?}"
+    );
+    assert_eq!(decimal(&closed.body["orders"][2]["filled_qty"]), amount, "all is sold");
+    let again = post(&live, &trade, "close", "{}").await;
+    assert_eq!((again.status, &again.body), (200, &closed.body), "what is closed stays as it is");
+    let standing = live.server.get(&live.owner, &bot).await.body;
+    assert_eq!((&standing["status"], &standing["open_trade"]), (&json!("running"), &Value::Null));
+    let refused = post(&live, &trade, "add-funds", r#"{"amount": 100}"#).await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (409, &json!("trade_closed")));
+    let told = live.server.get(&live.owner, "/v1/events?limit=1").await.body;
+    assert_eq!(told["data"][0]["event"], "trade.closed", "{told}");
+    live.end().await;
+}
+
+#[actix_web::test]
+async fn what_makes_no_sense_is_refused_and_named() {
+    let live = Live::start().await;
+    let bot = holding_on_paper(&live).await;
+    let trade = open_trade(&live, &bot).await;
+    for (body, param) in [
+        ("{}", "amount"),
+        (r#"{"amount": 1}"#, "amount"),
+        (r#"{"amount": -5}"#, "amount"),
+        (r#"{"amount": 2e12}"#, "amount"),
+        (r#"{"qty": 0.000000001}"#, "qty"),
+        (r#"{"amount": 50, "qty": 1}"#, "qty"),
+        (r#"{"amount": 50, "colour": 1}"#, "colour"),
+    ] {
+        assert_eq!(post(&live, &trade, "add-funds", body).await.refused(), [param], "{body}");
+    }
+    assert_eq!(post(&live, &trade, "close", r#"{"at": 1}"#).await.refused(), ["at"]);
+    let other = live.server.tenant(&[]).await;
+    let reader = live.server.tenant(&["trades:read"]).await;
+    for turn in ["close", "add-funds"] {
+        let path = format!("{trade}/{turn}");
+        assert_eq!(
+            live.server.post(&other, &path, r#"{"amount": 50}"#).await.status,
+            if turn == "close" { 400 } else { 404 }
+        );
+        assert_eq!(live.server.post(&reader, &path, "{}").await.status, 403);
+    }
+    assert_eq!(live.server.post(&other, &format!("{trade}/close"), "").await.status, 404);
+    // One that is stopped sells what it kept, and takes nothing more.
+    live.turn(&bot, "stop", r#"{"positions":"hold"}"#).await;
+    let refused = post(&live, &trade, "add-funds", r#"{"amount": 100}"#).await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (409, &json!("bot_not_running")));
+    let closed = post(&live, &trade, "close", "").await;
+    assert_eq!((closed.status, &closed.body["status"]), (200, &json!("closed")), "{closed:?}");
+    live.until(&bot, |bot| bot["status"] == "stopped").await;
+    live.end().await;
+}
+
+#[actix_web::test]
+async fn on_a_real_account_the_venue_has_what_was_added_and_then_sold() {
+    let live = Live::start().await;
+    let bot = live.holding_bot().await;
+    let trade = open_trade(&live, &bot).await;
+    let (_, coins) = live.stands().await;
+    let added = post(&live, &trade, "add-funds", r#"{"amount": 80}"#).await;
+    assert_eq!(added.status, 200, "{added:?}");
+    let grown = live
+        .until(&bot, |bot| {
+            let orders = bot["open_trade"]["orders"].as_array().unwrap();
+            let bought = orders.iter().filter(|order| order["side"] == "buy" && order["status"] == "filled");
+            let guarded = orders.iter().filter(|order| order["side"] == "sell" && order["status"] == "open");
+            bought.count() == 2 && guarded.count() == 1
+        })
+        .await;
+    let (open, more) = live.stands().await;
+    assert!(open == 1 && more > coins * Decimal::TWO, "{coins} {more}");
+    let resting = grown["open_trade"]["orders"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|order| order["status"] == "open")
+        .unwrap();
+    assert!(
+        decimal(&resting["qty"]) > coins * Decimal::TWO,
+        "the stop that rests sells all of it: {resting}"
+    );
+
+    let closed = post(&live, &trade, "close", "").await;
+    assert_eq!(
+        (closed.status, &closed.body["status"], &closed.body["exit_reason"]),
+        (200, &json!("closed"), &json!("manual")),
+        "{closed:?}"
+    );
+    let again = post(&live, &trade, "close", "").await;
+    assert_eq!(again.body["orders"], closed.body["orders"], "it is sold once");
+    // The bot goes on by its rules: it buys anew.
+    let next = live.until(&bot, |bot| bot["open_trade"].is_object()).await;
+    assert_ne!(next["open_trade"]["id"], closed.body["id"]);
+    let poor = post(&live, &open_trade(&live, &bot).await, "add-funds", r#"{"amount": 1000000}"#).await;
+    assert_eq!((poor.status, &poor.body["error"]["code"]), (409, &json!("add_refused")), "{poor:?}");
+
+    live.turn(&bot, "stop", r#"{"positions":"hold"}"#).await;
+    live.until(&bot, |bot| bot["status"] == "stopped").await;
+    let kept = open_trade(&live, &bot).await;
+    let sold = post(&live, &kept, "close", "").await;
+    assert!(matches!(sold.status, 200 | 202), "{sold:?}");
+    let stopped = live.until(&bot, |bot| bot["open_trade"].is_null()).await;
+    assert_eq!(stopped["status"], "stopped");
+    let (open, dust) = live.stands().await;
+    assert!(open == 0 && dust < Decimal::new(1, 4), "{open} {dust}");
+    live.end().await;
+}
