@@ -109,6 +109,9 @@ pub enum StoreError {
         /// The value, cut to 60 characters.
         value: String,
     },
+    /// What was committed earlier could not be moved to where it belongs.
+    #[error("the disk did not keep what was committed")]
+    NotCopied,
     /// Whatever the database says.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),

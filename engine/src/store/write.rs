@@ -483,7 +483,7 @@ impl Store {
                 let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
                 write_batch!(transaction, Dialect::Sqlite, batch);
                 transaction.commit().await?;
-                checkpoints.committed();
+                checkpoints.committed()?;
             }
             Self::Postgres(pool) => {
                 let mut transaction = pool.begin().await?;
