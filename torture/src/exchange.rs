@@ -21,12 +21,10 @@ pub(crate) const PAIRS: [&str; 4] = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "LTC/US
 
 /// What goes wrong, by the seed's dice.
 const FAULTS: &[&str] = &[
-    "--lose-ack-rate=0.05",
     "--late-ack-rate=0.05",
     "--late-ack-ms=3000",
     "--duplicate-rate=0.1",
     "--reorder-rate=0.1",
-    "--drop-report-rate=0.05",
     "--partial-fills=4",
     "--thin-rate=0.05",
     "--drop-connection-every=8",
@@ -34,11 +32,15 @@ const FAULTS: &[&str] = &[
     "--latency-ms=2",
 ];
 
+/// What is not told, where queries tell of everything at once.
+const SILENCE: &[&str] = &["--lose-ack-rate=0.05", "--drop-report-rate=0.05"];
+
+/// What is not told where every order is hidden from queries for a minute: of one in fifty nothing is known until then.
+const HIDDEN: &[&str] =
+    &["--lose-ack-rate=0.1", "--drop-report-rate=0.2", "--hide-ms=60000", "--hide-rate=1"];
+
 /// How fast its market goes, and how far.
 const MARKET: &[&str] = &["--random-walk", "--speed=20", "--volatility=15", "--fee=0.1"];
-
-/// How long orders are hidden from queries where they are.
-const HIDE_MS: u32 = 60_000;
 
 /// A running exchange.
 #[derive(Debug)]
@@ -54,14 +56,11 @@ impl Exchange {
         let mut arguments = vec!["venue", "--listen=127.0.0.1:0", "--control"];
         let (seed, credential) = (format!("--seed={seed}"), format!("--credential={KEY}:{SECRET}"));
         let (pairs, balance) = (format!("--pairs={}", PAIRS.join(",")), format!("--balance={START}"));
-        let hide = format!("--hide-ms={HIDE_MS}");
         arguments.extend([seed.as_str(), &credential, &pairs, &balance]);
         arguments.extend(MARKET);
         if faulty {
             arguments.extend(FAULTS);
-        }
-        if hides {
-            arguments.extend([hide.as_str(), "--hide-rate=1"]);
+            arguments.extend(if hides { HIDDEN } else { SILENCE });
         }
         let process = Process::start(command(binary, &arguments), log)?;
         let url = process.address().context("the exchange did not start")?;

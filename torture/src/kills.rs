@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
@@ -13,6 +14,7 @@ use crate::books::{Books, BotRow, Database};
 use crate::exchange::{Exchange, KEY, Ledger, SECRET};
 use crate::fleet::{self, Kind};
 use crate::oracle::{self, Violations};
+use crate::postmaster::Postmaster;
 use crate::process::pause;
 use crate::proxy::Proxy;
 use crate::server::{Life, Server};
@@ -26,18 +28,28 @@ const ABSENT_AFTER: Duration = Duration::from_secs(8);
 /// And where it does: the server's own default.
 const ABSENT_AFTER_HIDDEN: Duration = Duration::from_secs(75);
 
+/// How long a server may take to find out that its store was killed under it: it looks after the lock that it holds
+/// there every second, and gives an answer three.
+const DECIDES_WITHIN: Duration = Duration::from_secs(8);
+
 /// What a run is.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) binary: PathBuf,
     pub(crate) kills: usize,
+    /// How often its store is killed besides.
+    pub(crate) store_kills: usize,
     pub(crate) bots: usize,
     pub(crate) kind: Kind,
     pub(crate) seed: u64,
     /// The exchange hides every order from queries for a minute.
     pub(crate) hides: bool,
+    /// How long each life of the server is; else most end within a moment.
+    pub(crate) life: Option<Duration>,
     /// A Postgres to keep the books on; else a file.
     pub(crate) postgres: Option<String>,
+    /// How that is started, where it is killed as well.
+    pub(crate) postmaster: Option<String>,
     /// What else is set in the server's environment.
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -47,6 +59,8 @@ pub(crate) struct Plan {
 pub(crate) struct Outcome {
     pub(crate) kills: usize,
     pub(crate) recoveries: Vec<Duration>,
+    /// How often the store was killed, and how often the server ended for it.
+    pub(crate) store_kills: (usize, usize),
     pub(crate) took: Duration,
     pub(crate) absent_after: Duration,
     pub(crate) ledger: Ledger,
@@ -160,19 +174,39 @@ impl Stage {
 pub(crate) async fn run(plan: &Plan, folder: &Path) -> Result<Outcome> {
     let began = Instant::now();
     let mut dice = ChaCha8Rng::seed_from_u64(plan.seed);
+    let mut postmaster = plan.postmaster.as_deref().map(Postmaster::start).transpose()?;
     let (stage, mut life) = Stage::set(plan, folder).await?;
     eprintln!("torture: {} bots trade at {}", stage.bots.len(), stage.exchange.url);
     pause(Duration::from_secs(2));
     let mut recoveries = Vec::with_capacity(plan.kills);
-    for kill in 1..=plan.kills {
-        pause(Duration::from_millis(next_life_ms(&mut dice)));
-        life.kill().with_context(|| format!("before kill {kill}"))?;
+    let mut has_ended_with_store = 0;
+    let mut victims = vec![Victim::Server; plan.kills];
+    victims.extend(vec![Victim::Store; plan.store_kills]);
+    victims.shuffle(&mut dice);
+    for (kill, victim) in (1..).zip(&victims) {
+        pause(plan.life.unwrap_or_else(|| next_life(&mut dice)));
+        match (victim, &mut postmaster) {
+            (Victim::Store, Some(postmaster)) => {
+                let down = Duration::from_millis(dice.random_range(0..3_000));
+                let ended = kill_store(postmaster, down, &mut life)
+                    .with_context(|| format!("at kill {kill}, of the store"))?;
+                if !ended {
+                    continue;
+                }
+                has_ended_with_store += 1;
+            }
+            (Victim::Store, None) => {
+                bail!("no store can be killed: run it by cargo xtask torture --postgres")
+            }
+            (Victim::Server, _) => life.kill().with_context(|| format!("before kill {kill}"))?,
+        }
         life = stage.server.live().await.with_context(|| format!("after kill {kill}"))?;
         recoveries.push(life.recovery);
-        if kill % 10 == 0 || kill == plan.kills {
+        if kill % 10 == 0 || kill == victims.len() {
             eprintln!("torture: {kill} kills, last recovery {} ms", life.recovery.as_millis());
         }
     }
+    pause(plan.life.unwrap_or_default());
     let mut violations = Violations::default();
     let troubles = stage.close(life, &mut violations).await?;
     let (ledger, books, judged) = stage.judge().await?;
@@ -184,6 +218,7 @@ pub(crate) async fn run(plan: &Plan, folder: &Path) -> Result<Outcome> {
     Ok(Outcome {
         kills: plan.kills,
         recoveries,
+        store_kills: (plan.store_kills, has_ended_with_store),
         took: began.elapsed(),
         absent_after: stage.absent_after,
         ledger,
@@ -193,7 +228,31 @@ pub(crate) async fn run(plan: &Plan, folder: &Path) -> Result<Outcome> {
     })
 }
 
+/// Which process is killed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Victim {
+    Server,
+    Store,
+}
+
+/// Kills the store and starts it again after a while; whether the server ended for that. If it lives on, it is as
+/// ready as before.
+fn kill_store(postmaster: &mut Postmaster, down: Duration, life: &mut Life) -> Result<bool> {
+    postmaster.kill()?;
+    pause(down);
+    postmaster.start_again()?;
+    let deadline = Instant::now() + DECIDES_WITHIN;
+    while !life.has_ended()? {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        pause(Duration::from_millis(20));
+    }
+    Ok(true)
+}
+
 /// Most lives end within a moment of their start; some are long enough for trades to get on.
-fn next_life_ms(dice: &mut ChaCha8Rng) -> u64 {
-    if dice.random_bool(0.15) { dice.random_range(500..2_000) } else { dice.random_range(20..120) }
+fn next_life(dice: &mut ChaCha8Rng) -> Duration {
+    let is_long = dice.random_bool(0.15);
+    Duration::from_millis(if is_long { dice.random_range(500..2_000) } else { dice.random_range(20..120) })
 }

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -16,6 +17,7 @@ mod failpoints;
 mod fleet;
 mod kills;
 mod oracle;
+mod postmaster;
 mod power_cut;
 mod process;
 mod proxy;
@@ -39,24 +41,34 @@ struct Arguments {
     #[arg(long, value_name = "FILE", hide = true)]
     writer: Option<PathBuf>,
     /// How often it is killed.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, default_value_if("hide", "true", "1"))]
     kills: usize,
     /// How many bots trade.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, default_value_if("hide", "true", "60"))]
     bots: usize,
     /// What the market, the faults and the kills grow from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The exchange hides every order from queries for a minute, and absence is proven after the server's
-    /// own 75 s instead of 8.
+    /// The exchange hides every order from queries for a minute, loses twice as many answers and does not report
+    /// one order in five; absence is proven after the server's own 75 s instead of 8. Lives are long: of many an
+    /// order nothing is known for a minute.
     #[arg(long)]
     hide: bool,
+    /// How long each life is, in seconds; without it most end within a moment.
+    #[arg(long, value_name = "SECONDS", default_value_if("hide", "true", "90"))]
+    life_s: Option<u64>,
     /// Keep the books on a Postgres of its own.
     #[arg(long)]
     postgres: bool,
     /// Where that is.
     #[arg(long, value_name = "URL", hide = true)]
     postgres_url: Option<String>,
+    /// Besides, kill that Postgres's postmaster this often while the bots trade, and start it again.
+    #[arg(long, default_value_t = 0, requires = "postgres")]
+    store_kills: usize,
+    /// How it is started, an argument a line.
+    #[arg(long, value_name = "COMMAND", hide = true)]
+    postmaster: Option<String>,
     /// Torture a release build.
     #[arg(long)]
     release: bool,
@@ -144,11 +156,14 @@ fn plan(arguments: &Arguments, kind: Kind, control: Option<Control>, folder: &Pa
     Ok(Plan {
         binary,
         kills: arguments.kills,
+        store_kills: arguments.store_kills,
         bots: arguments.bots,
         kind,
         seed: arguments.seed,
         hides: arguments.hide,
+        life: arguments.life_s.map(Duration::from_secs),
         postgres: arguments.postgres_url.clone(),
+        postmaster: arguments.postmaster.clone(),
         environment: control.into_iter().collect(),
     })
 }
@@ -210,7 +225,7 @@ async fn every_step(arguments: &Arguments) -> Result<bool> {
 
 /// The one command that does the same again.
 fn replay(arguments: &Arguments) -> String {
-    let Arguments { kills, bots, seed, .. } = arguments;
+    let Arguments { kills, store_kills, bots, seed, .. } = arguments;
     let mut command = format!("cargo xtask torture --seed {seed} --bots {bots}");
     if arguments.failpoints {
         command.push_str(" --failpoints");
@@ -218,10 +233,16 @@ fn replay(arguments: &Arguments) -> String {
         // Writing to a String cannot fail.
         let _ = write!(command, " --kills {kills}");
     }
+    if *store_kills > 0 {
+        let _ = write!(command, " --store-kills {store_kills}");
+    }
     for (is_set, flag) in
         [(arguments.hide, " --hide"), (arguments.postgres, " --postgres"), (arguments.release, " --release")]
     {
         command.push_str(if is_set { flag } else { "" });
+    }
+    if let Some(seconds) = arguments.life_s {
+        let _ = write!(command, " --life-s {seconds}");
     }
     if let Some(way) = arguments.permissive_control {
         let _ = write!(command, " --permissive-control {}", way.as_str());

@@ -15,6 +15,12 @@ pub(crate) fn print(outcome: &Outcome, replay: &str) {
     let Outcome { ledger, books, violations, recoveries, .. } = outcome;
     let closed = books.trades.iter().filter(|trade| trade.is_closed).count();
     println!("kills        {} in {} s", outcome.kills, outcome.took.as_secs());
+    if outcome.store_kills.0 > 0 {
+        let (kills, ended) = outcome.store_kills;
+        println!(
+            "store        killed {kills} times; the server ended for it {ended} times, and lived on else"
+        );
+    }
     let of = |share| percentile(recoveries, share).as_millis();
     println!("recovery     p50 {} ms, p99 {} ms, max {} ms", of(50), of(99), of(100));
     println!("absent       proven {} s after it was decided", outcome.absent_after.as_secs());

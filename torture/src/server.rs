@@ -96,6 +96,15 @@ impl Server {
 }
 
 impl Life {
+    /// Whether it has ended by itself; an error where that was not by its own decision, with a status of its own.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        match self.process.ended()? {
+            None => Ok(false),
+            Some(status) if status.code().is_some_and(|code| code != 0) => Ok(true),
+            Some(status) => bail!("the server ended by itself with {status}"),
+        }
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(mut self) -> Result<()> {
         if let Some(status) = self.process.ended()? {

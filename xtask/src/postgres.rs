@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::server::{Server, Talks};
+use crate::server::{self, Server, Talks};
 use crate::{debian, run};
 
 /// Where tests read the database's address; when it is already set, that database is used.
@@ -21,8 +21,9 @@ const OWNER: &str = "postgres";
 pub(crate) struct Postgres {
     /// How tests reach it, as a superuser who may create databases.
     pub(crate) url: String,
+    command: Vec<String>,
     // Fields drop in order: the server ends before its folder goes.
-    _server: Server,
+    server: Option<Server>,
     _folder: Folder,
 }
 
@@ -61,7 +62,19 @@ impl Postgres {
         let ready = "database system is ready to accept connections";
         let (server, _) = Server::start(&program, owner, "INT", Talks::Stderr, ready)?;
         let url = format!("postgres://{OWNER}:{password}@127.0.0.1:{port}/postgres");
-        Ok(Self { url, _server: server, _folder: folder })
+        Ok(Self {
+            url,
+            command: server::command(&program, owner, "INT"),
+            server: Some(server),
+            _folder: folder,
+        })
+    }
+
+    /// Stops the server and leaves it to somebody else: the command that starts it again, an argument a line. The
+    /// folder stays with this.
+    pub(crate) fn hand_over(&mut self) -> String {
+        self.server = None;
+        self.command.join("\n")
     }
 }
 

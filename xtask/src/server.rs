@@ -37,13 +37,11 @@ impl Server {
         talks: Talks,
         ready: &str,
     ) -> Result<(Self, String)> {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", signal]);
-        if let Some(user) = as_user {
-            command.args(["--reuid", user, "--regid", user, "--init-groups"]);
-        }
+        let words = command(program, as_user, signal);
+        let (setpriv, arguments) = words.split_first().context("no command")?;
+        let mut command = Command::new(setpriv);
         // Servers' own words are matched, so they are asked for in English.
-        command.arg("--").args(program).env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
+        command.args(arguments).env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
         match talks {
             Talks::Stdout => command.stdout(Stdio::piped()),
             Talks::Stderr => command.stdout(Stdio::null()).stderr(Stdio::piped()),
@@ -102,6 +100,17 @@ impl Drop for Server {
             eprintln!("xtask: a server did not stop: {error:#}");
         }
     }
+}
+
+/// What starts a program as somebody, so that the kernel sends it `signal` when the process that started it dies.
+pub(crate) fn command(program: &[&str], as_user: Option<&str>, signal: &str) -> Vec<String> {
+    let mut command = vec!["setpriv", "--pdeathsig", signal];
+    if let Some(user) = as_user {
+        command.extend(["--reuid", user, "--regid", user, "--init-groups"]);
+    }
+    command.push("--");
+    command.extend(program);
+    command.into_iter().map(str::to_owned).collect()
 }
 
 /// Reads a pipe on a thread until its end, so that the server never waits for a reader.

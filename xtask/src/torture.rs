@@ -1,5 +1,6 @@
 //! Builds what is tortured, and tortures it.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -33,7 +34,7 @@ fn torture(arguments: &[&str]) -> Result<()> {
     if has(&ARMED) {
         build.extend(["--features", "failpoints"]);
     }
-    let postgres =
+    let mut postgres =
         has(&["--postgres"]).then(Postgres::start).transpose().context("no Postgres to torture it on")?;
     cargo(&build, &[])?;
     let is_power_cut = has(&["--power-cut"]);
@@ -44,16 +45,23 @@ fn torture(arguments: &[&str]) -> Result<()> {
         }
     }
     let binary = target()?.join(if is_release { "release" } else { "debug" }).join("botprimex");
-    let mut command: Vec<&str> = vec!["run", "--locked", "--quiet", "--package", "torture", "--", "--binary"];
-    command.push(binary.to_str().context("the target folder is not UTF-8")?);
-    let writer = target()?.join("debug/examples").join(WRITER);
+    let mut own = vec!["--binary".to_owned(), text(&binary)?];
     if is_power_cut {
-        command.extend(["--writer", writer.to_str().context("the target folder is not UTF-8")?]);
+        own.extend(["--writer".to_owned(), text(&target()?.join("debug/examples").join(WRITER))?]);
     }
-    if let Some(postgres) = &postgres {
-        command.extend(["--postgres-url", &postgres.url]);
+    if let Some(postgres) = &mut postgres {
+        own.extend(["--postgres-url".to_owned(), postgres.url.clone()]);
+        if has(&["--store-kills"]) {
+            own.extend(["--postmaster".to_owned(), postgres.hand_over()]);
+        }
     }
+    let mut command = vec!["run", "--locked", "--quiet", "--package", "torture", "--"];
+    command.extend(own.iter().map(String::as_str));
     command.extend(arguments);
     // What it says of its log would drown what is reported.
     cargo(&command, &[("BOTPRIMEX_LOG", "info")])
+}
+
+fn text(path: &Path) -> Result<String> {
+    path.to_str().map(str::to_owned).context("the target folder is not UTF-8")
 }
