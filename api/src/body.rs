@@ -85,7 +85,11 @@ pub fn merged(stored: &BotDefinition, patch: Fields) -> Result<BotDefinition, Ap
     Ok(BotDefinition::parse(&fields)?)
 }
 
-async fn bytes(request: &HttpRequest, mut payload: web::Payload) -> Result<Vec<u8>, ApiError> {
+/// A body as it came.
+///
+/// # Errors
+/// Too large or too slow.
+pub(crate) async fn bytes(request: &HttpRequest, mut payload: web::Payload) -> Result<Vec<u8>, ApiError> {
     let told = request.headers().get(header::CONTENT_LENGTH);
     let told = told.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if told.is_some_and(|length| length > LARGEST) {

@@ -40,6 +40,8 @@ pub enum ApiError {
         /// A sentence for people.
         message: String,
     },
+    /// The `Idempotency-Key` came with another request before.
+    IdempotencyKeyReused,
     /// `Transfer-Encoding` was used where a length is wanted.
     LengthRequired,
     /// The body is larger than the limit.
@@ -131,6 +133,12 @@ impl ApiError {
                 row(StatusCode::REQUEST_TIMEOUT, REQUEST, "body_timeout", "the body did not come in time")
             }
             Self::Conflict { code, message } => row(StatusCode::CONFLICT, REQUEST, code, message),
+            Self::IdempotencyKeyReused => row(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_error",
+                "idempotency_key_reused",
+                "this Idempotency-Key came with another path or body before: use a new one for a new request",
+            ),
             Self::LengthRequired => row(
                 StatusCode::LENGTH_REQUIRED,
                 REQUEST,

@@ -13,7 +13,7 @@ use engine::EngineHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::edge::edge;
-use crate::v1::{self, Door};
+use crate::v1::{self, Door, UnderWay};
 use crate::{AccessConfig, ApiError};
 
 /// How long a stop waits for requests under way, in seconds.
@@ -63,12 +63,14 @@ pub fn serve(config: ApiConfig) -> io::Result<Running> {
     let (told, bound) = mpsc::channel();
     let listen = config.listen;
     let door = web::Data::new(Door::new(&config.access));
+    let under_way = web::Data::new(UnderWay::default());
     let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
         rt::System::new().block_on(async move {
             let server = HttpServer::new(move || {
                 let config = config.clone();
                 App::new()
                     .app_data(door.clone())
+                    .app_data(under_way.clone())
                     .app_data(web::Data::new(config.engine.clone()))
                     .wrap(from_fn(edge))
                     .configure(move |app| routes(app, config))

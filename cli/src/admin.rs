@@ -3,27 +3,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
-use engine::{Account, ApiKey, Store, StoredBot, key_hash, new_key};
+use engine::{Account, ApiKey, SCOPES, Store, StoredBot, key_hash, new_key};
 use model::{AccountId, KeyId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::args::{AccountCommand, AdminArgs, AdminCommand, BotCommand, ExchangeCommand, KeyCommand, Span};
 use crate::config::{Config, UsageError};
 use crate::output;
-
-/// What a key can be allowed to do.
-const SCOPES: [&str; 10] = [
-    "bots:read",
-    "bots:write",
-    "trades:read",
-    "portfolio:read",
-    "account:read",
-    "exchanges:read",
-    "exchanges:write",
-    "webhooks:read",
-    "webhooks:write",
-    "signals:write",
-];
 
 /// Does what it is told and prints what came of it.
 ///

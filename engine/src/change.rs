@@ -5,6 +5,7 @@ use std::str::FromStr;
 use model::{AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, ExchangeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::answer::KeptAnswer;
 use crate::live::Intent;
 use crate::record::{BotState, Decision};
 
@@ -28,6 +29,8 @@ pub struct Change {
     pub cancels: Vec<(ExchangeId, ClientOrderId)>,
     /// Other events to put into the outbox, in order.
     pub events: Vec<DomainEvent>,
+    /// What whoever asked for it is answered when it asks again.
+    pub answer: Option<KeptAnswer>,
 }
 
 /// A bot as its owner just defined it.

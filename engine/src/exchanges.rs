@@ -14,6 +14,7 @@ use model::{AccountId, BotDefinition, Exchange, ExchangeId, Warning};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::actors::{self, exchange::ConnectionParts};
+use crate::answer::KeptAnswer;
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::{EngineHandle, Inner};
@@ -91,6 +92,11 @@ impl Connections {
         self.venue.budget.lock().refusals()
     }
 
+    /// What secrets are sealed with.
+    pub(crate) const fn master(&self) -> &MasterKey {
+        &self.master
+    }
+
     /// Opens a connection unless it is open.
     fn open(&self, stored: &StoredExchange) -> Result<(), EngineError> {
         let id = stored.connection.id;
@@ -133,6 +139,22 @@ impl EngineHandle {
         account: AccountId,
         new: NewExchange,
     ) -> Result<(ExchangeConnection, Vec<Warning>), EngineError> {
+        let made = |connection: &ExchangeConnection, warnings: &[Warning]| {
+            Ok(((connection.clone(), warnings.to_vec()), None))
+        };
+        self.create_exchange_answering(account, new, made).await
+    }
+
+    /// Likewise; `answer` words what the client is told, and what of it is kept with the connection.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::create_exchange`], and what `answer` fails of.
+    pub async fn create_exchange_answering<T, E: From<EngineError>>(
+        &self,
+        account: AccountId,
+        new: NewExchange,
+        answer: impl FnOnce(&ExchangeConnection, &[Warning]) -> Result<(T, Option<KeptAnswer>), E>,
+    ) -> Result<T, E> {
         let NewExchange { exchange, name, credential } = new;
         let told = self.ask_venue(exchange, &credential).await?;
         let warnings = judged(exchange, &told)?;
@@ -154,17 +176,18 @@ impl EngineHandle {
         let master = &self.inner.connections.master;
         let sealed = master.seal(account, connection.id, &credential);
         let fingerprint = master.fingerprint(exchange, &credential.api_key);
-        let stored = connection.clone();
-        let ask =
-            move |store: Store| async move { store.create_exchange(&stored, &sealed, fingerprint).await };
+        let (told, kept) = answer(&connection, &warnings)?;
+        let ask = move |store: Store| async move {
+            store.create_exchange(&connection, &sealed, fingerprint, kept.as_ref()).await
+        };
         if !self.on_store(ask).await? {
             let message = format!(
                 "this {exchange} key is stored already, and a key belongs to one account only: delete the other \
                  connection, or make a new key at the venue"
             );
-            return Err(EngineError::Conflict { code: "api_key_in_use", message });
+            return Err(EngineError::Conflict { code: "api_key_in_use", message }.into());
         }
-        Ok((connection, warnings))
+        Ok(told)
     }
 
     /// An account's connections, newest first, `after` being the last of the page before.
@@ -534,7 +557,7 @@ mod tests {
         let text = |text: &str| Secret::new(text.to_owned());
         let credential = ApiCredential { api_key: text("public"), api_secret: text("hidden") };
         let sealed = master.seal(account, connection.id, &credential);
-        assert!(store.create_exchange(&connection, &sealed, [1; 32]).await.unwrap());
+        assert!(store.create_exchange(&connection, &sealed, [1; 32], None).await.unwrap());
         store.close().await;
         (url, folder.path().join("books.db.key"))
     }

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::actors::bot::{Bot, Redefine, Resume, Stop};
 use crate::actors::fleet::{Find, Fleet, Forget, Launch};
+use crate::answer::KeptAnswer;
 use crate::change::{BotStatus, Change, NewBot, Positions};
 use crate::clock;
 use crate::error::EngineError;
@@ -115,6 +116,20 @@ impl EngineHandle {
         account_id: AccountId,
         definition: BotDefinition,
     ) -> Result<(BotView, Vec<Warning>), EngineError> {
+        let made = |view: &BotView, warnings: &[Warning]| Ok(((view.clone(), warnings.to_vec()), None));
+        self.create_bot_answering(account_id, definition, made).await
+    }
+
+    /// Likewise; `answer` words what the client is told, and what of it is kept with the bot.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::create_bot`], and what `answer` fails of.
+    pub async fn create_bot_answering<T, E: From<EngineError>>(
+        &self,
+        account_id: AccountId,
+        definition: BotDefinition,
+        answer: impl FnOnce(&BotView, &[Warning]) -> Result<(T, Option<KeptAnswer>), E>,
+    ) -> Result<T, E> {
         self.take_work()?;
         let warnings = self.check(&definition).await?;
         let bot = NewBot { id: BotId::new(), account_id, definition, created_at: clock::now() };
@@ -127,8 +142,11 @@ impl EngineHandle {
             state: None,
             created_at: bot.created_at,
         };
-        self.inner.ledger.commit(Change { created: Some(Box::new(bot)), ..Change::default() }).await?;
-        Ok((BotView { bot: stored, open_trade: None, stats: crate::store::BotStats::default() }, warnings))
+        let view = BotView { bot: stored, open_trade: None, stats: crate::store::BotStats::default() };
+        let (told, answer) = answer(&view, &warnings)?;
+        let change = Change { created: Some(Box::new(bot)), answer, ..Change::default() };
+        self.inner.ledger.commit(change).await.map_err(EngineError::from)?;
+        Ok(told)
     }
 
     /// A bot with what it holds and has made.

@@ -10,6 +10,20 @@ const PREFIX: &str = "bpx_live_";
 /// How many letters and digits follow: 238 bits.
 const LETTERS: usize = 40;
 
+/// What a key can be allowed to do; one that names none may do everything.
+pub const SCOPES: [&str; 10] = [
+    "bots:read",
+    "bots:write",
+    "trades:read",
+    "portfolio:read",
+    "account:read",
+    "exchanges:read",
+    "exchanges:write",
+    "webhooks:read",
+    "webhooks:write",
+    "signals:write",
+];
+
 /// A new key. It is shown once and stored as its hash.
 pub fn new_key() -> String {
     let letters: String = rand::rng().sample_iter(Alphanumeric).take(LETTERS).map(char::from).collect();

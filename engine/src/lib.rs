@@ -4,6 +4,7 @@
 //! Everything outside reaches it through one [`EngineHandle`]; the actors behind it stay here.
 
 mod actors;
+mod answer;
 mod by_hand;
 mod change;
 mod cidr;
@@ -28,13 +29,14 @@ mod view;
 mod watch_index;
 mod webhook;
 
+pub use answer::{Answer, Asked, Kept, KeptAnswer};
 pub use by_hand::By;
 pub use change::{BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, StatusError};
 pub use cidr::{Cidr, CidrError};
 pub use error::EngineError;
 pub use exchanges::{NewExchange, StoredExchange};
 pub use handle::EngineHandle;
-pub use key::{key_hash, new_key};
+pub use key::{SCOPES, key_hash, new_key};
 pub use ledger::{Durable, Ledger, LedgerError};
 pub use live::Intent;
 pub use meters::Meters;

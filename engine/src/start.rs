@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::actors::feed::MarketFeed;
 use crate::actors::fleet::{Fleet, Recover, Recovered, Remember};
+use crate::answer;
 use crate::exchanges::{self, Connections, Venue};
 use crate::handle::{EngineHandle, Inner};
 use crate::ledger::Ledger;
@@ -248,6 +249,7 @@ impl Engine {
         let recovered = io.spawn(recover(handle.clone()));
         recovered.await.map_err(|_| StartError::Ended)??;
         handle.inner.ready.store(true, Ordering::Release);
+        io.spawn(answer::forget_old(store));
         Ok(Started { handle, threads: vec![trading, webhooks], ended, lock })
     }
 

@@ -1,6 +1,8 @@
 //! The gate: who asks, whether the key is good, and whether its plan allows one more request.
 
+use std::cell::Cell;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -35,16 +37,31 @@ pub(crate) struct Caller {
     /// Whose key it is.
     pub(crate) account: AccountId,
     scopes: Vec<String>,
+    /// What the request needed.
+    asked: Rc<Cell<Option<&'static str>>>,
 }
 
 impl Caller {
     /// Refuses a key that lacks a scope; one without scopes may do everything.
     pub(crate) fn needs(&self, scope: &'static str) -> Result<AccountId, ApiError> {
-        if self.scopes.is_empty() || self.scopes.iter().any(|held| held == scope) {
-            Ok(self.account)
-        } else {
-            Err(ApiError::Forbidden { scope })
-        }
+        self.asked.set(Some(scope));
+        if self.has(scope) { Ok(self.account) } else { Err(ApiError::Forbidden { scope }) }
+    }
+
+    /// The scope that the request needed, once it was asked for.
+    pub(crate) fn asked(&self) -> Option<&'static str> {
+        self.asked.get()
+    }
+
+    /// Refuses a key that lacks the scope that the same request needed before.
+    pub(crate) fn needs_again(&self, scope: Option<&str>) -> Result<(), ApiError> {
+        let Some(scope) = scope.filter(|scope| !self.has(scope)) else { return Ok(()) };
+        let known = engine::SCOPES.iter().find(|known| **known == scope);
+        Err(known.map_or(ApiError::Internal, |scope| ApiError::Forbidden { scope }))
+    }
+
+    fn has(&self, scope: &str) -> bool {
+        self.scopes.is_empty() || self.scopes.iter().any(|held| held == scope)
     }
 }
 
@@ -161,7 +178,8 @@ pub(crate) async fn gate(
     let grant = door.grant(engine, request.request()).await?;
     let quota = door.take(&grant, engine.plans().of(grant.plan).requests_per_minute, request.request());
     let mut answer = if quota.allowed {
-        request.extensions_mut().insert(Caller { account: grant.key.account_id, scopes: grant.key.scopes });
+        let (account, scopes) = (grant.key.account_id, grant.key.scopes);
+        request.extensions_mut().insert(Caller { account, scopes, asked: Rc::default() });
         next.call(request).await?.map_into_boxed_body()
     } else {
         request.error_response(ApiError::RateLimited { retry_after_s: quota.reset_s })

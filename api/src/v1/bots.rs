@@ -1,12 +1,12 @@
 //! `/v1/bots`.
 
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use engine::{BotFilter, BotStatus, EngineHandle, Positions};
-use model::{BotDefinition, BotId, Exchange};
+use engine::{BotFilter, BotStatus, BotView, EngineHandle, Positions};
+use model::{BotDefinition, BotId, Exchange, Warning};
 use serde_json::value::RawValue;
 
 use super::auth::Caller;
+use super::once::Once;
 use super::show;
 use crate::ApiError;
 use crate::body::{self, Fields};
@@ -41,6 +41,7 @@ pub(crate) async fn list(
 
 pub(crate) async fn create(
     caller: Caller,
+    once: Once,
     engine: Engine,
     request: HttpRequest,
     payload: web::Payload,
@@ -48,10 +49,10 @@ pub(crate) async fn create(
     let account = caller.needs("bots:write")?;
     Query::new(request.query_string())?.finish()?;
     let definition = BotDefinition::parse(&body::object(&request, payload).await?)?;
-    let (view, warnings) = engine.create_bot(account, definition).await?;
-    let location = format!("/v1/bots/{}", view.bot.id);
-    let shown = show::bot_view(&view, Some(&warnings))?;
-    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(shown))
+    let answer = |view: &BotView, warnings: &[Warning]| {
+        once.created(format!("/v1/bots/{}", view.bot.id), &show::bot_view(view, Some(warnings))?)
+    };
+    engine.create_bot_answering(account, definition, answer).await
 }
 
 pub(crate) async fn get(

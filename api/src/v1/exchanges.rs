@@ -1,6 +1,5 @@
 //! `/v1/exchanges`: stored connections to venues. What they sign with goes in and never comes out.
 
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use engine::{ApiCredential, EngineHandle, ExchangeConnection, KeyPermissions, NewExchange, Secret};
 use model::{Exchange, ExchangeId, Fault, Timestamp, Warning};
@@ -8,6 +7,7 @@ use serde::Serialize;
 use serde_json::value::to_raw_value;
 
 use super::auth::Caller;
+use super::once::Once;
 use super::show;
 use crate::ApiError;
 use crate::body::{self, Fields};
@@ -139,6 +139,7 @@ fn is_name(text: &str) -> bool {
 
 pub(crate) async fn create(
     caller: Caller,
+    once: Once,
     engine: Engine,
     request: HttpRequest,
     payload: web::Payload,
@@ -146,10 +147,10 @@ pub(crate) async fn create(
     let account = caller.needs("exchanges:write")?;
     Query::new(request.query_string())?.finish()?;
     let new = parse(&body::object(&request, payload).await?)?;
-    let (connection, warnings) = engine.create_exchange(account, new).await?;
-    let location = format!("/v1/exchanges/{}", connection.id);
-    let shown = Shown::of(&connection, Some(&warnings));
-    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(shown))
+    let answer = |connection: &ExchangeConnection, warnings: &[Warning]| {
+        once.created(format!("/v1/exchanges/{}", connection.id), &Shown::of(connection, Some(warnings)))
+    };
+    engine.create_exchange_answering(account, new, answer).await
 }
 
 pub(crate) async fn list(

@@ -4,6 +4,7 @@ mod auth;
 mod bots;
 mod events;
 mod exchanges;
+mod once;
 mod preview;
 mod show;
 mod trades;
@@ -13,6 +14,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web;
 
 pub(crate) use auth::Door;
+pub(crate) use once::UnderWay;
 
 use crate::ApiError;
 
@@ -20,6 +22,7 @@ use crate::ApiError;
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
     app.service(
         web::scope("/v1")
+            .wrap(from_fn(once::gate))
             .wrap(from_fn(auth::gate))
             .service(web::resource("/bots").get(bots::list).post(bots::create))
             .service(web::resource("/bots/preview").post(preview::preview))

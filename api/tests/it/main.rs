@@ -5,6 +5,7 @@ mod bots;
 mod by_hand;
 mod edge;
 mod exchanges;
+mod idempotency;
 mod limits;
 mod live;
 mod preview;

@@ -5,6 +5,8 @@ use model::{AccountId, KeyId, Timestamp};
 use reqwest::Method;
 use serde_json::Value;
 
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
 /// A running server.
 pub(crate) struct Server {
     pub(crate) url: String,
@@ -82,26 +84,47 @@ impl Server {
     /// Another account, with a key of these scopes.
     pub(crate) async fn tenant(&self, scopes: &[&str]) -> Tenant {
         let store = Store::open(&self.database_url).await.unwrap();
-        let now = Timestamp::from_millis(1_700_000_000_000);
-        let account = store.create_account("tenant", now).await.unwrap().id;
+        let account = store.create_account("tenant", NOW).await.unwrap().id;
+        store.close().await;
+        Tenant { account, key: self.key(account, scopes).await }
+    }
+
+    /// A key of these scopes.
+    pub(crate) async fn key(&self, account: AccountId, scopes: &[&str]) -> String {
+        let store = Store::open(&self.database_url).await.unwrap();
         let key = new_key();
         let stored = ApiKey {
             id: KeyId::new(),
             account_id: account,
             name: "test".to_owned(),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
-            created_at: now,
+            created_at: NOW,
             expires_at: None,
             revoked_at: None,
         };
         assert!(store.create_key(&stored, key_hash(&key).unwrap()).await.unwrap());
         store.close().await;
-        Tenant { account, key }
+        key
     }
 
     /// Asks with a body of JSON text, or without.
     pub(crate) async fn ask(&self, who: &Tenant, method: Method, path: &str, body: Option<&str>) -> Answer {
+        self.ask_with(who, method, path, body, &[]).await
+    }
+
+    /// Likewise, with more headers.
+    pub(crate) async fn ask_with(
+        &self,
+        who: &Tenant,
+        method: Method,
+        path: &str,
+        body: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&who.key);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_owned());
         }

@@ -10,6 +10,7 @@
 mod canary;
 mod demo;
 mod half_open;
+mod idempotency;
 mod process;
 mod serve;
 mod stores;

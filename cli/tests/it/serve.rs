@@ -12,12 +12,17 @@ const BODY: &str = r#"{"name":"BTC DCA Bot","exchange":"binance","pair":"BTC/USD
     "stake_amount":50,"max_open_trades":5,"stop_loss":-1,"take_profit":0.05,"dry_run":true,
     "dca":{"price_deviation":0.2}}"#;
 
+#[derive(Clone)]
 pub(crate) struct User {
     http: reqwest::Client,
     key: String,
 }
 
 impl User {
+    pub(crate) fn request(&self, method: Method, url: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, url).bearer_auth(&self.key)
+    }
+
     pub(crate) async fn ask(
         &self,
         server: &Process,

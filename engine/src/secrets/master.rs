@@ -143,6 +143,11 @@ impl MasterKey {
         keyed(&self.derived("fingerprint"), &named)
     }
 
+    /// What kept answers are sealed with.
+    pub(super) fn answers(&self) -> Zeroizing<[u8; 32]> {
+        self.derived("answers")
+    }
+
     /// What data keys are sealed with.
     pub(super) fn wrapping(&self) -> Zeroizing<[u8; 32]> {
         self.derived("wrap")

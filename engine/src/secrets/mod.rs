@@ -5,6 +5,7 @@
 //! with the [`MasterKey`]. What is sealed is bound to its account, its record, its field and the master key's
 //! version, so that a row copied to another account, or a field to another column, does not open.
 
+mod answer;
 mod master;
 
 pub use master::{MasterKey, MasterKeyError};

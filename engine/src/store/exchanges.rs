@@ -4,7 +4,9 @@ use model::{AccountId, Exchange, ExchangeId, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 
+use super::idempotency::keep;
 use super::{Page, Store, StoreError, parsed, reading, worded, writing};
+use crate::answer::KeptAnswer;
 use crate::secrets::SealedCredential;
 
 /// A stored exchange connection, without what it signs with.
@@ -85,6 +87,7 @@ impl Store {
         connection: &ExchangeConnection,
         sealed: &SealedCredential,
         key_hash: [u8; 32],
+        answer: Option<&KeptAnswer>,
     ) -> Result<bool, StoreError> {
         let sql = "INSERT INTO exchange_connections (id, account_id, exchange, name, key_version, data_key, api_key,
                 api_secret, key_hint, key_hash, permissions, ip_bound, created_at)
@@ -107,7 +110,13 @@ impl Store {
                 .bind(permissions.to_string())
                 .bind(connection.ip_bound)
                 .bind(connection.created_at.nanos());
-            Ok(insert.execute(pool).await?.rows_affected() == 1)
+            let mut transaction = pool.begin().await?;
+            let is_new = insert.execute(&mut *transaction).await?.rows_affected() == 1;
+            if let Some(answer) = answer.filter(|_| is_new) {
+                keep!(answer).execute(&mut *transaction).await?;
+            }
+            transaction.commit().await?;
+            Ok(is_new)
         })
     }
 
@@ -237,7 +246,7 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use model::EventId;
     use sqlx::AssertSqlSafe;
 
@@ -247,7 +256,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     /// Empty stores: a file, and a schema of its own on the server that `BOTPRIMEX_TEST_POSTGRES_URL` names.
-    async fn stores() -> Vec<(Store, tempfile::TempDir)> {
+    pub(in crate::store) async fn stores() -> Vec<(Store, tempfile::TempDir)> {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("books.db").display());
         let mut stores = vec![(Store::open(&url).await.unwrap(), folder)];
@@ -294,7 +303,7 @@ mod tests {
             let two = store.create_account("two", NOW).await.unwrap().id;
             let made: Vec<_> = (0..3).map(|_| connection(one)).collect();
             for (n, connection) in (0..).zip(&made) {
-                assert!(store.create_exchange(connection, &sealed(), [n; 32]).await.unwrap());
+                assert!(store.create_exchange(connection, &sealed(), [n; 32], None).await.unwrap());
             }
             let page = store.exchanges(one, 2, None).await.unwrap();
             assert_eq!((&page.rows[0], &page.rows[1], page.has_more), (&made[2], &made[1], true));
@@ -317,9 +326,9 @@ mod tests {
             let two = store.create_account("two", NOW).await.unwrap().id;
             assert!(!store.has_exchanges().await.unwrap());
             let (first, second) = (connection(one), connection(two));
-            assert!(store.create_exchange(&first, &sealed(), [7; 32]).await.unwrap());
-            assert!(!store.create_exchange(&second, &sealed(), [7; 32]).await.unwrap());
-            assert!(!store.create_exchange(&connection(one), &sealed(), [7; 32]).await.unwrap());
+            assert!(store.create_exchange(&first, &sealed(), [7; 32], None).await.unwrap());
+            assert!(!store.create_exchange(&second, &sealed(), [7; 32], None).await.unwrap());
+            assert!(!store.create_exchange(&connection(one), &sealed(), [7; 32], None).await.unwrap());
             assert!(store.has_exchanges().await.unwrap());
 
             assert!(store.delete_exchange(one, first.id, NOW).await.unwrap());
@@ -336,7 +345,7 @@ mod tests {
                 }
             };
             assert_eq!(left, [0], "the row stays, what it signed with does not");
-            assert!(store.create_exchange(&second, &sealed(), [7; 32]).await.unwrap());
+            assert!(store.create_exchange(&second, &sealed(), [7; 32], None).await.unwrap());
             assert_eq!(store.forget_exchanges(NOW).await.unwrap(), 1);
             assert!(!store.has_exchanges().await.unwrap());
         }

@@ -7,6 +7,7 @@ mod accounts;
 mod bots;
 mod checkpoint;
 mod exchanges;
+mod idempotency;
 mod lock;
 mod marks;
 mod outbox;
@@ -37,18 +38,20 @@ use sqlx::sqlite::{
 };
 
 /// The schema's steps, per database: number, name, SQL.
-const SQLITE: [(i64, &str, &str); 5] = [
+const SQLITE: [(i64, &str, &str); 6] = [
     (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
     (2, "marks", include_str!("../../../migrations/sqlite/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/sqlite/0003_exchanges.sql")),
     (4, "live", include_str!("../../../migrations/sqlite/0004_live.sql")),
     (5, "no status index", include_str!("../../../migrations/sqlite/0005_no_status_index.sql")),
+    (6, "answers", include_str!("../../../migrations/sqlite/0006_answers.sql")),
 ];
-const POSTGRES: [(i64, &str, &str); 4] = [
+const POSTGRES: [(i64, &str, &str); 5] = [
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
     (2, "marks", include_str!("../../../migrations/postgres/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/postgres/0003_exchanges.sql")),
     (4, "live", include_str!("../../../migrations/postgres/0004_live.sql")),
+    (6, "answers", include_str!("../../../migrations/postgres/0006_answers.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

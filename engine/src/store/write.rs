@@ -11,7 +11,9 @@ use model::{
 };
 use serde::Serialize;
 
+use super::idempotency::keep;
 use super::{Store, StoreError};
+use crate::answer::KeptAnswer;
 use crate::change::{BotChange, BotStatus, Change, NewBot};
 use crate::live::Intent;
 use crate::record::Dust;
@@ -197,6 +199,7 @@ pub(crate) struct Batch {
     intents: Vec<Value>,
     dust: Vec<Value>,
     events: Vec<Value>,
+    answers: Vec<KeptAnswer>,
     marks: BTreeMap<(Pair, Timestamp), Price>,
 }
 
@@ -239,7 +242,7 @@ impl Batch {
 
     /// Adds a change that came after those it holds.
     pub(crate) fn add(&mut self, change: Change) {
-        let Change { created, redefined, bot, deleted, decision, intents, cancels, events } = change;
+        let Change { created, redefined, bot, deleted, decision, intents, cancels, events, answer } = change;
         self.changes += 1;
         self.news.cancels.extend(cancels);
         if let Some(bot) = created {
@@ -247,6 +250,7 @@ impl Batch {
         }
         self.redefined.extend(redefined.map(|new| *new));
         self.deleted.extend(deleted);
+        self.answers.extend(answer);
         for event in &events {
             self.tell(event);
         }
@@ -450,6 +454,9 @@ macro_rules! write_batch {
         write_rows!($transaction, $dialect, WRITE_INTENTS, $batch.intents);
         write_rows!($transaction, $dialect, WRITE_DUST, $batch.dust);
         write_rows!($transaction, $dialect, WRITE_EVENTS, $batch.events);
+        for answer in &$batch.answers {
+            keep!(answer).execute(&mut *$transaction).await?;
+        }
         if !$batch.marks.is_empty() {
             let rows = $batch.marks.into_iter().flat_map(|((pair, at), high)| {
                 row![pair.to_string(), at.nanos(), high.e8()]
