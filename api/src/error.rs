@@ -30,7 +30,10 @@ pub enum ApiError {
     /// There is nothing at this path.
     NoRoute,
     /// The path exists, but not with this method.
-    MethodNotAllowed,
+    MethodNotAllowed {
+        /// The methods that it knows, as the header `Allow` names them.
+        allow: String,
+    },
     /// The body did not come in time.
     BodyTimeout,
     /// It clashes with the state of what it is about.
@@ -80,7 +83,7 @@ impl ApiError {
     pub fn of_framework(status: StatusCode) -> Option<Self> {
         match status {
             StatusCode::NOT_FOUND => Some(Self::NoRoute),
-            StatusCode::METHOD_NOT_ALLOWED => Some(Self::MethodNotAllowed),
+            StatusCode::METHOD_NOT_ALLOWED => Some(Self::MethodNotAllowed { allow: "GET, HEAD".to_owned() }),
             StatusCode::PAYLOAD_TOO_LARGE => Some(Self::BodyTooLarge),
             StatusCode::SERVICE_UNAVAILABLE => Some(Self::Unavailable),
             status if status.is_client_error() => Some(Self::BadRequest),
@@ -123,7 +126,7 @@ impl ApiError {
             Self::NoRoute => {
                 row(StatusCode::NOT_FOUND, REQUEST, "route_unknown", "there is nothing at this path")
             }
-            Self::MethodNotAllowed => row(
+            Self::MethodNotAllowed { .. } => row(
                 StatusCode::METHOD_NOT_ALLOWED,
                 REQUEST,
                 "method_not_allowed",
@@ -205,6 +208,9 @@ impl ApiError {
                     HeaderValue::from_static("Bearer realm=\"botprimex\""),
                 ));
             }
+            Self::MethodNotAllowed { allow } => {
+                answer.insert_header((header::ALLOW, allow.as_str()));
+            }
             Self::RateLimited { retry_after_s } => {
                 answer.insert_header((header::RETRY_AFTER, *retry_after_s));
             }
@@ -230,19 +236,33 @@ fn invalid(faults: &[Fault]) -> Row {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// What every answer that is not 2xx holds.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ErrorBody, example = json!({"error": {"type": "invalid_request_error", "code": "parameter_invalid",
+    "message": "stop_loss: 10 is not a percent below 0 and above -100, such as -10 for ten percent down",
+    "param": "stop_loss", "request_id": "req_019d486c2f4a7c3b8d5e6f708192a3b4", "details": [{"param": "stop_loss",
+    "code": "parameter_invalid", "message": "10 is not a percent below 0 and above -100, such as -10 for ten percent down"}]}}))]
+pub(crate) struct Body<'a> {
     error: Shown<'a>,
 }
 
-#[derive(Serialize)]
+/// What went wrong.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Error)]
 struct Shown<'a> {
+    /// Whose matter it is: `invalid_request_error`, `authentication_error`, `permission_error`, `rate_limit_error`,
+    /// `api_error`.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// A stable word for programs.
     code: &'static str,
+    /// A sentence for people.
     message: String,
+    /// The first bad field or parameter.
+    #[schema(required)]
     param: Option<String>,
     request_id: RequestId,
+    /// Every bad field and parameter.
     details: &'a [Fault],
 }
 

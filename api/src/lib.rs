@@ -9,10 +9,12 @@ pub mod body;
 mod edge;
 mod error;
 pub mod limit;
+mod openapi;
 pub mod query;
 mod server;
 mod v1;
 
 pub use access::AccessConfig;
 pub use error::ApiError;
+pub use openapi::document as openapi_document;
 pub use server::{ApiConfig, Running, serve};

@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use actix_web::web;
 use model::Fault;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Required, Schema};
+use utoipa::{IntoParams, PartialSchema};
 
 use crate::ApiError;
 
@@ -26,6 +30,29 @@ pub struct Page<C> {
     pub limit: u32,
     /// The row that the page begins after, newest first.
     pub starting_after: Option<C>,
+}
+
+/// The two parameters of every list, in the document.
+impl<C: PartialSchema> IntoParams for Page<C> {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let limit = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(100))
+            .default(Some(20.into()));
+        let parameter = |name: &str, description: &str, schema: RefOr<Schema>| {
+            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
+            parameter.required(Required::False).description(Some(description)).schema(Some(schema)).build()
+        };
+        vec![
+            parameter("limit", "How many rows.", limit.into()),
+            parameter(
+                "starting_after",
+                "The row that the page begins after: the `next_cursor` before.",
+                C::schema(),
+            ),
+        ]
+    }
 }
 
 impl Query {

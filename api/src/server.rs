@@ -11,6 +11,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, rt, web};
 use engine::EngineHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
 
 use crate::edge::edge;
 use crate::v1::{self, Door, UnderWay};
@@ -101,25 +102,36 @@ pub fn serve(config: ApiConfig) -> io::Result<Running> {
 
 /// Every path there is.
 fn routes(app: &mut web::ServiceConfig, config: ApiConfig) {
-    app.service(web::resource("/healthz").route(web::get().to(healthz)));
-    app.service(web::resource("/readyz").route(web::get().to(readyz)));
     v1::routes(app);
     if let Some(metrics) = config.metrics {
         app.service(web::resource("/metrics").app_data(web::Data::new(metrics)).route(web::get().to(render)));
     }
 }
 
-/// The process answers.
-async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body("{\"status\":\"ok\"}")
+/// How the server is.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct Health {
+    /// `ok` or `ready`.
+    status: &'static str,
 }
 
-/// All bots that lived before have been taken up again.
-async fn readyz(engine: web::Data<EngineHandle>) -> Result<HttpResponse, ApiError> {
+/// Whether the process answers
+#[utoipa::path(get, path = "/healthz", tag = "Service", security(()),
+    responses((status = 200, description = "It does.", body = Health, example = json!({"status": "ok"}))))]
+pub(crate) async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().json(Health { status: "ok" })
+}
+
+/// Whether it can be used
+///
+/// It can once all bots that lived before have been taken up again.
+#[utoipa::path(get, path = "/readyz", tag = "Service", security(()),
+    responses((status = 200, description = "It can.", body = Health, example = json!({"status": "ready"}))))]
+pub(crate) async fn readyz(engine: web::Data<EngineHandle>) -> Result<HttpResponse, ApiError> {
     if !engine.is_ready() {
         return Err(ApiError::Unavailable);
     }
-    Ok(HttpResponse::Ok().content_type("application/json").body("{\"status\":\"ready\"}"))
+    Ok(HttpResponse::Ok().json(Health { status: "ready" }))
 }
 
 /// The counters, as Prometheus reads them.

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Venue(Box<VenueArgs>),
     /// Makes and lists accounts, keys and bots.
     Admin(AdminArgs),
+    /// Prints the OpenAPI document that `GET /v1/openapi.json` serves.
+    Openapi,
     /// Prints a shell's completion script.
     Completions {
         /// For which shell.

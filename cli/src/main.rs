@@ -41,6 +41,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Serve(args) => serve::run(args),
         Command::Venue(args) => exchange::run(args),
         Command::Admin(args) => admin::run(args),
+        Command::Openapi => output::bytes(api::openapi_document().as_bytes()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "botprimex", &mut script);

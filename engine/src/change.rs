@@ -62,7 +62,7 @@ pub struct BotChange {
 }
 
 /// Where a bot is in its life (contract §3).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BotStatus {
     /// Not running; may keep an open trade.
@@ -106,7 +106,7 @@ impl FromStr for BotStatus {
 }
 
 /// Why a bot is in [`BotStatus::Error`].
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BotTrouble {
     /// A stable word for programs.
     pub code: String,
@@ -115,7 +115,7 @@ pub struct BotTrouble {
 }
 
 /// What becomes of what a stopping bot holds (contract §2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Positions {
     /// It is kept; `start` takes it up again.

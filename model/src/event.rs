@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// What happened.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum EventKind {
     /// A bot began to run.
     #[serde(rename = "bot.started")]
@@ -135,7 +135,7 @@ impl EventData {
 }
 
 /// The data of `bot.started` and `bot.stopped`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct BotTurned {
     /// Which bot.
     pub bot_id: BotId,
@@ -146,7 +146,7 @@ pub struct BotTurned {
 }
 
 /// The data of `bot.error`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct BotFailed {
     /// Which bot.
     pub bot_id: BotId,
@@ -157,7 +157,7 @@ pub struct BotFailed {
 }
 
 /// The data of `trade.opened`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct TradeOpened {
     /// Whose trade.
     pub bot_id: BotId,
@@ -180,7 +180,7 @@ pub struct TradeOpened {
 }
 
 /// The data of `trade.stoploss`; the trade's `trade.closed` follows.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct TradeStoploss {
     /// Whose trade.
     pub bot_id: BotId,
@@ -199,7 +199,7 @@ pub struct TradeStoploss {
 }
 
 /// The data of `trade.closed`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct TradeClosed {
     /// Whose trade.
     pub bot_id: BotId,
@@ -210,23 +210,30 @@ pub struct TradeClosed {
     /// Always a sell.
     pub side: Side,
     /// Profit, in quote.
+    #[schema(required)]
     pub profit: Option<Quote>,
     /// Profit as a percentage of what was spent.
+    #[schema(required)]
     pub profit_pct: Option<Pct>,
     /// Profit in US dollars, where the quote coin is one.
+    #[schema(required)]
     pub profit_usd: Option<Quote>,
     /// Why it was closed.
+    #[schema(required)]
     pub exit_reason: Option<ExitReason>,
     /// The average cost price, fee included.
     #[serde(with = "crate::number")]
+    #[schema(value_type = crate::Number)]
     pub entry_price: rust_decimal::Decimal,
     /// What it was sold at.
+    #[schema(required)]
     pub exit_price: Option<Price>,
     /// How much, in base.
     pub amount: Qty,
     /// The first buy's time.
     pub opened_at: Timestamp,
     /// When it was flat.
+    #[schema(required)]
     pub closed_at: Option<Timestamp>,
     /// Whether on paper.
     pub dry_run: bool,
@@ -254,14 +261,14 @@ impl From<&Trade> for TradeClosed {
 }
 
 /// The data of `subscription.changed`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct SubscriptionChanged {
     /// The plan from now on.
     pub plan: String,
 }
 
 /// The data of `payout.processed`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct PayoutProcessed {
     /// How much was paid out.
     pub amount: Quote,

@@ -20,12 +20,14 @@ pub mod number;
 mod order;
 mod pair;
 mod plan;
+mod schema;
 mod time;
 mod trade;
 mod watch;
 
 pub use definition::{
-    BotDefinition, DcaDefinition, Fault, Faults, OrderKind, StopLossBasis, StrategyDefinition, Warning,
+    AddedFunds, BotDefinition, BotPatch, DcaDefinition, Fault, Faults, NewBot, OrderKind, PreviewedBot,
+    StopLossBasis, StrategyDefinition, Warning,
 };
 pub use event::{
     BotFailed, BotTurned, DomainEvent, EventData, EventKind, PayoutProcessed, SubscriptionChanged,
@@ -41,6 +43,7 @@ pub use number::NumberError;
 pub use order::{Fill, Order, OrderStatus, OrderType, Receipt, Side};
 pub use pair::{Exchange, Pair, PairError};
 pub use plan::{PlanLimits, Plans, Tier, TierError};
+pub use schema::Number;
 pub use time::{Interval, Timestamp, TimestampError};
 pub use trade::{ExitReason, Trade, TradeStatus};
 pub use watch::{Mark, PriceMove, Trail, Watch};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ClientOrderId, FillId, OrderId, Price, Qty, Quote, Timestamp};
 
 /// Which way.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
     /// Base for quote.
@@ -15,7 +15,7 @@ pub enum Side {
 }
 
 /// How an order is worked.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderType {
     /// At whatever the book gives.
@@ -27,7 +27,7 @@ pub enum OrderType {
 }
 
 /// Where an order is in its life.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
     /// Decided and durable, not yet known at the venue.
@@ -49,7 +49,7 @@ pub enum OrderStatus {
 }
 
 /// An order of a trade.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Order {
     /// Ours.
     pub id: OrderId,
@@ -74,28 +74,35 @@ pub struct Order {
     pub fills: Vec<Fill>,
     /// When it was where; on paper there is nothing to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub receipt: Option<Receipt>,
 }
 
 /// When a live order was where, by our own clock; `None` where it has not come to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Receipt {
     /// The tick that caused it was read from the socket.
+    #[schema(required)]
     pub ticked_at: Option<Timestamp>,
     /// The bot had decided.
+    #[schema(required)]
     pub decided_at: Option<Timestamp>,
     /// It was durable.
+    #[schema(required)]
     pub journaled_at: Option<Timestamp>,
     /// It was handed to the connection.
+    #[schema(required)]
     pub sent_at: Option<Timestamp>,
     /// The venue was first heard of it.
+    #[schema(required)]
     pub acknowledged_at: Option<Timestamp>,
     /// The last of its executions was heard of.
+    #[schema(required)]
     pub filled_at: Option<Timestamp>,
 }
 
 /// One execution of an order.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Fill {
     /// Ours.
     pub id: FillId,
@@ -111,5 +118,6 @@ pub struct Fill {
     pub fee_asset: String,
     /// The venue's own number of it; on paper there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub venue_trade_id: Option<i64>,
 }

@@ -77,7 +77,9 @@ impl<'de> Deserialize<'de> for Pair {
 }
 
 /// A venue that bots can trade on. A venue is added by adding a folder to `connectors` and a name here.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Exchange {
     /// Binance spot.

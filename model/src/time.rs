@@ -102,7 +102,9 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// A candle's step.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema,
+)]
 pub enum Interval {
     /// One second.
     #[serde(rename = "1s")]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{BotId, Exchange, Order, Pair, Pct, Price, Qty, Quote, Side, Timestamp, TradeId};
 
 /// Whether a trade still holds coins.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TradeStatus {
     /// It holds.
@@ -15,7 +15,7 @@ pub enum TradeStatus {
 }
 
 /// Why a trade was closed (contract §4).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitReason {
     /// The price reached the stop.
@@ -47,7 +47,7 @@ impl ExitReason {
 }
 
 /// A trade as the API shows it; what is not known yet is `None`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Trade {
     /// Its id.
     pub id: TradeId,
@@ -66,11 +66,14 @@ pub struct Trade {
     /// The first buy's time.
     pub opened_at: Timestamp,
     /// When it was flat again.
+    #[schema(required)]
     pub closed_at: Option<Timestamp>,
     /// The average cost price A, fee included, to 8 decimals; the trade's own books keep it exact.
     #[serde(with = "crate::number")]
+    #[schema(value_type = crate::Number)]
     pub entry_price: rust_decimal::Decimal,
     /// The average price it was sold at.
+    #[schema(required)]
     pub exit_price: Option<Price>,
     /// How much it holds, or held, in base.
     pub amount: Qty,
@@ -79,16 +82,22 @@ pub struct Trade {
     /// Fees paid so far, in quote.
     pub fees: Quote,
     /// Profit in quote; unrealised, at the last price, while open.
+    #[schema(required)]
     pub profit: Option<Quote>,
     /// Profit as a percentage of `stake`.
+    #[schema(required)]
     pub profit_pct: Option<Pct>,
     /// Profit in US dollars, where the quote coin is one or has a known price.
+    #[schema(required)]
     pub profit_usd: Option<Quote>,
     /// Why it was closed.
+    #[schema(required)]
     pub exit_reason: Option<ExitReason>,
     /// Where it would stop.
+    #[schema(required)]
     pub stop_price: Option<Price>,
     /// Where it would take its profit.
+    #[schema(required)]
     pub take_profit_price: Option<Price>,
     /// Everything that was ordered for it, oldest first.
     pub orders: Vec<Order>,

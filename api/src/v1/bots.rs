@@ -2,29 +2,56 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use engine::{BotFilter, BotStatus, BotView, EngineHandle, Positions};
-use model::{BotDefinition, BotId, Exchange, Warning};
+use model::{BotDefinition, BotId, BotPatch, Exchange, NewBot, Pair, Warning};
 use serde_json::value::RawValue;
 
 use super::auth::Caller;
 use super::once::Once;
-use super::show;
+use super::show::{self, Bot, BotDetail, List};
 use crate::ApiError;
 use crate::body::{self, Fields};
-use crate::query::Query;
+use crate::query::{Page, Query};
 
 type Engine = web::Data<EngineHandle>;
+
+/// A body without fields.
+#[derive(utoipa::ToSchema)]
+pub(super) struct NoFields {}
+
+/// How a bot is to stop.
+#[derive(utoipa::ToSchema)]
+#[schema(example = json!({"positions": "hold"}))]
+#[expect(dead_code, reason = "a body is read field by field; this is its schema")]
+struct StopBot {
+    /// What becomes of what it holds: `hold` keeps it, `close` sells it at the market, `drain` trades it to its end.
+    #[schema(default = "hold")]
+    positions: Option<Positions>,
+}
 
 /// The id in a path; what is no id names nothing.
 fn id(path: &web::Path<String>) -> Result<BotId, ApiError> {
     path.parse().map_err(|_| ApiError::NotFound("bot"))
 }
 
+/// List bots
+///
+/// Newest first. What is not asked for does not matter.
+#[utoipa::path(get, path = "/v1/bots", tag = "Bots", security(("api_key" = ["bots:read"])),
+    params(
+        Page<BotId>,
+        ("status" = Option<BotStatus>, Query, description = "Only bots in this status."),
+        ("exchange" = Option<Exchange>, Query, description = "Only bots on this venue."),
+        ("pair" = Option<Pair>, Query, description = "Only bots of this pair."),
+        ("strategy" = Option<show::Strategy>, Query, description = "Only bots of this strategy."),
+        ("dry_run" = Option<bool>, Query, description = "Only bots on paper, or only live ones."),
+    ),
+    responses((status = 200, description = "A page of bots.", body = List<Bot>)))]
 pub(crate) async fn list(
     caller: Caller,
     engine: Engine,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("bots:read")?;
+    let account = caller.account;
     let mut query = Query::new(request.query_string())?;
     let page = query.page::<BotId>();
     let filter = BotFilter {
@@ -39,6 +66,12 @@ pub(crate) async fn list(
     show::list(&bots, show::bot, |bot| bot.id.to_string())
 }
 
+/// Create a bot
+///
+/// It is made `stopped`: start it when you are ready. What is allowed but worth a thought is told in `warnings`.
+#[utoipa::path(post, path = "/v1/bots", tag = "Bots", security(("api_key" = ["bots:write"])),
+    request_body = NewBot,
+    responses((status = 201, description = "The bot.", body = BotDetail)))]
 pub(crate) async fn create(
     caller: Caller,
     once: Once,
@@ -46,7 +79,7 @@ pub(crate) async fn create(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("bots:write")?;
+    let account = caller.account;
     Query::new(request.query_string())?.finish()?;
     let definition = BotDefinition::parse(&body::object(&request, payload).await?)?;
     let answer = |view: &BotView, warnings: &[Warning]| {
@@ -55,16 +88,32 @@ pub(crate) async fn create(
     engine.create_bot_answering(account, definition, answer).await
 }
 
+/// Get a bot
+///
+/// With what it holds (`open_trade`, at the last price) and what its closed trades add up to (`stats`).
+#[utoipa::path(get, path = "/v1/bots/{id}", tag = "Bots", security(("api_key" = ["bots:read"])),
+    params(("id" = BotId, Path, description = "Which bot.")),
+    responses((status = 200, description = "The bot.", body = BotDetail)))]
 pub(crate) async fn get(
     caller: Caller,
     engine: Engine,
     path: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("bots:read")?;
+    let account = caller.account;
     let view = engine.bot(account, id(&path)?).await?;
     Ok(HttpResponse::Ok().json(show::bot_view(&view, None)?))
 }
 
+/// Change a bot
+///
+/// `exchange`, `pair`, `strategy` and `dry_run` change only while it is stopped.
+#[utoipa::path(patch, path = "/v1/bots/{id}", tag = "Bots", security(("api_key" = ["bots:write"])),
+    params(("id" = BotId, Path, description = "Which bot.")),
+    request_body = BotPatch,
+    responses(
+        (status = 200, description = "The bot.", body = BotDetail),
+        (status = 409, description = "The field does not change while the bot runs."),
+    ))]
 pub(crate) async fn patch(
     caller: Caller,
     engine: Engine,
@@ -72,13 +121,23 @@ pub(crate) async fn patch(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("bots:write")?;
+    let account = caller.account;
     let fields = body::object(&request, payload).await?;
     let redefine = |stored: &BotDefinition| body::merged(stored, fields);
     let (view, warnings) = engine.redefine_bot(account, id(&path)?, redefine).await?;
     Ok(HttpResponse::Ok().json(show::bot_view(&view, Some(&warnings))?))
 }
 
+/// Replace a bot's definition
+///
+/// What is left out has its default again.
+#[utoipa::path(put, path = "/v1/bots/{id}", tag = "Bots", security(("api_key" = ["bots:write"])),
+    params(("id" = BotId, Path, description = "Which bot.")),
+    request_body = NewBot,
+    responses(
+        (status = 200, description = "The bot.", body = BotDetail),
+        (status = 409, description = "A field does not change while the bot runs."),
+    ))]
 pub(crate) async fn put(
     caller: Caller,
     engine: Engine,
@@ -86,20 +145,32 @@ pub(crate) async fn put(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("bots:write")?;
+    let account = caller.account;
     let definition = BotDefinition::parse(&body::object(&request, payload).await?)?;
     let replace = |_: &BotDefinition| Ok::<_, ApiError>(definition);
     let (view, warnings) = engine.redefine_bot(account, id(&path)?, replace).await?;
     Ok(HttpResponse::Ok().json(show::bot_view(&view, Some(&warnings))?))
 }
 
+/// Delete a bot
+///
+/// Its trades stay readable.
+#[utoipa::path(delete, path = "/v1/bots/{id}", tag = "Bots", security(("api_key" = ["bots:write"])),
+    params(
+        ("id" = BotId, Path, description = "Which bot."),
+        ("force" = Option<bool>, Query, description = "Also while it runs or holds an open live trade."),
+    ),
+    responses(
+        (status = 204, description = "It is deleted."),
+        (status = 409, description = "It runs, or holds an open live trade."),
+    ))]
 pub(crate) async fn delete(
     caller: Caller,
     engine: Engine,
     path: web::Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("bots:write")?;
+    let account = caller.account;
     let mut query = Query::new(request.query_string())?;
     let force = query.word("force", &[("true", true), ("false", false)]).unwrap_or(false);
     query.finish()?;
@@ -107,6 +178,13 @@ pub(crate) async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
+/// Start a bot
+///
+/// Idempotent. A trade that `stop` with `hold` left open is taken up again. A live bot needs a usable exchange connection.
+#[utoipa::path(post, path = "/v1/bots/{id}/start", tag = "Bots", security(("api_key" = ["bots:write"])),
+    params(("id" = BotId, Path, description = "Which bot.")),
+    request_body = Option<NoFields>,
+    responses((status = 200, description = "The bot.", body = BotDetail)))]
 pub(crate) async fn start(
     caller: Caller,
     engine: Engine,
@@ -114,13 +192,20 @@ pub(crate) async fn start(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("bots:write")?;
+    let account = caller.account;
     let fields = body::optional_object(&request, payload).await?;
     refuse_others(&fields, &[])?;
     let view = engine.start_bot(account, id(&path)?).await?;
     Ok(HttpResponse::Ok().json(show::bot_view(&view, None)?))
 }
 
+/// Stop a bot
+///
+/// Idempotent. Open orders are canceled; what becomes of the coins is yours to say.
+#[utoipa::path(post, path = "/v1/bots/{id}/stop", tag = "Bots", security(("api_key" = ["bots:write"])),
+    params(("id" = BotId, Path, description = "Which bot.")),
+    request_body = Option<StopBot>,
+    responses((status = 200, description = "The bot.", body = BotDetail)))]
 pub(crate) async fn stop(
     caller: Caller,
     engine: Engine,
@@ -128,7 +213,7 @@ pub(crate) async fn stop(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("bots:write")?;
+    let account = caller.account;
     let fields = body::optional_object(&request, payload).await?;
     refuse_others(&fields, &["positions"])?;
     let positions = fields.get("positions").map_or(Ok(Positions::Hold), |raw| positions(raw))?;

@@ -8,10 +8,10 @@ use serde_json::value::to_raw_value;
 
 use super::auth::Caller;
 use super::once::Once;
-use super::show;
+use super::show::{self, List};
 use crate::ApiError;
 use crate::body::{self, Fields};
-use crate::query::Query;
+use crate::query::{Page, Query};
 
 type Engine = web::Data<EngineHandle>;
 
@@ -25,16 +25,25 @@ const LONGEST_KEY: usize = 512;
 const LONGEST_SECRET: usize = 4_096;
 
 /// A connection as it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ExchangeConnection)]
 struct Shown<'a> {
     id: ExchangeId,
+    /// At which venue.
     exchange: Exchange,
+    /// What you call it.
     name: &'a str,
+    /// The last four characters of the public key.
+    #[schema(example = "…a1b2")]
     key_hint: String,
+    /// What the venue lets the key do.
     permissions: KeyPermissions,
+    /// Whether the venue takes the key only from addresses that you listed there.
     ip_bound: bool,
     created_at: Timestamp,
+    /// What is allowed but worth a thought; told once.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     warnings: Option<&'a [Warning]>,
 }
 
@@ -137,6 +146,34 @@ fn is_name(text: &str) -> bool {
         && !text.trim().is_empty()
 }
 
+/// A venue's API key, to be stored sealed.
+#[derive(utoipa::ToSchema)]
+#[schema(example = json!({"exchange": "binance", "name": "main", "api_key": "SIMKEY", "api_secret": "SIMSECRET"}))]
+#[expect(dead_code, reason = "a body is read field by field; this is its schema")]
+struct NewExchangeConnection {
+    /// At which venue.
+    exchange: Exchange,
+    /// What you call it; the venue's name by default.
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
+    name: Option<String>,
+    /// The public half of the key, as the venue shows it.
+    #[schema(min_length = 1, max_length = 512, pattern = "^[!-~]+$")]
+    api_key: String,
+    /// The key's secret, or its Ed25519 private key as PEM. It never comes out again.
+    #[schema(min_length = 1, max_length = 4096, write_only)]
+    api_secret: String,
+}
+
+/// Store a connection
+///
+/// The key is checked with the venue at once; one that can withdraw is refused. Its secret is stored sealed.
+#[utoipa::path(post, path = "/v1/exchanges", tag = "Exchanges", security(("api_key" = ["exchanges:write"])),
+    request_body = NewExchangeConnection,
+    responses((status = 201, description = "The connection, without its secret.", body = Shown)))]
 pub(crate) async fn create(
     caller: Caller,
     once: Once,
@@ -144,7 +181,7 @@ pub(crate) async fn create(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("exchanges:write")?;
+    let account = caller.account;
     Query::new(request.query_string())?.finish()?;
     let new = parse(&body::object(&request, payload).await?)?;
     let answer = |connection: &ExchangeConnection, warnings: &[Warning]| {
@@ -153,12 +190,18 @@ pub(crate) async fn create(
     engine.create_exchange_answering(account, new, answer).await
 }
 
+/// List connections
+///
+/// Newest first, without their secrets.
+#[utoipa::path(get, path = "/v1/exchanges", tag = "Exchanges", security(("api_key" = ["exchanges:read"])),
+    params(Page<ExchangeId>),
+    responses((status = 200, description = "A page of connections.", body = List<Shown>)))]
 pub(crate) async fn list(
     caller: Caller,
     engine: Engine,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("exchanges:read")?;
+    let account = caller.account;
     let mut query = Query::new(request.query_string())?;
     let page = query.page::<ExchangeId>();
     query.finish()?;
@@ -169,12 +212,21 @@ pub(crate) async fn list(
     show::list(&connections, shown, |connection| connection.id.to_string())
 }
 
+/// Delete a connection
+///
+/// What it signs with is erased.
+#[utoipa::path(delete, path = "/v1/exchanges/{id}", tag = "Exchanges", security(("api_key" = ["exchanges:write"])),
+    params(("id" = ExchangeId, Path, description = "Which connection.")),
+    responses(
+        (status = 204, description = "It is deleted."),
+        (status = 409, description = "A bot trades with it."),
+    ))]
 pub(crate) async fn delete(
     caller: Caller,
     engine: Engine,
     path: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("exchanges:write")?;
+    let account = caller.account;
     let id = path.parse().map_err(|_| ApiError::NotFound("exchange connection"))?;
     engine.delete_exchange(account, id).await?;
     Ok(HttpResponse::NoContent().finish())

@@ -13,38 +13,52 @@ mod webhooks;
 use actix_web::middleware::from_fn;
 use actix_web::web;
 
-pub(crate) use auth::Door;
+pub(crate) use auth::{Caller, Door};
 pub(crate) use once::UnderWay;
 
-use crate::ApiError;
+use crate::openapi::{self, Operation, page};
+use crate::{ApiError, server};
 
-/// Every path there is under `/v1`.
+/// Every operation there is: each handler once. Its annotation says where it is found and what its caller needs.
+pub(crate) fn operations() -> Vec<Operation> {
+    openapi::operations![
+        bots::list,
+        bots::create,
+        preview::preview,
+        bots::get,
+        bots::patch,
+        bots::put,
+        bots::delete,
+        bots::start,
+        bots::stop,
+        trades::of_bot,
+        trades::list,
+        trades::get,
+        trades::close,
+        trades::add_funds,
+        exchanges::list,
+        exchanges::create,
+        exchanges::delete,
+        webhooks::list,
+        webhooks::create,
+        webhooks::get,
+        webhooks::delete,
+        events::list,
+        openapi::json,
+        page::page,
+        server::healthz,
+        server::readyz,
+    ]
+}
+
+/// The paths of those operations. What asks for a key lies behind the gate, and so does every path under `/v1` that
+/// nothing knows.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
-    app.service(
+    app.configure(openapi::assets).configure(openapi::unkeyed).service(
         web::scope("/v1")
             .wrap(from_fn(once::gate))
             .wrap(from_fn(auth::gate))
-            .service(web::resource("/bots").get(bots::list).post(bots::create))
-            .service(web::resource("/bots/preview").post(preview::preview))
-            .service(
-                web::resource("/bots/{id}")
-                    .get(bots::get)
-                    .patch(bots::patch)
-                    .put(bots::put)
-                    .delete(bots::delete),
-            )
-            .service(web::resource("/bots/{id}/start").post(bots::start))
-            .service(web::resource("/bots/{id}/stop").post(bots::stop))
-            .service(web::resource("/bots/{id}/trades").get(trades::of_bot))
-            .service(web::resource("/trades").get(trades::list))
-            .service(web::resource("/trades/{id}").get(trades::get))
-            .service(web::resource("/trades/{id}/close").post(trades::close))
-            .service(web::resource("/trades/{id}/add-funds").post(trades::add_funds))
-            .service(web::resource("/exchanges").get(exchanges::list).post(exchanges::create))
-            .service(web::resource("/exchanges/{id}").delete(exchanges::delete))
-            .service(web::resource("/webhooks").get(webhooks::list).post(webhooks::create))
-            .service(web::resource("/webhooks/{id}").get(webhooks::get).delete(webhooks::delete))
-            .service(web::resource("/events").get(events::list))
+            .configure(openapi::keyed)
             .default_service(web::to(|| async { Err::<String, _>(ApiError::NoRoute) })),
     );
 }

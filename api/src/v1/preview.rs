@@ -2,20 +2,21 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use engine::{EngineHandle, Preview, PreviewedEntry};
-use model::{BotDefinition, Exchange, Fault, Pair, Price, Qty, Quote, Warning};
+use model::{BotDefinition, Exchange, Fault, Pair, PreviewedBot, Price, Qty, Quote, Warning};
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use super::auth::Caller;
 use crate::ApiError;
 use crate::body::{self, Fields};
 use crate::query::Query;
 
 /// A ladder with its prices, levels and cost.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Preview)]
 struct Shown<'a> {
     exchange: Exchange,
     pair: &'a Pair,
+    #[schema(value_type = super::show::Strategy)]
     strategy: &'static str,
     /// What the base order is taken to be decided at.
     price: Price,
@@ -29,7 +30,8 @@ struct Shown<'a> {
 }
 
 /// One entry, and the trade as it would stand after it.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = PreviewedEntry)]
 struct ShownEntry {
     /// 0 for the base order, then the safety orders.
     entry: u32,
@@ -49,10 +51,14 @@ struct ShownEntry {
     total_stake: Quote,
     /// The average cost price, fees included, to eight decimals.
     #[serde(with = "model::number")]
+    #[schema(value_type = model::Number)]
     average_price: Decimal,
+    #[schema(required)]
     take_profit_price: Option<Price>,
+    #[schema(required)]
     stop_price: Option<Price>,
     /// What selling all at the take-profit price would make, in quote.
+    #[schema(required)]
     profit_at_take_profit: Option<Quote>,
     /// What selling all at the stop would lose, in quote.
     loss_at_stop: Quote,
@@ -80,13 +86,18 @@ impl From<&PreviewedEntry> for ShownEntry {
     }
 }
 
+/// Preview a bot
+///
+/// The ladder that it would trade, without making it: prices, quantities, stakes, averages, the take-profit and the stop
+/// after each entry, the funds it needs, the worst loss, and what is worth a thought.
+#[utoipa::path(post, path = "/v1/bots/preview", tag = "Bots", security(("api_key" = ["bots:read"])),
+    request_body = PreviewedBot,
+    responses((status = 200, description = "The ladder.", body = Shown)))]
 pub(crate) async fn preview(
-    caller: Caller,
     engine: web::Data<EngineHandle>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    caller.needs("bots:read")?;
     Query::new(request.query_string())?.finish()?;
     let (definition, price) = parsed(body::object(&request, payload).await?)?;
     let (preview, price) = engine.preview_bot(&definition, price).await?;

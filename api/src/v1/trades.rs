@@ -2,17 +2,32 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use engine::{By, EngineHandle, Funds, TradeFilter};
-use model::{BotId, Order, OrderStatus, Qty, Quote, Side, Trade, TradeId, TradeStatus};
+use model::{
+    AddedFunds, BotId, Order, OrderStatus, Pair, Qty, Quote, Side, Timestamp, Trade, TradeId, TradeStatus,
+};
 
 use super::auth::Caller;
-use super::bots::refuse_others;
-use super::show;
+use super::bots::{NoFields, refuse_others};
+use super::show::{self, List};
 use crate::ApiError;
 use crate::body::{self, Fields};
-use crate::query::Query;
+use crate::query::{self, Query};
 
 type Engine = web::Data<EngineHandle>;
 
+/// List trades
+///
+/// Newest first, of all bots, those of deleted ones included.
+#[utoipa::path(get, path = "/v1/trades", tag = "Trades", security(("api_key" = ["trades:read"])),
+    params(
+        query::Page<TradeId>,
+        ("bot_id" = Option<BotId>, Query, description = "Only trades of this bot."),
+        ("pair" = Option<Pair>, Query, description = "Only trades of this pair."),
+        ("status" = Option<TradeStatus>, Query, description = "Only open trades, or only closed ones."),
+        ("from" = Option<Timestamp>, Query, description = "Only trades opened at this time or later."),
+        ("to" = Option<Timestamp>, Query, description = "Only trades opened before this time."),
+    ),
+    responses((status = 200, description = "A page of trades.", body = List<Trade>)))]
 pub(crate) async fn list(
     caller: Caller,
     engine: Engine,
@@ -21,6 +36,19 @@ pub(crate) async fn list(
     page(&caller, &engine, &request, None).await
 }
 
+/// List a bot's trades
+///
+/// Newest first; a deleted bot's as well.
+#[utoipa::path(get, path = "/v1/bots/{id}/trades", tag = "Bots", security(("api_key" = ["trades:read"])),
+    params(
+        ("id" = BotId, Path, description = "Which bot."),
+        query::Page<TradeId>,
+        ("pair" = Option<Pair>, Query, description = "Only trades of this pair."),
+        ("status" = Option<TradeStatus>, Query, description = "Only open trades, or only closed ones."),
+        ("from" = Option<Timestamp>, Query, description = "Only trades opened at this time or later."),
+        ("to" = Option<Timestamp>, Query, description = "Only trades opened before this time."),
+    ),
+    responses((status = 200, description = "A page of trades.", body = List<Trade>)))]
 pub(crate) async fn of_bot(
     caller: Caller,
     engine: Engine,
@@ -37,7 +65,7 @@ async fn page(
     request: &HttpRequest,
     bot: Option<BotId>,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("trades:read")?;
+    let account = caller.account;
     let mut query = Query::new(request.query_string())?;
     let page = query.page::<TradeId>();
     let filter = TradeFilter {
@@ -57,17 +85,33 @@ async fn page(
     show::list(&trades, |trade| Ok(trade.clone()), |trade| trade.id.to_string())
 }
 
+/// Get a trade
+///
+/// With every order and every fill. What is not known yet is `null`; an open trade's profit is unrealised, at the last price.
+#[utoipa::path(get, path = "/v1/trades/{id}", tag = "Trades", security(("api_key" = ["trades:read"])),
+    params(("id" = TradeId, Path, description = "Which trade.")),
+    responses((status = 200, description = "The trade.", body = Trade)))]
 pub(crate) async fn get(
     caller: Caller,
     engine: Engine,
     path: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("trades:read")?;
+    let account = caller.account;
     let id = path.parse().map_err(|_| ApiError::NotFound("trade"))?;
     Ok(HttpResponse::Ok().json(engine.trade(account, id).await?))
 }
 
-/// Sells a trade at the market.
+/// Close a trade
+///
+/// It is sold at the market. Answered with 202 while the venue has not sold all of it.
+#[utoipa::path(post, path = "/v1/trades/{id}/close", tag = "Trades", security(("api_key" = ["bots:write"])),
+    params(("id" = TradeId, Path, description = "Which trade.")),
+    request_body = Option<NoFields>,
+    responses(
+        (status = 200, description = "The trade, closed.", body = Trade),
+        (status = 202, description = "The trade, which is being sold.", body = Trade),
+        (status = 409, description = "The trade is closed, or its bot cannot sell it just now."),
+    ))]
 pub(crate) async fn close(
     caller: Caller,
     engine: Engine,
@@ -75,14 +119,25 @@ pub(crate) async fn close(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("bots:write")?;
+    let account = caller.account;
     let id = path.parse().map_err(|_| ApiError::NotFound("trade"))?;
     refuse_others(&body::optional_object(&request, payload).await?, &[])?;
     let trade = engine.close_trade(account, id, By::Hand).await?;
     Ok(under_way(trade.status == TradeStatus::Open, &trade))
 }
 
-/// Buys more for an open trade, at the market and beside its ladder.
+/// Add funds to a trade
+///
+/// Buys more for an open trade, at the market and beside its ladder: either for an `amount` of quote or a `qty` of base.
+/// Answered with 202 while the venue has not bought all of it.
+#[utoipa::path(post, path = "/v1/trades/{id}/add-funds", tag = "Trades", security(("api_key" = ["bots:write"])),
+    params(("id" = TradeId, Path, description = "Which trade.")),
+    request_body = AddedFunds,
+    responses(
+        (status = 200, description = "The trade, with what was bought.", body = Trade),
+        (status = 202, description = "The trade, for which more is being bought.", body = Trade),
+        (status = 409, description = "The trade is closed, or its bot cannot buy just now."),
+    ))]
 pub(crate) async fn add_funds(
     caller: Caller,
     engine: Engine,
@@ -90,7 +145,7 @@ pub(crate) async fn add_funds(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.needs("bots:write")?;
+    let account = caller.account;
     let id = path.parse().map_err(|_| ApiError::NotFound("trade"))?;
     let funds = funds(&body::object(&request, payload).await?)?;
     let trade = engine.add_funds(account, id, funds, By::Hand).await?;

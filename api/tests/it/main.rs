@@ -3,6 +3,7 @@
 
 mod bots;
 mod by_hand;
+mod document;
 mod edge;
 mod exchanges;
 mod idempotency;

@@ -31,7 +31,7 @@ pub struct ExchangeConnection {
 }
 
 /// What a venue lets a key do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct KeyPermissions {
     /// Read orders and balances.
     pub read: bool,

@@ -1,12 +1,15 @@
 //! A bot as its owner defined it (contract §3), parsed once from a request, all faults reported together.
 
 mod parse;
+mod schema;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{Exchange, ExchangeId, Pair, Pct, Quote};
+
+pub use schema::{AddedFunds, BotPatch, NewBot, PreviewedBot};
 
 /// A valid bot definition, every default filled in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,7 +79,7 @@ pub struct DcaDefinition {
 }
 
 /// How an order is worked at the venue.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderKind {
     /// At whatever the book gives.
@@ -87,7 +90,7 @@ pub enum OrderKind {
 }
 
 /// What a stop loss is measured from.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StopLossBasis {
     /// The average cost price A: the stop moves with every entry.
@@ -98,7 +101,7 @@ pub enum StopLossBasis {
 }
 
 /// One bad field: which, what was given, and what would do.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, thiserror::Error, utoipa::ToSchema)]
 #[error("{param}: {message}")]
 pub struct Fault {
     /// The field, `dca.step_scale` for one inside an object.
@@ -115,12 +118,24 @@ pub struct Fault {
 pub struct Faults(pub Vec<Fault>);
 
 /// Something allowed that its owner should know, such as a safety order below its stop.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, utoipa::ToSchema)]
 pub struct Warning {
     /// The field it is about.
     pub param: String,
     /// A sentence.
     pub message: String,
+}
+
+impl utoipa::PartialSchema for BotDefinition {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        Shown::schema()
+    }
+}
+
+impl utoipa::ToSchema for BotDefinition {
+    fn schemas(schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>) {
+        <Shown<'_> as utoipa::ToSchema>::schemas(schemas);
+    }
 }
 
 impl BotDefinition {
@@ -134,32 +149,40 @@ impl BotDefinition {
 }
 
 /// The wire form of a definition: flat, with one object named after the strategy.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct Shown<'a> {
     name: &'a str,
     exchange: Exchange,
     pair: &'a Pair,
+    #[schema(value_type = schema::Strategy)]
     strategy: &'static str,
     stake_amount: Quote,
     max_open_trades: u32,
     stop_loss: Pct,
     stop_loss_basis: StopLossBasis,
     take_profit: Pct,
+    #[schema(required)]
     trailing_take_profit: Option<Pct>,
+    #[schema(required)]
     trailing_stop: Option<Pct>,
     dry_run: bool,
+    #[schema(required)]
     exchange_id: Option<ExchangeId>,
     stop_on_venue: bool,
     dca: ShownDca,
 }
 
-#[derive(Serialize)]
+/// What only the strategy `dca` has.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Dca)]
 struct ShownDca {
     safety_stake: Quote,
     price_deviation: Pct,
     #[serde(with = "crate::number")]
+    #[schema(value_type = crate::Number)]
     step_scale: Decimal,
     #[serde(with = "crate::number")]
+    #[schema(value_type = crate::Number)]
     volume_scale: Decimal,
     cooldown_s: u64,
     order_type: OrderKind,

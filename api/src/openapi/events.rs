@@ -1,0 +1,155 @@
+//! The eight events as the document's webhooks, each with an example.
+
+use model::{
+    BotFailed, BotTurned, EventId, EventKind, PayoutProcessed, SubscriptionChanged, Timestamp, TradeClosed,
+    TradeOpened, TradeStoploss,
+};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{
+    ContentBuilder, PathItem, Paths, PathsBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
+};
+
+use super::operation::Schemas;
+
+/// One event: what it means, the schema of its data, and an example of that.
+struct Event {
+    kind: EventKind,
+    means: &'static str,
+    data: (String, RefOr<Schema>),
+    example: Value,
+}
+
+const BOT: &str = "bot_019d486c2f4a7c3b8d5e6f708192a3b4";
+const TRADE: &str = "trade_019d486c30117e229c4d5b6a79881726";
+
+fn all() -> [Event; 8] {
+    EventKind::ALL.map(|kind| {
+        let (means, data, example) = match kind {
+            EventKind::BotStarted => (
+                "A bot began to run",
+                named::<BotTurned>(),
+                json!({"bot_id": BOT, "name": "BTC DCA Bot", "reason": "user"}),
+            ),
+            EventKind::BotStopped => (
+                "A bot stopped",
+                named::<BotTurned>(),
+                json!({"bot_id": BOT, "name": "BTC DCA Bot", "reason": "user"}),
+            ),
+            EventKind::TradeOpened => (
+                "A trade's base order filled",
+                named::<TradeOpened>(),
+                json!({"bot_id": BOT, "trade_id": TRADE, "pair": "BTC/USDT", "side": "buy", "price": 61837.63,
+                    "amount": 0.00081, "stake": 50.138_568_78, "opened_at": "2026-04-01T12:00:05Z", "dry_run": true}),
+            ),
+            EventKind::TradeClosed => (
+                "A trade is flat again",
+                named::<TradeClosed>(),
+                json!({"bot_id": BOT, "trade_id": TRADE, "pair": "BTC/USDT", "side": "sell", "profit": 12.50,
+                    "profit_pct": 2.4, "profit_usd": 12.50, "exit_reason": "take_profit", "entry_price": 61899.46,
+                    "exit_price": 63447.04, "amount": 0.0082, "opened_at": "2026-04-01T12:00:05Z",
+                    "closed_at": "2026-04-01T14:30:00Z", "dry_run": true}),
+            ),
+            EventKind::TradeStoploss => (
+                "A trade's stop was hit; its `trade.closed` follows when it is flat",
+                named::<TradeStoploss>(),
+                json!({"bot_id": BOT, "trade_id": TRADE, "pair": "BTC/USDT", "side": "sell", "stop_price": 55709.51,
+                    "price": 55702.1, "dry_run": true}),
+            ),
+            EventKind::BotError => (
+                "A bot cannot go on by itself",
+                named::<BotFailed>(),
+                json!({"bot_id": BOT, "code": "insufficient_balance",
+                    "message": "the account holds 12.4 USDT of the 50 that the order needs"}),
+            ),
+            EventKind::SubscriptionChanged => (
+                "An account's plan, or its state, changed",
+                named::<SubscriptionChanged>(),
+                json!({"plan": "pro"}),
+            ),
+            EventKind::PayoutProcessed => (
+                "A payout reached its end",
+                named::<PayoutProcessed>(),
+                json!({"amount": 125.0, "currency": "USD"}),
+            ),
+        };
+        Event { kind, means, data, example }
+    })
+}
+
+fn named<T: ToSchema>() -> (String, RefOr<Schema>) {
+    (T::name().into_owned(), T::schema())
+}
+
+/// The schemas of the events and of what they hold.
+pub(super) fn schemas() -> Schemas {
+    let mut schemas: Schemas = all().into_iter().map(|event| event.data).collect();
+    EventId::schemas(&mut schemas);
+    schemas.extend([named::<EventId>(), named::<Timestamp>()]);
+    BotTurned::schemas(&mut schemas);
+    TradeOpened::schemas(&mut schemas);
+    TradeClosed::schemas(&mut schemas);
+    TradeStoploss::schemas(&mut schemas);
+    BotFailed::schemas(&mut schemas);
+    SubscriptionChanged::schemas(&mut schemas);
+    PayoutProcessed::schemas(&mut schemas);
+    schemas
+}
+
+/// What we send, by the event's name.
+pub(super) fn webhooks() -> Paths {
+    all()
+        .iter()
+        .fold(PathsBuilder::new(), |paths, event| paths.path(event.kind.as_str(), delivery(event)))
+        .build()
+}
+
+fn delivery(event: &Event) -> PathItem {
+    let name = event.kind.as_str();
+    let body = ObjectBuilder::new()
+        .property("id", Ref::from_schema_name("EventId"))
+        .property("event", ObjectBuilder::new().schema_type(Type::String).enum_values(Some([name])))
+        .property("timestamp", Ref::from_schema_name("Timestamp"))
+        .property("data", Ref::from_schema_name(&event.data.0))
+        .required("id")
+        .required("event")
+        .required("timestamp")
+        .required("data");
+    let example = json!({"id": "evt_019d486c34557a018b7c6d5e4f302112", "event": name,
+        "timestamp": "2026-04-01T14:30:00Z", "data": event.example});
+    let content = ContentBuilder::new().schema(Some(body.build())).example(Some(example)).build();
+    let answer = ResponseBuilder::new().description(
+        "Any 2xx within 10 seconds: delivered. Anything else is tried again (5 s, 5 min, 30 min, 2 h … 24 h); 410 disables the \
+         endpoint.",
+    );
+    let operation = OperationBuilder::new()
+        .tag("Webhooks")
+        .summary(Some(format!("{name}: {}", event.means)))
+        .parameter(signed("webhook-id", "The event's id; the same in every delivery of it."))
+        .parameter(signed("webhook-timestamp", "When it was sent, in whole seconds since 1970."))
+        .parameter(signed(
+            "webhook-signature",
+            "`v1,` and the base64 of the HMAC-SHA256, after Standard Webhooks.",
+        ))
+        .request_body(Some(
+            RequestBodyBuilder::new()
+                .content("application/json", content)
+                .required(Some(Required::True))
+                .build(),
+        ))
+        .response("2XX", answer.build());
+    PathItem::from_http_methods([HttpMethod::Post], operation.build())
+}
+
+fn signed(name: &str, description: &str) -> ParameterBuilder {
+    let schema = ObjectBuilder::new().schema_type(Type::String).build();
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::True)
+        .description(Some(description))
+        .schema(Some(schema))
+}

@@ -1,0 +1,112 @@
+//! The OpenAPI document beside the server that it tells of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::server::Server;
+
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+fn document() -> Value {
+    serde_json::from_str(api::openapi_document()).unwrap()
+}
+
+/// Each path with its methods, in capitals.
+fn operations(document: &Value) -> BTreeMap<&str, BTreeSet<String>> {
+    let paths = document["paths"].as_object().unwrap();
+    paths
+        .iter()
+        .map(|(path, item)| {
+            (path.as_str(), item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect())
+        })
+        .collect()
+}
+
+#[actix_web::test]
+async fn the_document_names_every_method_of_every_path_and_no_other() {
+    let server = Server::start("127.0.0.1:1").await;
+    let document = document();
+    for (path, documented) in operations(&document) {
+        let tenant = server.tenant(&[]).await;
+        for method in METHODS {
+            let url = path.replace("{id}", "none");
+            let answer = server.ask(&tenant, method.parse().unwrap(), &url, None).await;
+            let is_known = answer.status != 405 && answer.body["error"]["code"] != "route_unknown";
+            assert_eq!(is_known, documented.contains(method), "{method} {path}: {answer:?}");
+            if !is_known {
+                let allow: BTreeSet<String> =
+                    answer.headers["allow"].to_str().unwrap().split(", ").map(str::to_owned).collect();
+                let mut expected = documented.clone();
+                expected.insert("OPTIONS".to_owned());
+                if documented.contains("GET") {
+                    expected.insert("HEAD".to_owned());
+                }
+                assert_eq!(allow, expected, "{path}");
+            }
+        }
+    }
+    server.stop().await;
+}
+
+#[actix_web::test]
+async fn the_document_and_its_page_need_no_key_and_load_nothing_from_elsewhere() {
+    let server = Server::start("127.0.0.1:1").await;
+    let get = |path: &str| reqwest::get(format!("{}{path}", server.url));
+    let answer = get("/v1/openapi.json").await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    assert_eq!(answer.text().await.unwrap(), api::openapi_document());
+    let page = get("/v1/docs").await.unwrap();
+    assert!(page.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    let page = page.text().await.unwrap();
+    assert!(!page.contains("://"), "{page}");
+    for part in page.split('"').filter(|part| part.starts_with("/v1/")) {
+        let answer = get(part).await.unwrap();
+        assert_eq!(answer.status(), 200, "{part}");
+        assert!(answer.content_length().unwrap() > 100, "{part}");
+    }
+    assert_eq!(get("/v1/docs/..%2fx").await.unwrap().status(), 404);
+    server.stop().await;
+}
+
+#[actix_web::test]
+async fn a_lists_parameters_are_those_that_it_reads() {
+    let server = Server::start("127.0.0.1:1").await;
+    let tenant = server.tenant(&[]).await;
+    let document = document();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let named = |place: &str| -> BTreeSet<&str> {
+            let all = item["get"]["parameters"].as_array().into_iter().flatten();
+            all.filter(|it| it["in"] == place).map(|it| it["name"].as_str().unwrap()).collect()
+        };
+        let documented = named("query");
+        if documented.is_empty() {
+            continue;
+        }
+        let url =
+            path.replace("{id}", document["components"]["schemas"]["BotId"]["examples"][0].as_str().unwrap());
+        let answer = server.ask(&tenant, Method::GET, &format!("{url}?colour=1"), None).await;
+        assert_eq!(answer.refused(), ["colour"], "{path}");
+        let message = answer.body["error"]["details"][0]["message"].as_str().unwrap();
+        let known = message.rsplit("known are ").next().unwrap();
+        assert_eq!(known.split(", ").collect::<BTreeSet<_>>(), documented, "{path}");
+    }
+    server.stop().await;
+}
+
+#[test]
+fn the_documents_own_words_hold_together() {
+    let document = document();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["webhooks"].as_object().unwrap().len(), 8);
+    let text = api::openapi_document();
+    for reference in text.split("\"$ref\": \"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(document.pointer(reference).is_some(), "{reference}");
+    }
+    let seed = &document["components"]["schemas"]["NewBot"];
+    assert_eq!(seed["required"].as_array().unwrap().len(), 8);
+    assert_eq!(seed["additionalProperties"], false);
+    let scope = &document["paths"]["/v1/bots/{id}/start"]["post"]["x-required-scope"];
+    assert_eq!(scope, "bots:write");
+}

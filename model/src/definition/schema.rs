@@ -1,0 +1,202 @@
+//! The bodies that define a bot as an OpenAPI document tells of them: what [`BotDefinition::parse`] takes, field by
+//! field, with the same ranges.
+//!
+//! [`BotDefinition::parse`]: super::BotDefinition::parse
+
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::{OrderKind, StopLossBasis};
+use crate::{Exchange, ExchangeId, Pair};
+
+/// A bot as you define it: the eight required fields, and what refines them.
+#[derive(ToSchema)]
+#[schema(example = json!({"name": "BTC DCA Bot", "exchange": "binance", "pair": "BTC/USDT",
+    "strategy": "dca", "stake_amount": 50, "max_open_trades": 5, "stop_loss": -10, "dry_run": true}))]
+#[expect(
+    dead_code,
+    reason = "a body is parsed field by field, so that all its faults are told; this is its schema"
+)]
+pub struct NewBot {
+    /// What you call it.
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
+    name: String,
+    /// Where it trades.
+    exchange: Exchange,
+    /// What it trades.
+    pair: Pair,
+    /// How it decides.
+    strategy: Strategy,
+    /// The quote currency that the base order spends.
+    stake_amount: Stake,
+    /// The most entries that one trade may have: the base order and its safety orders.
+    max_open_trades: Entries,
+    /// Where it gives up, in percent of `stop_loss_basis`: -10 is ten percent down.
+    stop_loss: Loss,
+    /// What `stop_loss` is measured from; `average` by default.
+    stop_loss_basis: Option<StopLossBasis>,
+    /// The percent that is left after both fees when it takes its profit; 2 by default.
+    take_profit: Option<Gain>,
+    /// Once the take-profit price was reached, it sells when the price falls back by this percent; off by default.
+    trailing_take_profit: Option<Distance>,
+    /// The stop follows the highest price since the last entry at this percent below it; off by default.
+    trailing_stop: Option<Distance>,
+    /// `true`: on paper, at the venue's prices and fees. `false`: with signed orders.
+    dry_run: bool,
+    /// Which stored connection a live bot uses; the only one at the venue by default.
+    exchange_id: Option<ExchangeId>,
+    /// Whether a live bot's stop also rests at the venue, where it works while we do not; `true` by default.
+    stop_on_venue: Option<bool>,
+    /// What only the strategy `dca` has.
+    dca: Option<NewDca>,
+}
+
+/// What only the strategy `dca` has; what is left out has its default.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "as the bot it belongs to")]
+struct NewDca {
+    /// The quote currency that the first safety order spends; `stake_amount` by default.
+    safety_stake: Option<Stake>,
+    /// How far under the base order's cost price the first safety order lies, in percent; 2 by default.
+    price_deviation: Option<Distance>,
+    /// What each next distance is multiplied by; 1 by default.
+    step_scale: Option<Scale>,
+    /// What each next stake is multiplied by; 1 by default.
+    volume_scale: Option<Scale>,
+    /// How long it waits after a trade is closed before the next, in seconds; 0 by default.
+    cooldown_s: Option<Seconds>,
+    /// How live orders are worked; `market` by default.
+    order_type: Option<OrderKind>,
+}
+
+/// How a bot decides.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "its schema alone is used")]
+pub(super) enum Strategy {
+    /// Buy, average down, take profit or stop.
+    Dca,
+}
+
+/// What of a bot is to change: what is not named stays, and `null` takes a field back to its default.
+#[derive(Clone, Copy, Debug)]
+pub struct BotPatch;
+
+impl PartialSchema for BotPatch {
+    fn schema() -> RefOr<Schema> {
+        let RefOr::T(Schema::Object(mut body)) = NewBot::schema() else { return NewBot::schema() };
+        body.required.clear();
+        body.description = Some(
+            "What of a bot is to change: what is not named stays, `null` takes a field back to its default, and `dca` is \
+             merged field by field."
+                .to_owned(),
+        );
+        body.example = Some(serde_json::json!({"stop_loss": -12.5, "dca": {"price_deviation": 1.5}}));
+        RefOr::T(Schema::Object(body))
+    }
+}
+
+impl ToSchema for BotPatch {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        NewBot::schemas(schemas);
+    }
+}
+
+/// A bot as it is to be previewed: the body that would make it, and a price.
+#[derive(Clone, Copy, Debug)]
+pub struct PreviewedBot;
+
+impl PartialSchema for PreviewedBot {
+    fn schema() -> RefOr<Schema> {
+        let RefOr::T(Schema::Object(mut body)) = NewBot::schema() else { return NewBot::schema() };
+        body.description =
+            Some("The body of `POST /v1/bots`, and what the base order is taken to cost.".to_owned());
+        body.properties.insert("price".to_owned(), schema_of_price());
+        RefOr::T(Schema::Object(body))
+    }
+}
+
+impl ToSchema for PreviewedBot {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        NewBot::schemas(schemas);
+    }
+}
+
+fn schema_of_price() -> RefOr<Schema> {
+    let mut price = number("What the base order is decided at.", 0, true, 92_233_720_368, true);
+    price.schema_type = SchemaType::Array(vec![Type::Number, Type::String, Type::Null]);
+    price.description =
+        Some("What the base order is taken to be decided at; the pair's last price by default.".to_owned());
+    RefOr::T(Schema::Object(price))
+}
+
+/// How much is to be added to a trade: one of the two.
+#[derive(ToSchema)]
+#[schema(example = json!({"amount": 25}))]
+#[expect(dead_code, reason = "a body is read field by field; this is its schema")]
+pub struct AddedFunds {
+    /// How much to spend, in quote.
+    amount: Option<Amount>,
+    /// How much to buy, in base.
+    qty: Option<Amount>,
+}
+
+macro_rules! inputs {
+    ($($(#[$doc:meta])* $name:ident: $schema:expr;)*) => {$(
+        $(#[$doc])*
+        struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                RefOr::T(Schema::Object($schema))
+            }
+        }
+
+        impl ToSchema for $name {}
+    )*};
+}
+
+inputs! {
+    /// An amount of quote.
+    Stake: number("An amount of the quote coin, above 0.", 0, true, 1_000_000_000_000_i64, false);
+    /// An amount that is not bounded by a definition.
+    Amount: number("An amount above 0.", 0, true, 1_000_000_000_000_000_i64, false);
+    /// How many entries.
+    Entries: whole("A whole number from 1 to 100.", 1, 100);
+    /// Seconds.
+    Seconds: whole("A whole number of seconds, of at most ten years.", 0, 315_360_000);
+    /// A percent downward.
+    Loss: number("A percent below 0 and above -100.", -100, true, 0, true);
+    /// A percent upward.
+    Gain: number("A percent from 0 to 100000.", 0, false, 100_000, false);
+    /// A percent of a price.
+    Distance: number("A percent above 0 and below 100.", 0, true, 100, true);
+    /// A factor.
+    Scale: number("A factor above 0 and at most 100.", 0, true, 100, false);
+}
+
+/// A number of at most eight decimals within bounds, each of which may itself be shut out; or the same as a string.
+fn number(description: &str, least: i64, above: bool, most: i64, below: bool) -> Object {
+    let bounds =
+        ObjectBuilder::new().schema_type(SchemaType::Array(vec![Type::Number, Type::String])).description(
+            Some(format!("{description} At most eight decimals; a string that holds it is taken as well.")),
+        );
+    let bounds = if above { bounds.exclusive_minimum(Some(least)) } else { bounds.minimum(Some(least)) };
+    let bounds = if below { bounds.exclusive_maximum(Some(most)) } else { bounds.maximum(Some(most)) };
+    bounds.pattern(Some(r"^-?[0-9]{1,13}(\.[0-9]{1,8})?$")).build()
+}
+
+fn whole(description: &str, least: i64, most: i64) -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::Integer, Type::String]))
+        .description(Some(description))
+        .minimum(Some(least))
+        .maximum(Some(most))
+        .pattern(Some("^[0-9]{1,9}$"))
+        .build()
+}
