@@ -11,6 +11,7 @@ mod canary;
 mod demo;
 mod half_open;
 mod idempotency;
+mod openapi;
 mod process;
 mod serve;
 mod stores;
