@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::Addr;
 use model::{
     AccountId, BotDefinition, BotId, EventId, Market, Pair, Plans, Price, Trade, TradeId, TradeStatus,
-    Warning, WebhookId,
+    Warning,
 };
 use strategies::Plan;
 use tokio::runtime::Handle;
@@ -26,10 +26,10 @@ use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::record::{self, Recorder};
 use crate::store::{
-    BotFilter, KeyGrant, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook,
+    BotFilter, EventFilter, KeyGrant, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter,
 };
 use crate::view::{BotView, mark};
-use crate::webhook::{Hub, NewWebhook};
+use crate::webhook::Hub;
 
 /// How long an actor may take to answer.
 pub(crate) const ANSWER: Duration = Duration::from_secs(5);
@@ -370,17 +370,25 @@ impl EngineHandle {
         self.marked(trade).pop().ok_or(EngineError::NotFound("trade"))
     }
 
-    /// An account's events, newest first.
+    /// An account's events of the last thirty days, `after` being the last of the page before.
     ///
     /// # Errors
-    /// [`EngineError::Store`].
+    /// [`EngineError::Invalid`] where `after` is not among them.
     pub async fn events(
         &self,
         account: AccountId,
+        filter: EventFilter,
         limit: u32,
         after: Option<EventId>,
     ) -> Result<Page<StoredEvent>, EngineError> {
-        self.on_store(move |store| async move { store.events(account, limit, after).await }).await
+        if let Some(id) = after {
+            let known = self.on_store(move |store| async move { store.event(account, id).await }).await?;
+            if known.is_none() {
+                let why = "names no event of the last 30 days: begin with `from` instead";
+                return Err(EngineError::field("starting_after", why));
+            }
+        }
+        self.on_store(move |store| async move { store.events(account, &filter, limit, after).await }).await
     }
 
     /// Whether the account has, or once had, such a bot: its trades stay readable.
@@ -411,7 +419,7 @@ impl EngineHandle {
         self.inner.ledger.depth()
     }
 
-    // Keys and endpoints
+    // Keys
 
     /// What the key with this hash grants, revoked and expired ones included.
     ///
@@ -419,39 +427,6 @@ impl EngineHandle {
     /// [`EngineError::Store`].
     pub async fn key_by_hash(&self, sha256: [u8; 32]) -> Result<Option<KeyGrant>, EngineError> {
         self.on_store(move |store| async move { store.key_by_hash(sha256).await }).await
-    }
-
-    /// Makes an endpoint; it hears of what happens from now on.
-    ///
-    /// # Errors
-    /// [`EngineError::Invalid`] for an address that nothing is delivered to.
-    pub async fn create_webhook(&self, account: AccountId, new: NewWebhook) -> Result<Webhook, EngineError> {
-        let webhook = self.inner.hub.checked(account, new).map_err(|why| EngineError::field("url", why))?;
-        let stored = self.on_store(move |store| async move { store.create_webhook(&webhook).await }).await?;
-        self.inner.hub.open(stored.clone());
-        Ok(stored)
-    }
-
-    /// An account's endpoints, newest first.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`].
-    pub async fn webhooks(&self, account: AccountId) -> Result<Vec<Webhook>, EngineError> {
-        self.on_store(move |store| async move { store.webhooks(Some(account)).await }).await
-    }
-
-    /// Deletes an endpoint; nothing more is delivered to it.
-    ///
-    /// # Errors
-    /// [`EngineError::NotFound`].
-    pub async fn delete_webhook(&self, account: AccountId, id: WebhookId) -> Result<(), EngineError> {
-        let now = clock::now();
-        let ask = move |store: Store| async move { store.delete_webhook(account, id, now).await };
-        if !self.on_store(ask).await? {
-            return Err(EngineError::NotFound("webhook"));
-        }
-        self.inner.hub.close(account, id);
-        Ok(())
     }
 
     /// What every plan allows.

@@ -44,10 +44,11 @@ pub use record::{BotState, Decision, Recorder, StateError};
 pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use start::{Engine, EngineConfig, StartError};
 pub use store::{
-    Account, ApiKey, BotFilter, BotStats, Delivery, DeliveryStatus, ExchangeConnection, KeyGrant,
-    KeyPermissions, News, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook,
+    Account, ApiKey, Attempt, BotFilter, BotStats, Delivery, DeliveryFilter, DeliveryStatus, EventFilter,
+    ExchangeConnection, KeyGrant, KeyPermissions, News, Origin, Page, Progress, Store, StoreError, StoredBot,
+    StoredEvent, TradeFilter, Webhook,
 };
 pub use strategies::{Funds, Preview, PreviewedEntry};
 pub use view::BotView;
 pub use watch_index::{Slot, Wake, WatchIndex};
-pub use webhook::NewWebhook;
+pub use webhook::{CONCURRENCY, NewWebhook, WebhookPatch};

@@ -26,7 +26,7 @@ use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::secrets::{MasterKey, MasterKeyError};
 use crate::store::{Store, StoreError, StoreLock};
-use crate::webhook::Hub;
+use crate::webhook::{Hub, sweep_for_ever};
 
 /// Held while what became of a live bot's orders before the start is not known; all of them share a count.
 #[derive(Debug)]
@@ -190,9 +190,14 @@ impl Engine {
 
         let trading = Thread::start("trading")?;
         let webhooks = Thread::start("webhooks")?;
-        let hub =
-            Hub::new(store.clone(), io.handle().clone(), webhooks.arbiter.clone(), config.allow_loopback)
-                .map_err(|error| StartError::Client(error.to_string()))?;
+        let hub = Hub::new(
+            store.clone(),
+            io.handle().clone(),
+            &webhooks.arbiter,
+            master.clone(),
+            config.allow_loopback,
+        )
+        .map_err(|error| StartError::Client(error.to_string()))?;
         let (rung, sends) = (hub.clone(), gateway.clone());
         let (ledger, writer) = Ledger::new(store.clone(), move |news| {
             sends.committed(news);
@@ -249,7 +254,8 @@ impl Engine {
         let recovered = io.spawn(recover(handle.clone()));
         recovered.await.map_err(|_| StartError::Ended)??;
         handle.inner.ready.store(true, Ordering::Release);
-        io.spawn(answer::forget_old(store));
+        io.spawn(answer::forget_old(store.clone()));
+        io.spawn(sweep_for_ever(store));
         Ok(Started { handle, threads: vec![trading, webhooks], ended, lock })
     }
 
@@ -275,6 +281,7 @@ impl Engine {
         let Self { handle, io, threads, mut ended, lock } = self;
         let store = handle.inner.store.clone();
         handle.inner.ready.store(false, Ordering::Release);
+        handle.inner.hub.finish().await;
         for thread in threads {
             thread.system.stop();
             if thread.joined.join().is_err() {
@@ -297,9 +304,7 @@ impl Engine {
 /// Hands every bot that lived to the fleet, and every endpoint to the hub.
 async fn recover(handle: EngineHandle) -> Result<(), StartError> {
     let Inner { store, fleet, hub, markets, unreconciled, .. } = &*handle.inner;
-    for webhook in store.webhooks(None).await? {
-        hub.open(webhook);
-    }
+    hub.begin(store).await?;
     fleet.send(Remember(store.marks().await?)).await.map_err(|_| StartError::Ended)?;
     let mut after = None;
     loop {

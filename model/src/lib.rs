@@ -34,8 +34,8 @@ pub use event::{
     TradeClosed, TradeOpened, TradeStoploss,
 };
 pub use ids::{
-    AccountId, BotId, ClientOrderId, EventId, ExchangeId, FillId, IdError, KeyId, OrderId, RequestId,
-    TradeId, WebhookId,
+    AccountId, BotId, ClientOrderId, DeliveryId, EventId, ExchangeId, FillId, IdError, KeyId, OrderId,
+    RequestId, TradeId, WebhookId,
 };
 pub use market::{Market, Tick};
 pub use money::{Pct, Price, Qty, Quote, Rate};

@@ -113,13 +113,20 @@ fn delivery(event: &Event) -> PathItem {
         .property("id", Ref::from_schema_name("EventId"))
         .property("event", ObjectBuilder::new().schema_type(Type::String).enum_values(Some([name])))
         .property("timestamp", Ref::from_schema_name("Timestamp"))
+        .property(
+            "sequence",
+            ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).description(Some(
+                "Its place among its bot's events, or, about no bot, its account's: without gaps.",
+            )),
+        )
         .property("data", Ref::from_schema_name(&event.data.0))
         .required("id")
         .required("event")
         .required("timestamp")
+        .required("sequence")
         .required("data");
     let example = json!({"id": "evt_019d486c34557a018b7c6d5e4f302112", "event": name,
-        "timestamp": "2026-04-01T14:30:00Z", "data": event.example});
+        "timestamp": "2026-04-01T14:30:00Z", "sequence": 3, "data": event.example});
     let content = ContentBuilder::new().schema(Some(body.build())).example(Some(example)).build();
     let answer = ResponseBuilder::new().description(
         "Any 2xx within 10 seconds: delivered. Anything else is tried again (5 s, 5 min, 30 min, 2 h … 24 h); 410 disables the \
@@ -132,7 +139,8 @@ fn delivery(event: &Event) -> PathItem {
         .parameter(signed("webhook-timestamp", "When it was sent, in whole seconds since 1970."))
         .parameter(signed(
             "webhook-signature",
-            "`v1,` and the base64 of the HMAC-SHA256, after Standard Webhooks.",
+            "`v1,` and the base64 of the HMAC-SHA256, after Standard Webhooks; two of them, with a space between, for a day \
+             after the secret was rotated.",
         ))
         .request_body(Some(
             RequestBodyBuilder::new()

@@ -18,6 +18,7 @@ pub(crate) use once::UnderWay;
 
 use crate::openapi::{self, Operation, page};
 use crate::{ApiError, server};
+use webhooks::deliveries;
 
 /// Every operation there is: each handler once. Its annotation says where it is found and what its caller needs.
 pub(crate) fn operations() -> Vec<Operation> {
@@ -42,7 +43,14 @@ pub(crate) fn operations() -> Vec<Operation> {
         webhooks::list,
         webhooks::create,
         webhooks::get,
+        webhooks::patch,
         webhooks::delete,
+        webhooks::rotate,
+        deliveries::test,
+        deliveries::replay_since,
+        deliveries::list,
+        deliveries::get,
+        deliveries::replay,
         events::list,
         openapi::json,
         page::page,

@@ -84,8 +84,13 @@ async fn a_lists_parameters_are_those_that_it_reads() {
         if documented.is_empty() {
             continue;
         }
-        let url =
-            path.replace("{id}", document["components"]["schemas"]["BotId"]["examples"][0].as_str().unwrap());
+        let mut url = path.clone();
+        let parameters = item["get"]["parameters"].as_array().unwrap();
+        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "path") {
+            let schema = parameter["schema"]["$ref"].as_str().unwrap().strip_prefix('#').unwrap();
+            let example = document.pointer(schema).unwrap()["examples"][0].as_str().unwrap();
+            url = url.replace(&format!("{{{}}}", parameter["name"].as_str().unwrap()), example);
+        }
         let answer = server.ask(&tenant, Method::GET, &format!("{url}?colour=1"), None).await;
         assert_eq!(answer.refused(), ["colour"], "{path}");
         let message = answer.body["error"]["details"][0]["message"].as_str().unwrap();

@@ -10,5 +10,7 @@ mod idempotency;
 mod limits;
 mod live;
 mod preview;
+mod receiver;
 mod server;
 mod trades;
+mod webhooks;

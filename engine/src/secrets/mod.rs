@@ -7,8 +7,11 @@
 
 mod answer;
 mod master;
+mod record;
 
 pub use master::{MasterKey, MasterKeyError};
+
+pub(crate) use record::SealedRecord;
 
 use std::fmt;
 
@@ -135,7 +138,7 @@ impl MasterKey {
 }
 
 /// What a sealed field is bound to. No part holds a zero byte, so no two of these are alike.
-fn bound(account: AccountId, id: ExchangeId, field: &str, version: i64) -> Vec<u8> {
+fn bound(account: AccountId, id: impl fmt::Display, field: &str, version: i64) -> Vec<u8> {
     format!("{account}\0{id}\0{field}\0{version}").into_bytes()
 }
 

@@ -6,21 +6,27 @@
 mod accounts;
 mod bots;
 mod checkpoint;
+mod deliveries;
+mod events;
 mod exchanges;
 mod idempotency;
 mod lock;
 mod marks;
-mod outbox;
 mod trades;
+mod webhooks;
 mod write;
 
 pub use accounts::{Account, ApiKey, KeyGrant};
 pub use bots::{BotFilter, StoredBot};
+pub use deliveries::{Attempt, Delivery, DeliveryFilter, DeliveryStatus, Origin};
+pub use events::{EventFilter, StoredEvent};
 pub use exchanges::{ExchangeConnection, KeyPermissions};
-pub use outbox::{Delivery, DeliveryStatus, StoredEvent, Webhook};
 pub use trades::{BotStats, TradeFilter};
+pub use webhooks::{Progress, Webhook};
 
+pub(crate) use deliveries::Notes;
 pub(crate) use lock::StoreLock;
+pub(crate) use webhooks::SealedWebhook;
 pub(crate) use write::Batch;
 pub use write::News;
 
@@ -38,20 +44,22 @@ use sqlx::sqlite::{
 };
 
 /// The schema's steps, per database: number, name, SQL.
-const SQLITE: [(i64, &str, &str); 6] = [
+const SQLITE: [(i64, &str, &str); 7] = [
     (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
     (2, "marks", include_str!("../../../migrations/sqlite/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/sqlite/0003_exchanges.sql")),
     (4, "live", include_str!("../../../migrations/sqlite/0004_live.sql")),
     (5, "no status index", include_str!("../../../migrations/sqlite/0005_no_status_index.sql")),
     (6, "answers", include_str!("../../../migrations/sqlite/0006_answers.sql")),
+    (10, "webhooks", include_str!("../../../migrations/sqlite/0010_webhooks.sql")),
 ];
-const POSTGRES: [(i64, &str, &str); 5] = [
+const POSTGRES: [(i64, &str, &str); 6] = [
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
     (2, "marks", include_str!("../../../migrations/postgres/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/postgres/0003_exchanges.sql")),
     (4, "live", include_str!("../../../migrations/postgres/0004_live.sql")),
     (6, "answers", include_str!("../../../migrations/postgres/0006_answers.sql")),
+    (10, "webhooks", include_str!("../../../migrations/postgres/0010_webhooks.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

@@ -21,11 +21,11 @@ use crate::record::Dust;
 /// A statement that writes many rows at once. It is prepared for 1, 2, 4 … 1,024 rows and for no number between,
 /// so that the database need not read it anew for every batch; what a batch lacks is filled up with rows of
 /// nulls, and a row without an id is passed over.
-struct Statement {
+pub(super) struct Statement {
     /// Up to the rows, which are called `v`.
     before: &'static str,
     /// How many values a row has.
-    columns: usize,
+    pub(super) columns: usize,
     /// What follows the rows.
     after: &'static str,
     sqlite: Texts,
@@ -37,7 +37,7 @@ type Texts = [OnceLock<String>; Statement::SIZES];
 
 /// How a database calls the values of a statement.
 #[derive(Clone, Copy)]
-enum Dialect {
+pub(super) enum Dialect {
     /// By place alone: it looks a numbered one up among all before it.
     Sqlite,
     /// By number.
@@ -47,9 +47,9 @@ enum Dialect {
 impl Statement {
     const SIZES: usize = 11;
     /// The most rows: with the widest table below what both databases can bind.
-    const MOST: usize = 1 << (Self::SIZES - 1);
+    pub(super) const MOST: usize = 1 << (Self::SIZES - 1);
 
-    const fn new(before: &'static str, columns: usize, after: &'static str) -> Self {
+    pub(super) const fn new(before: &'static str, columns: usize, after: &'static str) -> Self {
         Self {
             before,
             columns,
@@ -60,7 +60,7 @@ impl Statement {
     }
 
     /// Its text for at least so many rows, and how many more than those.
-    fn text(&'static self, rows: usize, dialect: Dialect) -> (&'static str, usize) {
+    pub(super) fn text(&'static self, rows: usize, dialect: Dialect) -> (&'static str, usize) {
         let size = rows.next_power_of_two();
         let texts = match dialect {
             Dialect::Sqlite => &self.sqlite,
@@ -133,9 +133,16 @@ static WRITE_DUST: Statement = Statement::new(
     "WHERE v.column1 IS NOT NULL ON CONFLICT (trade_id) DO UPDATE SET qty = excluded.qty, cost = excluded.cost",
 );
 static WRITE_EVENTS: Statement = Statement::new(
-    "INSERT INTO events (id, account_id, bot_id, kind, body, at) SELECT *",
-    6,
+    "INSERT INTO events (id, account_id, bot_id, kind, body, at, sequence)
+     SELECT v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, v.column7
+         + COALESCE((SELECT last FROM event_sequences WHERE lane = COALESCE(v.column3, v.column2)), 0)",
+    7,
     "WHERE v.column1 IS NOT NULL",
+);
+static COUNT_EVENTS: Statement = Statement::new(
+    "INSERT INTO event_sequences (lane, last) SELECT *",
+    2,
+    "WHERE v.column1 IS NOT NULL ON CONFLICT (lane) DO UPDATE SET last = event_sequences.last + excluded.last",
 );
 static WRITE_MARKS: Statement = Statement::new(
     "INSERT INTO marks (pair, at, high) SELECT *",
@@ -144,9 +151,12 @@ static WRITE_MARKS: Statement = Statement::new(
          WHERE excluded.high > marks.high",
 );
 
+/// What PostgreSQL is asked to let only one transaction at a time hold: the right to add events.
+const EVENTS_LOCK: i64 = 0x0062_7078_6576_7473;
+
 /// A value of a row; a null has its column's type.
 #[derive(Debug)]
-enum Value {
+pub(super) enum Value {
     Text(Option<Cow<'static, str>>),
     Number(Option<i64>),
     Flag(Option<bool>),
@@ -154,7 +164,7 @@ enum Value {
 
 impl Value {
     /// What fills a column up where there is no row.
-    const fn null(&self) -> Self {
+    pub(super) const fn null(&self) -> Self {
         match self {
             Self::Text(_) => Self::Text(None),
             Self::Number(_) => Self::Number(None),
@@ -181,8 +191,9 @@ value!(Text of String, Text of &'static str, Number of i64, Flag of bool);
 
 /// A row's values, in the order of the statement's columns.
 macro_rules! row {
-    ($($value:expr),+ $(,)?) => { [$(Value::from($value)),+] };
+    ($($value:expr),+ $(,)?) => { [$($crate::store::write::Value::from($value)),+] };
 }
+pub(super) use row;
 
 /// What many changes come to, as rows: the last word on every bot and trade, and all orders, fills and events.
 #[derive(Debug, Default)]
@@ -200,6 +211,8 @@ pub(crate) struct Batch {
     dust: Vec<Value>,
     events: Vec<Value>,
     answers: Vec<KeptAnswer>,
+    /// How many events there are of each bot, or of an account where they have none.
+    lanes: BTreeMap<String, i64>,
     marks: BTreeMap<(Pair, Timestamp), Price>,
 }
 
@@ -387,13 +400,17 @@ impl Batch {
 
     fn tell(&mut self, event: &DomainEvent) {
         self.news.told.insert(event.account_id);
+        let (account, bot) = (event.account_id.to_string(), text(event.bot_id));
+        let place = self.lanes.entry(bot.as_ref().unwrap_or(&account).clone()).or_default();
+        *place += 1;
         self.events.extend(row![
             event.id.to_string(),
-            event.account_id.to_string(),
-            text(event.bot_id),
+            account,
+            bot,
             event.data.kind().as_str(),
             event.body(),
             event.at.nanos(),
+            *place,
         ]);
     }
 }
@@ -402,18 +419,25 @@ impl Batch {
 macro_rules! write_rows {
     ($transaction:ident, $dialect:expr, $statement:expr, $values:expr) => {{
         let mut values = Vec::from_iter($values).into_iter();
-        let nulls: Vec<Value> = values.as_slice().iter().take($statement.columns).map(Value::null).collect();
+        let nulls: Vec<$crate::store::write::Value> = values
+            .as_slice()
+            .iter()
+            .take($statement.columns)
+            .map($crate::store::write::Value::null)
+            .collect();
         let mut touched = 0;
         while values.len() > 0 {
-            let rows = Statement::MOST.min(values.len() / $statement.columns);
+            let rows = $crate::store::write::Statement::MOST.min(values.len() / $statement.columns);
             let (text, missing) = $statement.text(rows, $dialect);
-            let padding = nulls.iter().cycle().take(missing * $statement.columns).map(Value::null);
+            let padding = nulls.iter().cycle().take(missing * $statement.columns);
+            let padding = padding.map($crate::store::write::Value::null);
             let mut query = sqlx::query(text);
             for value in values.by_ref().take(rows * $statement.columns).chain(padding) {
+                use $crate::store::write::Value;
                 query = match value {
                     Value::Text(None) => query.bind(None::<&str>),
-                    Value::Text(Some(Cow::Borrowed(text))) => query.bind(text),
-                    Value::Text(Some(Cow::Owned(text))) => query.bind(text),
+                    Value::Text(Some(std::borrow::Cow::Borrowed(text))) => query.bind(text),
+                    Value::Text(Some(std::borrow::Cow::Owned(text))) => query.bind(text),
                     Value::Number(number) => query.bind(number),
                     Value::Flag(flag) => query.bind(flag),
                 };
@@ -423,6 +447,7 @@ macro_rules! write_rows {
         touched
     }};
 }
+pub(super) use write_rows;
 
 /// The statements of a batch, for whichever database the transaction is on.
 macro_rules! write_batch {
@@ -457,6 +482,8 @@ macro_rules! write_batch {
         for answer in &$batch.answers {
             keep!(answer).execute(&mut *$transaction).await?;
         }
+        let lanes = $batch.lanes.into_iter().flat_map(|(lane, events)| row![lane, events]);
+        write_rows!($transaction, $dialect, COUNT_EVENTS, lanes);
         if !$batch.marks.is_empty() {
             let rows = $batch.marks.into_iter().flat_map(|((pair, at), high)| {
                 row![pair.to_string(), at.nanos(), high.e8()]
@@ -494,6 +521,11 @@ impl Store {
             }
             Self::Postgres(pool) => {
                 let mut transaction = pool.begin().await?;
+                if !batch.events.is_empty() {
+                    // Who reads events in the order of `seq` must not pass one that is committed later.
+                    let alone = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(EVENTS_LOCK);
+                    alone.execute(&mut *transaction).await?;
+                }
                 write_batch!(transaction, Dialect::Postgres, batch);
                 transaction.commit().await?;
             }

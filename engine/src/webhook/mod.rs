@@ -1,131 +1,144 @@
-//! Webhooks: one sink per endpoint, told by the ledger when something was committed for it.
+//! Webhooks: endpoints, what each still has to hear, and the courier that is told by the ledger when something was
+//! committed.
 
 mod address;
+mod courier;
+mod endpoint;
+mod owner;
+mod post;
 mod queue;
 mod sign;
-mod sink;
+mod sweep;
 
-use std::collections::HashSet;
+pub use endpoint::{CONCURRENCY, NewWebhook, WebhookPatch};
+pub(crate) use sweep::sweep_for_ever;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::{Actor as _, Addr};
 use actix_rt::ArbiterHandle;
-use dashmap::DashMap;
-use model::{AccountId, EventKind, WebhookId};
+use model::AccountId;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use crate::actors::deliver;
-use crate::clock;
-use crate::store::{Store, Webhook};
+use crate::secrets::MasterKey;
+use crate::store::{Delivery, Origin, SealedWebhook, Store, StoreError, Webhook};
 use address::Targets;
-use sink::{Close, Doorbell, WebhookSink};
+use courier::{Begin, Courier, Doorbell, Finish, Open, Replay};
+use endpoint::{Endpoint, Secrets};
+use post::Post;
 
-/// An endpoint as its owner wants it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NewWebhook {
-    /// Where events go: https on port 443 or 8443.
-    pub url: String,
-    /// Which events; empty means all.
-    pub kinds: Vec<EventKind>,
-}
+/// How long a stop waits for deliveries on their way.
+const FINISH: Duration = Duration::from_secs(3);
 
-/// All sinks; clones share them.
+/// The way to the courier; clones share it.
 #[derive(Clone)]
 pub(crate) struct Hub {
-    store: Store,
-    io: Handle,
-    arbiter: ArbiterHandle,
-    client: reqwest::Client,
+    master: MasterKey,
     targets: Targets,
-    sinks: Arc<DashMap<AccountId, Vec<Open>>>,
-}
-
-/// A sink that listens.
-struct Open {
-    id: WebhookId,
-    sink: Addr<WebhookSink>,
+    /// For single deliveries that somebody waits for.
+    post: Post,
+    courier: Addr<Courier>,
     bell: Arc<AtomicBool>,
 }
 
 impl Hub {
-    /// Sinks on this arbiter, which read the store on `io`.
+    /// A courier on this arbiter, which reads the store on `io`.
     ///
     /// # Errors
     /// Where the HTTP client cannot be made.
     pub(crate) fn new(
         store: Store,
         io: Handle,
-        arbiter: ArbiterHandle,
+        arbiter: &ArbiterHandle,
+        master: MasterKey,
         allow_loopback: bool,
     ) -> Result<Self, reqwest::Error> {
-        let targets = Targets { allow_loopback };
-        let client = reqwest::Client::builder()
-            .dns_resolver(Arc::new(targets))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(10))
-            .user_agent(concat!("BotPrimeX/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { store, io, arbiter, client, targets, sinks: Arc::default() })
+        let targets = Targets::new(allow_loopback);
+        let (post, courier_post) = (Post::new(&targets)?, Post::new(&targets)?);
+        let bell = Arc::new(AtomicBool::new(false));
+        let rung = bell.clone();
+        let courier =
+            Courier::start_in_arbiter(arbiter, move |_| Courier::new(store, io, courier_post, rung));
+        Ok(Self { master, targets, post, courier, bell })
     }
 
-    /// A new endpoint with its secret.
+    /// Goes on with everybody's endpoints where the store says that they are.
     ///
     /// # Errors
-    /// Why nothing is delivered to this address.
-    pub(crate) fn checked(&self, account_id: AccountId, new: NewWebhook) -> Result<Webhook, String> {
-        self.targets.check(&new.url)?;
-        Ok(Webhook {
-            id: WebhookId::new(),
-            account_id,
-            url: new.url,
-            kinds: new.kinds,
-            secret: sign::new_secret(),
-            settled: 0,
-            failing_since: None,
-            disabled: None,
-            created_at: clock::now(),
-        })
+    /// [`StoreError`].
+    pub(crate) async fn begin(&self, store: &Store) -> Result<(), StoreError> {
+        deliver(&self.courier, Begin(store.outbox_end().await?));
+        let mut known: HashMap<_, Vec<Delivery>> = HashMap::new();
+        for delivery in store.open_deliveries(None).await? {
+            known.entry(delivery.webhook_id).or_default().push(delivery);
+        }
+        for stored in store.all_webhooks().await? {
+            let Some(secrets) = self.unsealed(&stored) else { continue };
+            let SealedWebhook { webhook, secrets: kept } = stored;
+            if kept.is_err() {
+                let sealed = secrets.seal(&self.master, webhook.account_id, webhook.id);
+                store.change_webhook(&webhook, &sealed).await?;
+            }
+            let (again, known) = known
+                .remove(&webhook.id)
+                .unwrap_or_default()
+                .into_iter()
+                .partition::<Vec<_>, _>(|delivery| delivery.origin == Origin::Replay);
+            let (id, account) = (webhook.id, webhook.account_id);
+            self.open(webhook, &secrets, known);
+            let mut replays = Vec::with_capacity(again.len());
+            for delivery in again {
+                // One whose event is forgotten by now cannot be made any more.
+                let event = store.event(account, delivery.event_id).await?;
+                replays.extend(event.map(|event| (Arc::new(event), delivery)));
+            }
+            if !replays.is_empty() {
+                deliver(&self.courier, Replay(id, replays));
+            }
+        }
+        Ok(())
     }
 
-    /// Begins to deliver to an endpoint, from where the store says it is.
-    pub(crate) fn open(&self, webhook: Webhook) {
-        if webhook.disabled.is_some() {
+    /// Begins to deliver to an endpoint, from where it is.
+    fn open(&self, webhook: Webhook, secrets: &Secrets, known: Vec<Delivery>) {
+        if webhook.progress.disabled.is_some() {
             return;
         }
-        let (id, account) = (webhook.id, webhook.account_id);
-        let bell = Arc::new(AtomicBool::new(false));
-        let (store, io, client) = (self.store.clone(), self.io.clone(), self.client.clone());
-        let (targets, rung) = (self.targets, bell.clone());
-        let sink = WebhookSink::start_in_arbiter(&self.arbiter, move |_| {
-            WebhookSink::new(webhook, store, io, client, targets, rung)
-        });
-        self.sinks.entry(account).or_default().push(Open { id, sink, bell });
-    }
-
-    /// Stops delivering to an endpoint.
-    pub(crate) fn close(&self, account: AccountId, id: WebhookId) {
-        if let Some(mut sinks) = self.sinks.get_mut(&account) {
-            sinks.retain(|open| {
-                if open.id == id {
-                    deliver(&open.sink, Close);
-                }
-                open.id != id
-            });
+        match Endpoint::new(&webhook, secrets) {
+            Some(endpoint) => deliver(&self.courier, Open { webhook, endpoint, known }),
+            None => tracing::error!(webhook = %webhook.id, "an endpoint's secret is none"),
         }
     }
 
-    /// Rings at the endpoints of those whom something that was committed tells of something.
+    /// An endpoint's secrets; it is logged where they do not open.
+    fn unsealed(&self, stored: &SealedWebhook) -> Option<Secrets> {
+        Secrets::open(&self.master, stored)
+            .inspect_err(|why| {
+                tracing::error!(webhook = %stored.webhook.id, why, "an endpoint's secrets do not open");
+            })
+            .ok()
+    }
+
+    /// Rings where something that was committed tells somebody of something.
     pub(crate) fn committed(&self, told: &HashSet<AccountId>) {
-        for account in told {
-            for open in self.sinks.get(account).iter().flat_map(|sinks| sinks.iter()) {
-                if !open.bell.swap(true, Ordering::AcqRel) {
-                    deliver(&open.sink, Doorbell);
-                }
-            }
+        if !told.is_empty() && !self.bell.swap(true, Ordering::AcqRel) {
+            deliver(&self.courier, Doorbell);
+        }
+    }
+
+    /// Begins nothing more, and waits a moment for what is on its way to be noted.
+    pub(crate) async fn finish(&self) {
+        let (done, finished) = oneshot::channel();
+        deliver(&self.courier, Finish(done));
+        if tokio::time::timeout(FINISH, finished).await.is_err() {
+            tracing::warn!(
+                "deliveries were still on their way when the webhooks stopped: they are made again"
+            );
         }
     }
 }

@@ -1,28 +1,51 @@
 //! How a delivery is signed (Standard Webhooks 1.0): HMAC-SHA256 over `id.timestamp.body`.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::RngCore as _;
 use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::secrets::Secret;
 
 /// What a secret begins with.
 const PREFIX: &str = "whsec_";
 
 /// A new endpoint's secret: `whsec_` and 32 random bytes.
-pub(crate) fn new_secret() -> String {
-    let mut bytes = [0; 32];
-    rand::rng().fill_bytes(&mut bytes);
-    format!("{PREFIX}{}", STANDARD.encode(bytes))
+pub(crate) fn new_secret() -> Secret {
+    let mut bytes = Zeroizing::new([0; 32]);
+    rand::rng().fill_bytes(bytes.as_mut());
+    Secret::new(format!("{PREFIX}{}", STANDARD.encode(bytes.as_ref())))
 }
 
-/// The value of `webhook-signature`; `None` for a secret that is none.
-pub(crate) fn signature(secret: &str, id: &str, timestamp_s: i64, body: &str) -> Option<String> {
-    let key = STANDARD.decode(secret.strip_prefix(PREFIX)?).ok()?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
-    mac.update(format!("{id}.{timestamp_s}.").as_bytes());
-    mac.update(body.as_bytes());
-    Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+/// A secret that signs: its key is set up once.
+#[derive(Clone)]
+pub(crate) struct Signer(Hmac<Sha256>);
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signer(…)")
+    }
+}
+
+impl Signer {
+    /// `None` for a secret that is none.
+    pub(crate) fn new(secret: &Secret) -> Option<Self> {
+        let key = Zeroizing::new(STANDARD.decode(secret.expose().strip_prefix(PREFIX)?).ok()?);
+        Hmac::new_from_slice(&key).ok().map(Self)
+    }
+
+    /// One value of `webhook-signature`.
+    pub(crate) fn sign(&self, id: &str, timestamp_s: &str, body: &str) -> String {
+        let mut mac = self.0.clone();
+        for part in [id, ".", timestamp_s, ".", body] {
+            mac.update(part.as_bytes());
+        }
+        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    }
 }
 
 #[cfg(test)]
@@ -32,7 +55,7 @@ mod tests {
     #[test]
     fn the_published_library_verifies_what_is_signed() {
         let secret = new_secret();
-        let library = standardwebhooks::Webhook::new(&secret).unwrap();
+        let library = standardwebhooks::Webhook::new(secret.expose()).unwrap();
         let now = crate::clock::now().nanos() / 1_000_000_000;
         let body = r#"{"id":"evt_1","event":"trade.closed","data":{"profit_pct":2.40}}"#;
         let headers = |signature: String, at: i64| {
@@ -42,9 +65,11 @@ mod tests {
             headers.insert("webhook-signature", signature.parse().unwrap());
             headers
         };
-        let signed = signature(&secret, "evt_1", now, body).unwrap();
+        let endpoint = Signer::new(&secret).unwrap();
+        let signed = endpoint.sign("evt_1", &now.to_string(), body);
         library.verify(body.as_bytes(), &headers(signed.clone(), now)).unwrap();
         assert!(library.verify(b"{}", &headers(signed.clone(), now)).is_err());
         assert!(library.verify(body.as_bytes(), &headers(signed, now + 1)).is_err());
+        assert!(!format!("{endpoint:?} {secret:?}").contains(&secret.expose()[6..]));
     }
 }

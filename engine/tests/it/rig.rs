@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use engine::{ApiCredential, Engine, EngineConfig, EngineHandle, NewExchange, Secret, Store, StoredEvent};
+use engine::{
+    ApiCredential, Engine, EngineConfig, EngineHandle, EventFilter, NewExchange, Secret, Store, StoredEvent,
+};
 use model::{AccountId, BotDefinition, BotId, Exchange, Timestamp};
 use serde_json::{Value, json};
 use venue::{Config, Credential, Venue};
@@ -98,7 +100,8 @@ impl Rig {
 
     /// Everything that was told, oldest first.
     pub(crate) async fn events(&self) -> Vec<StoredEvent> {
-        let mut events = self.handle.events(self.account, 100, None).await.unwrap().rows;
+        let mut events =
+            self.handle.events(self.account, EventFilter::default(), 100, None).await.unwrap().rows;
         events.reverse();
         events
     }
