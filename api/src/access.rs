@@ -14,11 +14,13 @@ pub struct AccessConfig {
     pub limit_window: Duration,
     /// The one proxy in front: of what comes from there, the last address in `X-Forwarded-For` is the client's.
     pub trusted_proxy: Option<Cidr>,
+    /// How many connections a client may hold open; this machine and the trusted proxy are not counted.
+    pub max_connections_per_ip: usize,
 }
 
 impl Default for AccessConfig {
     fn default() -> Self {
-        Self { limit_window: Duration::from_mins(1), trusted_proxy: None }
+        Self { limit_window: Duration::from_mins(1), trusted_proxy: None, max_connections_per_ip: 64 }
     }
 }
 

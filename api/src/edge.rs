@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -13,13 +13,38 @@ use futures_util::FutureExt;
 use model::RequestId;
 use tracing::Instrument as _;
 
-use crate::ApiError;
+use crate::connections::Connection;
+use crate::{ApiError, error, headers};
 
-/// Wraps everything the server answers.
+/// Wraps everything the server answers, and tells the connection's watch that it is at work.
+///
+/// # Errors
+/// As [`answered`].
+pub(crate) async fn edge(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(connection) = request.conn_data::<Connection>().cloned() else {
+        return answered(request, next).await;
+    };
+    connection.begin().await;
+    let answer = answered(request, next).await;
+    let (status, is_stream) = match &answer {
+        Ok(answer) => (answer.status(), answer.response().body().size() == BodySize::Stream),
+        Err(error) => (error.as_response_error().status_code(), false),
+    };
+    // What is sent bit by bit goes on until the connection ends.
+    if !is_stream {
+        connection.end(error::closes(status));
+    }
+    answer
+}
+
+/// Answers a request.
 ///
 /// # Errors
 /// An answer that is complete, where there is no request left to hang it on.
-pub(crate) async fn edge(
+async fn answered(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -27,6 +52,9 @@ pub(crate) async fn edge(
     request.extensions_mut().insert(id);
     if request.headers().contains_key(header::TRANSFER_ENCODING) {
         return Ok(request.into_response(ApiError::LengthRequired.answer(id)));
+    }
+    if headers::are_too_large(request.headers()) {
+        return Ok(request.into_response(ApiError::HeadTooLarge.answer(id)));
     }
     // What is logged meanwhile bears the request's id.
     let span = tracing::info_span!("request", id = %id);
@@ -54,6 +82,7 @@ fn finish(mut response: ServiceResponse<BoxBody>, id: RequestId) -> ServiceRespo
         }
         return response.into_response(answer);
     }
+    headers::secure(response.headers_mut());
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
     }

@@ -9,6 +9,8 @@ use engine::EngineError;
 use model::{Fault, Faults, RequestId};
 use serde::Serialize;
 
+use crate::headers;
+
 /// Everything a request can fail of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ApiError {
@@ -47,6 +49,8 @@ pub enum ApiError {
     IdempotencyKeyReused,
     /// `Transfer-Encoding` was used where a length is wanted.
     LengthRequired,
+    /// The headers are larger than anybody needs.
+    HeadTooLarge,
     /// The body is larger than the limit.
     BodyTooLarge,
     /// The body is not declared as JSON.
@@ -148,6 +152,12 @@ impl ApiError {
                 "length_required",
                 "send a Content-Length instead of a Transfer-Encoding",
             ),
+            Self::HeadTooLarge => row(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                REQUEST,
+                "headers_too_large",
+                "the headers hold at most 16384 bytes",
+            ),
             Self::BodyTooLarge => row(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 REQUEST,
@@ -201,6 +211,9 @@ impl ApiError {
         };
         let mut answer = HttpResponse::build(row.status);
         answer.insert_header(("X-Request-Id", request_id.to_string()));
+        if closes(row.status) {
+            answer.force_close();
+        }
         match self {
             Self::Unauthorised => {
                 answer.insert_header((
@@ -214,13 +227,23 @@ impl ApiError {
             Self::RateLimited { retry_after_s } => {
                 answer.insert_header((header::RETRY_AFTER, *retry_after_s));
             }
-            Self::LengthRequired | Self::BodyTimeout | Self::BodyTooLarge => {
-                answer.force_close();
-            }
             _ => {}
         }
-        answer.json(Body { error })
+        let mut answer = answer.json(Body { error });
+        headers::secure(answer.headers_mut());
+        answer
     }
+}
+
+/// Whether an answer ends its connection: what follows on it is the rest of what was refused.
+pub(crate) fn closes(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT
+            | StatusCode::LENGTH_REQUIRED
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    )
 }
 
 fn invalid(faults: &[Fault]) -> Row {

@@ -6,8 +6,10 @@
 
 mod access;
 pub mod body;
+mod connections;
 mod edge;
 mod error;
+mod headers;
 pub mod limit;
 mod openapi;
 pub mod query;
@@ -17,4 +19,4 @@ mod v1;
 pub use access::AccessConfig;
 pub use error::ApiError;
 pub use openapi::document as openapi_document;
-pub use server::{ApiConfig, Running, serve};
+pub use server::{ApiConfig, Metrics, Running, serve};

@@ -6,19 +6,24 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, HttpServer, rt, web};
+use actix_web::{App, HttpResponse, HttpServer, Resource, rt, web};
 use engine::EngineHandle;
+use futures_util::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 
+use crate::connections::{self, Connections};
 use crate::edge::edge;
 use crate::v1::{self, Door, UnderWay};
 use crate::{AccessConfig, ApiError};
 
 /// How long a stop waits for requests under way, in seconds.
 const STOP_S: u64 = 5;
+
+/// How long the head of a request may take to arrive.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the server needs to be told.
 #[derive(Clone, Debug)]
@@ -28,28 +33,48 @@ pub struct ApiConfig {
     /// Where to listen; port 0 picks a free one.
     pub listen: SocketAddr,
     /// What `/metrics` renders; without it there is no such path.
-    pub metrics: Option<PrometheusHandle>,
+    pub metrics: Option<Metrics>,
     /// How requests are counted, and whose word for where they come from is taken.
     pub access: AccessConfig,
+}
+
+/// The counters, and where they are shown.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// What is rendered.
+    pub counters: PrometheusHandle,
+    /// Another address, where there is `/metrics` alone; without it the path stands beside all others.
+    pub listen: Option<SocketAddr>,
 }
 
 /// A server that answers until it is stopped.
 #[derive(Debug)]
 pub struct Running {
-    address: SocketAddr,
-    handle: ServerHandle,
+    addresses: Bound,
+    handles: Vec<ServerHandle>,
     thread: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    api: SocketAddr,
+    metrics: Option<SocketAddr>,
 }
 
 impl Running {
     /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses.api
+    }
+
+    /// Where `/metrics` is, if that is elsewhere.
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.addresses.metrics
     }
 
     /// Stops taking requests, waits up to five seconds for those under way, and returns once all is closed.
     pub async fn stop(self) {
-        self.handle.stop(true).await;
+        join_all(self.handles.iter().map(|handle| handle.stop(true))).await;
         if self.thread.join().is_err() {
             tracing::error!("the server's thread had panicked");
         }
@@ -59,53 +84,94 @@ impl Running {
 /// Starts the server on a thread of its own, and returns once it is bound.
 ///
 /// # Errors
-/// Where the address cannot be bound or no thread can be made.
+/// Where an address cannot be bound or no thread can be made.
 pub fn serve(config: ApiConfig) -> io::Result<Running> {
     let (told, bound) = mpsc::channel();
-    let listen = config.listen;
-    let door = web::Data::new(Door::new(&config.access));
-    let under_way = web::Data::new(UnderWay::default());
     let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
         rt::System::new().block_on(async move {
-            let server = HttpServer::new(move || {
-                let config = config.clone();
-                App::new()
-                    .app_data(door.clone())
-                    .app_data(under_way.clone())
-                    .app_data(web::Data::new(config.engine.clone()))
-                    .wrap(from_fn(edge))
-                    .configure(move |app| routes(app, config))
-                    .default_service(web::to(no_route))
-            })
-            .workers(1)
-            .client_request_timeout(Duration::from_secs(10))
-            .shutdown_timeout(STOP_S)
-            .disable_signals()
-            .bind(listen);
-            match server {
+            match bind(&config) {
                 Err(error) => drop(told.send(Err(error))),
-                Ok(server) => {
-                    let address = server.addrs().first().copied().unwrap_or(listen);
-                    let server = server.run();
-                    drop(told.send(Ok((address, server.handle()))));
-                    if let Err(error) = server.await {
-                        tracing::error!(%error, "the server ended");
+                Ok((addresses, servers)) => {
+                    let handles = servers.iter().map(Server::handle).collect();
+                    drop(told.send(Ok((addresses, handles))));
+                    for ended in join_all(servers).await {
+                        if let Err(error) = ended {
+                            tracing::error!(%error, "the server ended");
+                        }
                     }
                 }
             }
         });
     })?;
-    let (address, handle) =
+    let (addresses, handles) =
         bound.recv().map_err(|_| io::Error::other("the server's thread ended before it was bound"))??;
-    Ok(Running { address, handle, thread })
+    Ok(Running { addresses, handles, thread })
+}
+
+/// The server, and beside it the one for the counters where those are elsewhere.
+fn bind(config: &ApiConfig) -> io::Result<(Bound, Vec<Server>)> {
+    let (api, server) = bind_api(config)?;
+    let elsewhere = config.metrics.as_ref().and_then(|metrics| Some((metrics.listen?, metrics)));
+    let Some((listen, metrics)) = elsewhere else { return Ok((Bound { api, metrics: None }, vec![server])) };
+    let (address, beside) = bind_metrics(listen, config.engine.clone(), metrics.counters.clone())?;
+    Ok((Bound { api, metrics: Some(address) }, vec![server, beside]))
+}
+
+fn bind_api(config: &ApiConfig) -> io::Result<(SocketAddr, Server)> {
+    let door = web::Data::new(Door::new(&config.access));
+    let under_way = web::Data::new(UnderWay::default());
+    let connections = Connections::new(config.access.max_connections_per_ip, config.access.trusted_proxy);
+    let (listen, config) = (config.listen, config.clone());
+    let server = HttpServer::new(move || {
+        let config = config.clone();
+        App::new()
+            .app_data(door.clone())
+            .app_data(under_way.clone())
+            .app_data(web::Data::new(config.engine.clone()))
+            .wrap(from_fn(edge))
+            .configure(move |app| routes(app, config))
+            .default_service(web::to(no_route))
+    })
+    .workers(1)
+    .max_connections(connections::MOST)
+    .on_connect(move |socket, kept| connections.opened(socket, kept))
+    .client_request_timeout(HEAD_WITHIN)
+    .shutdown_timeout(STOP_S)
+    .disable_signals()
+    .bind(listen)?;
+    Ok((server.addrs().first().copied().unwrap_or(listen), server.run()))
+}
+
+fn bind_metrics(
+    listen: SocketAddr,
+    engine: EngineHandle,
+    counters: PrometheusHandle,
+) -> io::Result<(SocketAddr, Server)> {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(engine.clone()))
+            .wrap(from_fn(edge))
+            .service(metrics(counters.clone()))
+            .default_service(web::to(no_route))
+    })
+    .workers(1)
+    .client_request_timeout(HEAD_WITHIN)
+    .shutdown_timeout(STOP_S)
+    .disable_signals()
+    .bind(listen)?;
+    Ok((server.addrs().first().copied().unwrap_or(listen), server.run()))
 }
 
 /// Every path there is.
 fn routes(app: &mut web::ServiceConfig, config: ApiConfig) {
     v1::routes(app);
-    if let Some(metrics) = config.metrics {
-        app.service(web::resource("/metrics").app_data(web::Data::new(metrics)).route(web::get().to(render)));
+    if let Some(Metrics { counters, listen: None }) = config.metrics {
+        app.service(metrics(counters));
     }
+}
+
+fn metrics(counters: PrometheusHandle) -> Resource {
+    web::resource("/metrics").app_data(web::Data::new(counters)).route(web::get().to(render))
 }
 
 /// How the server is.

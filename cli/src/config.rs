@@ -51,6 +51,9 @@ pub(crate) struct Config {
     /// How requests are counted and told apart.
     #[serde(default)]
     pub(crate) api: Api,
+    /// Where counters are shown.
+    #[serde(default)]
+    pub(crate) metrics: ShownMetrics,
     /// What stored secrets are sealed with: 64 hex digits, or base64 of 32 bytes.
     #[serde(default, deserialize_with = "master_key")]
     pub(crate) master_key: Option<MasterKey>,
@@ -105,6 +108,14 @@ pub(crate) struct Webhooks {
     pub(crate) allow_loopback: bool,
 }
 
+/// Where counters are shown.
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ShownMetrics {
+    /// The address of `/metrics`; without it the path stands beside all others, for everybody.
+    pub(crate) listen: Option<SocketAddr>,
+}
+
 /// How requests are counted and told apart.
 #[derive(Deserialize, Clone, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -118,6 +129,9 @@ pub(crate) struct Api {
     /// `X-Forwarded-For` is the client's.
     #[serde(deserialize_with = "network")]
     trusted_proxy: Option<Cidr>,
+    /// How many connections a client may hold open; this machine and the trusted proxy are not counted.
+    #[serde(deserialize_with = "some_whole_number")]
+    max_connections_per_ip: Option<u64>,
 }
 
 /// Requests a minute of each key, by plan.
@@ -151,7 +165,12 @@ impl Api {
     pub(crate) fn access(&self) -> AccessConfig {
         let limit_window =
             self.limit_window_s.map_or(AccessConfig::default().limit_window, Duration::from_secs);
-        AccessConfig { limit_window, trusted_proxy: self.trusted_proxy }
+        let most = self.max_connections_per_ip.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+        AccessConfig {
+            limit_window,
+            trusted_proxy: self.trusted_proxy,
+            max_connections_per_ip: most.unwrap_or(AccessConfig::default().max_connections_per_ip),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use api::ApiConfig;
+use api::{ApiConfig, Metrics};
 use engine::{Engine, EngineConfig};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use model::Rate;
@@ -31,7 +31,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let served = ApiConfig {
         engine: engine.handle(),
         listen: config.listen,
-        metrics: Some(metrics),
+        metrics: Some(Metrics { counters: metrics, listen: config.metrics.listen }),
         access: config.api.access(),
     };
     let api = match api::serve(served) {

@@ -10,6 +10,7 @@ mod idempotency;
 mod limits;
 mod live;
 mod preview;
+mod probes;
 mod receiver;
 mod server;
 mod trades;
