@@ -5,13 +5,13 @@
 //! a process takes nothing back that it had written, and what stops the machine starts it with another boot id, under
 //! which the notes prove nothing.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use model::ClientOrderId;
+use model::{ClientOrderId, Timestamp};
 
 use crate::clock;
 
@@ -21,8 +21,11 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// How many notes of earlier runs are kept.
 const KEPT: usize = 100_000;
 
-/// The bytes of a note.
-const NOTE: usize = 16;
+/// The bytes of a note: an order's id, and when it left, in ms since 1970.
+const NOTE: usize = 16 + 8;
+
+/// What a file of such notes begins with; one without is of another version, and proves nothing.
+const MAGIC: &[u8] = b"sent2 ";
 
 /// The notes of this run of the machine; see the module.
 #[derive(Debug)]
@@ -35,12 +38,13 @@ struct Inner {
     file: Option<File>,
     /// Every order minted after this, in ms since 1970, was noted if it was sent.
     since_ms: u64,
-    noted: HashSet<u128>,
+    /// When each left.
+    noted: HashMap<u128, u64>,
 }
 
 impl Inner {
     fn none() -> Self {
-        Self { file: None, since_ms: u64::MAX, noted: HashSet::new() }
+        Self { file: None, since_ms: u64::MAX, noted: HashMap::new() }
     }
 }
 
@@ -53,7 +57,7 @@ impl SentLog {
     /// Reads the notes in a file and goes on with them; begins anew where they are of another run of the machine. A
     /// file that cannot be used is done without: then nothing is proven by it.
     pub(crate) fn open(path: &Path) -> Self {
-        let now_ms = u64::try_from(clock::now().millis()).unwrap_or(u64::MAX);
+        let now_ms = now_ms();
         let inner = match read_and_begin(path, Path::new(BOOT_ID), now_ms) {
             Ok(inner) => inner,
             Err(error) => {
@@ -74,11 +78,11 @@ impl SentLog {
     pub(crate) fn note(&self, id: ClientOrderId) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { file, noted, .. } = &mut *inner;
-        if !noted.insert(id.as_u128()) {
-            return;
-        }
+        let now_ms = now_ms();
+        // Sent again, it left later.
+        noted.insert(id.as_u128(), now_ms);
         if let Some(open) = file
-            && let Err(error) = open.write_all(&id.as_u128().to_be_bytes())
+            && let Err(error) = open.write_all(&note(id.as_u128(), now_ms))
         {
             tracing::error!(%error, "that an order is sent could not be noted");
             // What stands there must not prove anything: a note is missing from it.
@@ -87,12 +91,33 @@ impl SentLog {
         }
     }
 
+    /// When an order left, where that is noted.
+    pub(crate) fn left_at(&self, id: ClientOrderId) -> Option<Timestamp> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let left_ms = *inner.file.as_ref().and(inner.noted.get(&id.as_u128()))?;
+        Some(Timestamp::from_millis(i64::try_from(left_ms).ok()?))
+    }
+
     /// Whether it is proven that an order never left.
     pub(crate) fn is_unsent(&self, id: ClientOrderId) -> bool {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let id = id.as_u128();
-        inner.file.is_some() && minted_ms(id) > inner.since_ms && !inner.noted.contains(&id)
+        inner.file.is_some() && minted_ms(id) > inner.since_ms && !inner.noted.contains_key(&id)
     }
+}
+
+/// As it stands in the file.
+fn note(id: u128, left_ms: u64) -> Vec<u8> {
+    [&id.to_be_bytes()[..], &left_ms.to_be_bytes()].concat()
+}
+
+fn read_note(note: &[u8]) -> Option<(u128, u64)> {
+    let (id, left_ms) = note.split_first_chunk()?;
+    Some((u128::from_be_bytes(*id), u64::from_be_bytes(left_ms.try_into().ok()?)))
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(clock::now().millis()).unwrap_or(u64::MAX)
 }
 
 /// Where the notes lie: beside the database where that is a file.
@@ -112,17 +137,15 @@ fn read_and_begin(path: &Path, boot_id: &Path, now_ms: u64) -> std::io::Result<I
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let stored = bytes.strip_prefix(boot).and_then(|rest| rest.split_first_chunk());
+    let boot = [MAGIC, boot].concat();
+    let stored = bytes.strip_prefix(boot.as_slice()).and_then(|rest| rest.split_first_chunk());
     let (mut since_ms, notes) =
         stored.map_or((now_ms, &[][..]), |(since, notes)| (u64::from_be_bytes(*since), notes));
-    let whole: Vec<u128> = notes
-        .chunks_exact(NOTE)
-        .filter_map(|note| Some(u128::from_be_bytes(note.try_into().ok()?)))
-        .collect();
+    let whole: Vec<(u128, u64)> = notes.chunks_exact(NOTE).filter_map(read_note).collect();
     let (dropped, kept) = whole.split_at(whole.len().saturating_sub(KEPT));
-    since_ms = dropped.iter().map(|note| minted_ms(*note)).max().map_or(since_ms, |last| last.max(since_ms));
-    let mut begun = [boot, &since_ms.to_be_bytes()].concat();
-    begun.extend(kept.iter().flat_map(|note| note.to_be_bytes()));
+    since_ms = dropped.iter().map(|(id, _)| minted_ms(*id)).max().map_or(since_ms, |last| last.max(since_ms));
+    let mut begun = [boot.as_slice(), &since_ms.to_be_bytes()].concat();
+    begun.extend(kept.iter().flat_map(|(id, left_ms)| note(*id, *left_ms)));
     // Written beside and moved, so that a crash leaves the old notes or the new ones.
     let beside = path.with_extension("sent.new");
     std::fs::write(&beside, &begun)?;
@@ -156,6 +179,9 @@ mod tests {
         drop(log);
         let log = open(&folder, "one", 2_000);
         assert!(!log.is_unsent(id(1_001, 1)) && !log.is_unsent(id(1_002, 2)) && log.is_unsent(id(1_003, 3)));
+        let age_ns = clock::now().since(log.left_at(id(1_001, 1)).unwrap());
+        assert!((0..60_000_000_000).contains(&age_ns), "{age_ns}");
+        assert_eq!(log.left_at(id(1_003, 3)), None);
     }
 
     #[test]

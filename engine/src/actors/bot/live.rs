@@ -12,7 +12,7 @@ use strategies::{Plan, RestoreError};
 use super::{Bot, Hand};
 use crate::actors::deliver;
 use crate::actors::exchange::{
-    AskFor, Attach, Detach, ExchangeConnection, Holds, Journaled, Locked, Missing, Reported, TakenUp,
+    AskFor, Attach, Detach, ExchangeConnection, Holds, InDoubt, Journaled, Locked, Missing, Reported, TakenUp,
 };
 use crate::actors::feed::{Join, Woken};
 use crate::change::Positions;
@@ -308,6 +308,19 @@ impl Handler<Reported> for Bot {
         if is_taken_up {
             self.go_on(ctx);
         }
+    }
+}
+
+impl Handler<InDoubt> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, InDoubt { client_id, role }: InDoubt, ctx: &mut Self::Context) {
+        let what = if role == Role::Protection { "the stop" } else { "the sale" };
+        let message = format!(
+            "whether {what} {client_id} reached the exchange is not known yet; nothing else is sold until it is, or \
+             until it is certain that it did not"
+        );
+        self.live(None, ctx, |_, steps| steps.push(LiveStep::Told { code: "order_unknown", message }));
     }
 }
 

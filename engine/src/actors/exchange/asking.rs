@@ -8,9 +8,9 @@ use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
 use connectors::binance::trade::{Cost, ExecutionsFrom, Lane, OrderReport, OrdersFrom, TradeRest};
 use model::{ClientOrderId, Pair, Timestamp};
-use strategies::live::{End, Report};
+use strategies::live::{End, Report, Role};
 
-use super::{ExchangeConnection, TakenUp, VenueClock, deliver};
+use super::{DOUBT_FOR, ExchangeConnection, InDoubt, TakenUp, VenueClock, deliver};
 use crate::clock;
 use crate::failpoint;
 use crate::live;
@@ -132,14 +132,13 @@ impl ExchangeConnection {
             let Some(order) = self.orders.get_mut(&id) else { continue };
             (order.is_asking, order.ask_at) = (true, None);
             order.asks += 1;
-            let age = u128::try_from(wall.since(order.left_by)).unwrap_or(0);
             let question = Question {
                 rest: self.rest.clone(),
                 clock: self.clock.clone(),
                 pair: order.pair.clone(),
                 id,
                 since: order.since,
-                is_late: age > self.absent_after.as_nanos(),
+                is_late: order.age(wall) > self.absent_after,
             };
             let me = me.clone();
             actix_rt::spawn(async move {
@@ -183,7 +182,7 @@ impl ExchangeConnection {
                 failpoint::pass("found");
                 (order.is_accounted, order.venue_id) = (true, Some(venue_id));
                 order.found_at = Some(at);
-                let rests = report.end.is_none() && !matches!(order.role, strategies::live::Role::Exit);
+                let rests = report.end.is_none() && !matches!(order.role, Role::Exit);
                 self.report(report);
                 let Some(order) = self.orders.get_mut(&id) else { return };
                 if order.is_settled() {
@@ -201,6 +200,14 @@ impl ExchangeConnection {
                 failpoint::pass("not-found");
                 order.is_accounted = true;
                 order.ask_after(wait);
+                let is_entry = matches!(order.role, Role::Entry(_));
+                if !is_entry && !order.is_doubted && order.age(clock::now()) > DOUBT_FOR {
+                    order.is_doubted = true;
+                    let (bot, doubt) = (order.bot, InDoubt { client_id: id, role: order.role });
+                    if let Some(attached) = self.bots.get(&bot) {
+                        deliver(&attached.bot, doubt);
+                    }
+                }
             }
             Ok(Found::Never) => {
                 failpoint::pass("absent");

@@ -6,8 +6,9 @@
 mod asking;
 mod balance;
 mod socket;
+mod tracked;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
 use connectors::binance::trade::{
-    Cost, Credential, FilterFault, Lane, OpenOrders, OrderReport, OrderRequest, TradeRest, TradeStreamConfig,
+    Cost, Credential, FilterFault, Lane, OpenOrders, OrderReport, TradeRest, TradeStreamConfig,
 };
 use model::{BotId, ClientOrderId, ExchangeId, Pair, Qty, Receipt, Timestamp};
 use strategies::live::{End, LiveOrder, Report, Role};
@@ -31,6 +32,7 @@ use crate::markets::Markets;
 use crate::meters::{Meters, Share, UnderWay};
 
 pub(crate) use balance::{Holds, Missing};
+use tracked::{Tracked, left_by};
 
 /// How often what is due is looked for.
 const TURN: Duration = Duration::from_millis(50);
@@ -43,6 +45,9 @@ const TAKE_BACK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How long a settled order is still known, so that what is told of it again is no news.
 const KNOWN_FOR: Duration = Duration::from_mins(10);
+
+/// How long it may be unknown whether the venue has an order that sells, until its bot is told.
+const DOUBT_FOR: Duration = Duration::from_secs(3);
 
 /// How long a refused order waits before it is sent again where the venue does not say.
 const RESEND_AFTER: Duration = Duration::from_millis(500);
@@ -85,6 +90,14 @@ pub(crate) struct Reported {
     pub(crate) receipt: Receipt,
 }
 
+/// Whether the venue has an order that sells has been unknown for a while: nothing else is sold until it is.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct InDoubt {
+    pub(crate) client_id: ClientOrderId,
+    pub(crate) role: Role,
+}
+
 /// The venue does not accept the key any more: nothing can be sent or asked over this connection.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -122,121 +135,6 @@ pub(crate) struct Answered {
     client_id: ClientOrderId,
     is_cancel: bool,
     result: Result<Box<OrderReport>, VenueError>,
-}
-
-/// An order on its way.
-#[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own: asking, canceling and the end overlap"
-)]
-struct Tracked {
-    bot: BotId,
-    pair: Pair,
-    role: Role,
-    /// What is sent, and what it says; `None` where it left before this process began.
-    order: Option<(OrderRequest, String)>,
-    /// When it was decided, by this machine's clock: the venue has no trace of it from before.
-    since: Timestamp,
-    /// When it left at the latest: what its absence is proven from. It may have waited long before.
-    left_by: Timestamp,
-    receipt: Receipt,
-    /// When it may be sent again.
-    send_at: Option<Instant>,
-    /// When the venue is asked for it next; `None` while nothing is in doubt.
-    ask_at: Option<Instant>,
-    asks: u32,
-    is_asking: bool,
-    /// When the venue was last asked for it and knew it.
-    found_at: Option<Instant>,
-    /// It has been asked for since its bot came.
-    is_accounted: bool,
-    wants_cancel: bool,
-    is_canceling: bool,
-    /// The venue's own number of it, where it has told.
-    venue_id: Option<i64>,
-    executed: Qty,
-    /// Its executions by number, and how much each was.
-    executions: HashMap<i64, Qty>,
-    end: bool,
-    /// How it ended, as it was told first.
-    ended: Option<End>,
-    settled_at: Option<Instant>,
-}
-
-impl Tracked {
-    fn new(bot: BotId, pair: Pair, role: Role, since: Timestamp, receipt: Receipt) -> Self {
-        Self {
-            bot,
-            pair,
-            role,
-            order: None,
-            since,
-            left_by: since,
-            receipt,
-            send_at: None,
-            ask_at: None,
-            asks: 0,
-            is_asking: false,
-            found_at: None,
-            is_accounted: true,
-            wants_cancel: false,
-            is_canceling: false,
-            venue_id: None,
-            executed: Qty::ZERO,
-            executions: HashMap::new(),
-            end: false,
-            ended: None,
-            settled_at: None,
-        }
-    }
-
-    /// Takes a report in; whether it says anything that was not known.
-    fn hear(&mut self, report: &Report) -> bool {
-        let now = clock::now();
-        let mut is_news = self.receipt.acknowledged_at.is_none();
-        self.receipt.acknowledged_at.get_or_insert(now);
-        for execution in &report.executions {
-            if self.executions.insert(execution.trade_id, execution.qty).is_none() {
-                self.receipt.filled_at = Some(now);
-                is_news = true;
-            }
-        }
-        is_news |= report.executed > self.executed || (report.end.is_some() && !self.end);
-        self.executed = self.executed.max(report.executed);
-        self.end |= report.end.is_some();
-        if self.ended.is_none() {
-            self.ended.clone_from(&report.end);
-        }
-        if self.is_settled() {
-            self.settled_at.get_or_insert_with(Instant::now);
-        }
-        is_news
-    }
-
-    fn lacks_executions(&self) -> bool {
-        self.executions.values().copied().sum::<Qty>() < self.executed
-    }
-
-    /// Nothing more will happen to it, and all that did is known.
-    fn is_settled(&self) -> bool {
-        self.end && !self.lacks_executions()
-    }
-
-    fn ask_after(&mut self, wait: Duration) {
-        let at = Instant::now() + wait;
-        self.ask_at = Some(self.ask_at.map_or(at, |earlier| earlier.min(at)));
-    }
-}
-
-/// When an order of an earlier run of this process left at the latest: entries do not wait long, what sells waits for
-/// as long as the venue's limits make it.
-fn left_by(role: Role, since: Timestamp, sent_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
-    match (role, sent_at) {
-        (_, Some(sent_at)) => sent_at,
-        (Role::Entry(_) | Role::Added, None) => now.min(since.plus_seconds(STALE_AFTER.as_secs())),
-        (Role::Exit | Role::Protection, None) => now,
-    }
 }
 
 /// A bot that trades here.
@@ -281,8 +179,8 @@ pub(crate) struct ExchangeConnection {
     orders: HashMap<ClientOrderId, Tracked>,
     /// Orders that wait to be sent, exits first.
     unsent: VecDeque<ClientOrderId>,
-    /// Orders that were taken back before they were durable.
-    taken_back: HashSet<ClientOrderId>,
+    /// Orders that were taken back before they came here, and when.
+    taken_back: HashMap<ClientOrderId, Instant>,
     bots: HashMap<BotId, Attached>,
     balances: balance::Balances,
     share: Share,
@@ -305,7 +203,7 @@ impl ExchangeConnection {
             is_locked: false,
             orders: HashMap::new(),
             unsent: VecDeque::new(),
-            taken_back: HashSet::new(),
+            taken_back: HashMap::new(),
             bots: HashMap::new(),
             balances: balance::Balances::default(),
             share: Share::of(parts.meters),
@@ -438,6 +336,12 @@ impl ExchangeConnection {
         });
     }
 
+    /// Lets go of what nothing more is heard of.
+    fn forget(&mut self) {
+        self.orders.retain(|_, order| order.settled_at.is_none_or(|at| at.elapsed() < KNOWN_FOR));
+        self.taken_back.retain(|_, at| at.elapsed() < KNOWN_FOR);
+    }
+
     /// Gives up entries that waited too long: they never left.
     fn drop_stale(&mut self) {
         let now = clock::now();
@@ -456,7 +360,7 @@ impl ExchangeConnection {
 
     fn take_back(&mut self, id: ClientOrderId, me: &Addr<Self>) {
         let Some(order) = self.orders.get_mut(&id) else {
-            self.taken_back.insert(id);
+            self.taken_back.insert(id, Instant::now());
             return;
         };
         order.wants_cancel = true;
@@ -558,7 +462,7 @@ impl Actor for ExchangeConnection {
         ctx.run_interval(TURN, |connection, ctx| {
             let me = ctx.address();
             connection.send_waiting(&me);
-            connection.orders.retain(|_, order| order.settled_at.is_none_or(|at| at.elapsed() < KNOWN_FOR));
+            connection.forget();
             connection.ask_due(&me);
             connection.check_balances(&me);
             connection.share.tell(connection.under_way());
@@ -577,7 +481,12 @@ impl Handler<Attach> for ExchangeConnection {
             }
             let since = receipt.decided_at.unwrap_or_else(clock::now);
             let mut tracked = Tracked::new(attach.id, attach.pair.clone(), order.role, since, receipt);
-            tracked.left_by = left_by(order.role, since, receipt.sent_at, clock::now());
+            tracked.left_by = left_by(
+                order.role,
+                since,
+                receipt.sent_at.or(self.sent.left_at(order.client_id)),
+                clock::now(),
+            );
             if failpoint::control() == Some(Control::BlindResend) {
                 let request = live::request(&attach.pair, &order);
                 let body = request.body();
@@ -595,7 +504,7 @@ impl Handler<Attach> for ExchangeConnection {
                 order.is_accounted = true;
             }
             // Should it be on its way here, it stays.
-            self.taken_back.insert(id);
+            self.taken_back.insert(id, Instant::now());
             self.end(id, End::NeverArrived);
         }
         self.ask_due(&ctx.address());
@@ -640,7 +549,7 @@ impl Handler<Journaled> for ExchangeConnection {
         let mut order = Tracked::new(bot_id, pair, role, since, receipt);
         order.order = Some((request, body));
         self.orders.insert(client_id, order);
-        if self.taken_back.remove(&client_id) {
+        if self.taken_back.remove(&client_id).is_some() {
             self.end(client_id, End::Canceled);
             return;
         }
@@ -700,21 +609,5 @@ impl Handler<Answered> for ExchangeConnection {
             }
         }
         self.ask_due(&ctx.address());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn absence_is_proven_from_when_an_order_can_have_left_and_not_from_its_decision() {
-        let at = |second: i64| Timestamp::from_millis(second * 1_000);
-        let left = |role, sent_at| left_by(role, at(100), sent_at, at(400));
-        assert_eq!(left(Role::Exit, None), at(400));
-        assert_eq!(left(Role::Protection, None), at(400));
-        assert_eq!(left(Role::Exit, Some(at(350))), at(350));
-        assert_eq!(left(Role::Entry(0), None), at(105), "an entry is given up after five seconds");
-        assert_eq!(left_by(Role::Entry(0), at(100), None, at(102)), at(102));
     }
 }

@@ -1,0 +1,150 @@
+//! An order on its way: what is known of it, and what is to be done about it next.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use connectors::binance::trade::OrderRequest;
+use model::{BotId, Pair, Qty, Receipt, Timestamp};
+use strategies::live::{End, Report, Role};
+
+use super::STALE_AFTER;
+use crate::clock;
+
+/// An order on its way.
+#[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own: asking, canceling and the end overlap"
+)]
+pub(super) struct Tracked {
+    pub(super) bot: BotId,
+    pub(super) pair: Pair,
+    pub(super) role: Role,
+    /// What is sent, and what it says; `None` where it left before this process began.
+    pub(super) order: Option<(OrderRequest, String)>,
+    /// When it was decided, by this machine's clock: the venue has no trace of it from before.
+    pub(super) since: Timestamp,
+    /// When it left at the latest: what its absence is proven from. It may have waited long before.
+    pub(super) left_by: Timestamp,
+    pub(super) receipt: Receipt,
+    /// When it may be sent again.
+    pub(super) send_at: Option<Instant>,
+    /// When the venue is asked for it next; `None` while nothing is in doubt.
+    pub(super) ask_at: Option<Instant>,
+    pub(super) asks: u32,
+    pub(super) is_asking: bool,
+    /// Its bot was told that it is in doubt.
+    pub(super) is_doubted: bool,
+    /// When the venue was last asked for it and knew it.
+    pub(super) found_at: Option<Instant>,
+    /// It has been asked for since its bot came.
+    pub(super) is_accounted: bool,
+    pub(super) wants_cancel: bool,
+    pub(super) is_canceling: bool,
+    /// The venue's own number of it, where it has told.
+    pub(super) venue_id: Option<i64>,
+    pub(super) executed: Qty,
+    /// Its executions by number, and how much each was.
+    pub(super) executions: HashMap<i64, Qty>,
+    pub(super) end: bool,
+    /// How it ended, as it was told first.
+    pub(super) ended: Option<End>,
+    pub(super) settled_at: Option<Instant>,
+}
+
+impl Tracked {
+    pub(super) fn new(bot: BotId, pair: Pair, role: Role, since: Timestamp, receipt: Receipt) -> Self {
+        Self {
+            bot,
+            pair,
+            role,
+            order: None,
+            since,
+            left_by: since,
+            receipt,
+            send_at: None,
+            ask_at: None,
+            asks: 0,
+            is_asking: false,
+            is_doubted: false,
+            found_at: None,
+            is_accounted: true,
+            wants_cancel: false,
+            is_canceling: false,
+            venue_id: None,
+            executed: Qty::ZERO,
+            executions: HashMap::new(),
+            end: false,
+            ended: None,
+            settled_at: None,
+        }
+    }
+
+    /// Takes a report in; whether it says anything that was not known.
+    pub(super) fn hear(&mut self, report: &Report) -> bool {
+        let now = clock::now();
+        let mut is_news = self.receipt.acknowledged_at.is_none();
+        self.receipt.acknowledged_at.get_or_insert(now);
+        for execution in &report.executions {
+            if self.executions.insert(execution.trade_id, execution.qty).is_none() {
+                self.receipt.filled_at = Some(now);
+                is_news = true;
+            }
+        }
+        is_news |= report.executed > self.executed || (report.end.is_some() && !self.end);
+        self.executed = self.executed.max(report.executed);
+        self.end |= report.end.is_some();
+        if self.ended.is_none() {
+            self.ended.clone_from(&report.end);
+        }
+        if self.is_settled() {
+            self.settled_at.get_or_insert_with(Instant::now);
+        }
+        is_news
+    }
+
+    pub(super) fn lacks_executions(&self) -> bool {
+        self.executions.values().copied().sum::<Qty>() < self.executed
+    }
+
+    /// Nothing more will happen to it, and all that did is known.
+    pub(super) fn is_settled(&self) -> bool {
+        self.end && !self.lacks_executions()
+    }
+
+    /// How long ago it left at the latest.
+    pub(super) fn age(&self, now: Timestamp) -> Duration {
+        Duration::from_nanos(u64::try_from(now.since(self.left_by)).unwrap_or(0))
+    }
+
+    pub(super) fn ask_after(&mut self, wait: Duration) {
+        let at = Instant::now() + wait;
+        self.ask_at = Some(self.ask_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// When an order of an earlier run of this process left at the latest: entries do not wait long, what sells waits for
+/// as long as the venue's limits make it.
+pub(super) fn left_by(role: Role, since: Timestamp, sent_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    match (role, sent_at) {
+        (_, Some(sent_at)) => sent_at,
+        (Role::Entry(_) | Role::Added, None) => now.min(since.plus_seconds(STALE_AFTER.as_secs())),
+        (Role::Exit | Role::Protection, None) => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absence_is_proven_from_when_an_order_can_have_left_and_not_from_its_decision() {
+        let at = |second: i64| Timestamp::from_millis(second * 1_000);
+        let left = |role, sent_at| left_by(role, at(100), sent_at, at(400));
+        assert_eq!(left(Role::Exit, None), at(400));
+        assert_eq!(left(Role::Protection, None), at(400));
+        assert_eq!(left(Role::Exit, Some(at(350))), at(350));
+        assert_eq!(left(Role::Entry(0), None), at(105), "an entry is given up after five seconds");
+        assert_eq!(left_by(Role::Entry(0), at(100), None, at(102)), at(102));
+    }
+}
