@@ -62,6 +62,25 @@ pub(crate) struct BookedTrade {
     pub(crate) dust_cost: Decimal,
 }
 
+/// A trade that holds something, with its stop's price and the orders that sell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct OpenTrade {
+    pub(crate) id: String,
+    pub(crate) bot: String,
+    pub(crate) pair: String,
+    pub(crate) stop: Decimal,
+    pub(crate) sells: Vec<Sell>,
+}
+
+/// An order that sells.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Sell {
+    pub(crate) client_id: String,
+    pub(crate) is_market: bool,
+    /// Nothing more will happen to it, as far as the books know.
+    pub(crate) has_ended: bool,
+}
+
 /// A bot's row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct BotRow {
@@ -113,6 +132,44 @@ impl Database {
             Ok(BotRow { id: known(id)?, status: known(status)?, trouble })
         };
         rows.await?.into_iter().map(bot).collect()
+    }
+
+    /// What is held now.
+    pub(crate) async fn open_trades(&self) -> Result<Vec<OpenTrade>> {
+        let sql = "SELECT t.id, t.bot_id, t.pair, t.stop_price, o.client_order_id, o.kind, o.status
+                   FROM trades t LEFT JOIN orders o ON o.trade_id = t.id AND o.side = 'sell'
+                   WHERE t.status = 'open' AND t.stop_price IS NOT NULL ORDER BY t.id";
+        let mut trades: Vec<OpenTrade> = Vec::new();
+        for [id, bot, pair, stop, order, kind, status] in self.rows(sql).await? {
+            let id = known(id)?;
+            if trades.last().is_none_or(|last| last.id != id) {
+                let (bot, pair, stop) = (known(bot)?, known(pair)?, known(stop)?.parse()?);
+                trades.push(OpenTrade { id, bot, pair, stop, sells: Vec::new() });
+            }
+            let told = order.zip(kind).zip(status).map(|((client_id, kind), status)| Sell {
+                client_id,
+                is_market: kind == "market",
+                has_ended: matches!(status.as_str(), "filled" | "canceled" | "expired" | "rejected"),
+            });
+            if let Some(last) = trades.last_mut() {
+                last.sells.extend(told);
+            }
+        }
+        Ok(trades)
+    }
+
+    /// What a bot's owner was told went wrong with it: the codes.
+    pub(crate) async fn alarms_of(&self, bot: &str) -> Result<Vec<String>> {
+        let rows = self.rows("SELECT bot_id, body FROM events WHERE kind = 'bot.error' ORDER BY seq");
+        let mut codes = Vec::new();
+        for [of, body] in rows.await? {
+            if of.as_deref() == Some(bot) {
+                let body: serde_json::Value = serde_json::from_str(&known(body)?)?;
+                let code = body.pointer("/data/code").and_then(serde_json::Value::as_str);
+                codes.extend(code.map(str::to_owned));
+            }
+        }
+        Ok(codes)
     }
 
     /// Everything.

@@ -110,6 +110,25 @@ pub(crate) struct VenueFill {
 }
 
 impl Ledger {
+    fn order(&self, client_id: &str) -> Option<&VenueOrder> {
+        self.orders.iter().rev().find(|order| order.client_id == client_id)
+    }
+
+    /// Whether an order came.
+    pub(crate) fn knows(&self, client_id: &str) -> bool {
+        self.order(client_id).is_some()
+    }
+
+    /// Whether something may still happen to it.
+    pub(crate) fn is_open(&self, client_id: &str) -> bool {
+        self.order(client_id).is_some_and(VenueOrder::is_open)
+    }
+
+    /// Whether all of it was executed.
+    pub(crate) fn is_filled(&self, client_id: &str) -> bool {
+        self.order(client_id).is_some_and(|order| order.status == "FILLED")
+    }
+
     fn read(answer: &Value) -> Result<Self> {
         let account = answer.pointer("/accounts/0").context("the ledger has no account")?;
         let list = |name: &str| account.get(name).and_then(Value::as_array).cloned().unwrap_or_default();

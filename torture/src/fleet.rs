@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Stop,
     /// A ladder of four with a stop at the exchange, which every entry replaces.
     Ladder,
+    /// One entry, and a stop that rests at the exchange for every other bot, where the engine watches those between.
+    Drill,
 }
 
 impl Kind {
@@ -32,6 +34,7 @@ impl Kind {
             Self::Limit => "limit",
             Self::Stop => "stop",
             Self::Ladder => "ladder",
+            Self::Drill => "drill",
         }
     }
 }
@@ -60,6 +63,7 @@ impl Terms {
             Kind::Limit => Self { order_type: "limit", ..Self::PLAIN },
             Kind::Stop => Self { stop_on_venue: true, trailing_stop: Some(0.6), ..Self::PLAIN },
             Kind::Ladder => Self { entries: 4, stop_on_venue: true, ..Self::PLAIN },
+            Kind::Drill => Self { stop_on_venue: index.is_multiple_of(2), ..Self::PLAIN },
             Kind::Mixed => Self {
                 entries: 1 + index % 4,
                 order_type: if index % 3 == 2 { "limit" } else { "market" },
@@ -69,6 +73,11 @@ impl Terms {
             },
         }
     }
+}
+
+/// Whether the stop of the `index`th bot rests at the exchange.
+pub(crate) fn stops_on_venue(kind: Kind, index: usize) -> bool {
+    Terms::of(kind, index).stop_on_venue
 }
 
 /// The body of the `index`th bot; its levels lie so close that the market reaches one every second or so.

@@ -92,6 +92,8 @@ impl Stage {
         let mut environment = plan.environment.clone();
         let seconds = absent_after.as_secs().to_string();
         environment.push(("BOTPRIMEX_VENUES__BINANCE__ABSENT_AFTER_S".to_owned(), seconds));
+        // The owner of many bots, in a hurry.
+        environment.push(("BOTPRIMEX_API__PLAN_LIMITS__STANDARD".to_owned(), "100000".to_owned()));
         let mut dice = ChaCha8Rng::seed_from_u64(plan.seed);
         let master = format!("{:032x}{:032x}", dice.random::<u128>(), dice.random::<u128>());
         environment.push(("BOTPRIMEX_MASTER_KEY".to_owned(), master));

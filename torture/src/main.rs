@@ -12,6 +12,7 @@ use clap::Parser;
 use tempfile::TempDir;
 
 mod books;
+mod drill;
 mod exchange;
 mod failpoints;
 mod fleet;
@@ -41,7 +42,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE", hide = true)]
     writer: Option<PathBuf>,
     /// How often it is killed.
-    #[arg(long, default_value_t = 100, default_value_if("hide", "true", "1"))]
+    #[arg(long, default_value_t = 100, default_value_ifs([("hide", "true", "1"), ("stops", "true", "40")]))]
     kills: usize,
     /// How many bots trade.
     #[arg(long, default_value_t = 20, default_value_if("hide", "true", "60"))]
@@ -82,6 +83,9 @@ struct Arguments {
     /// must be found out.
     #[arg(long, conflicts_with_all = ["failpoints", "controls", "permissive_control"])]
     power_cut: bool,
+    /// Instead: let prices fall through stops while the server is down.
+    #[arg(long, conflicts_with_all = ["failpoints", "controls", "power_cut", "hide", "store_kills"])]
+    stops: bool,
     /// Trade in a way that is known to be broken.
     #[arg(long, value_enum, value_name = "WAY")]
     permissive_control: Option<Control>,
@@ -125,6 +129,8 @@ async fn main() -> ExitCode {
         every_step(&arguments).await
     } else if arguments.power_cut {
         power_cut(&arguments).await
+    } else if arguments.stops {
+        stop_drill(&arguments).await
     } else if arguments.controls {
         controls(&arguments).await
     } else {
@@ -175,6 +181,17 @@ async fn kill_run(arguments: &Arguments) -> Result<bool> {
     let outcome = kills::run(&plan, folder.path()).await?;
     report::print(&outcome, &replay(arguments));
     let is_well = outcome.violations.is_empty();
+    folder.disable_cleanup(arguments.keep || !is_well);
+    Ok(is_well)
+}
+
+/// Lets prices fall while it is down; whether every stop held.
+async fn stop_drill(arguments: &Arguments) -> Result<bool> {
+    let mut folder = folder()?;
+    let plan = plan(arguments, Kind::Drill, None, folder.path())?;
+    let drilled = drill::run(&plan, folder.path()).await?;
+    report::print_drill(&drilled, &replay(arguments));
+    let is_well = drilled.violations.is_empty() && !drilled.acted_after.is_empty() && drilled.at_exchange > 0;
     folder.disable_cleanup(arguments.keep || !is_well);
     Ok(is_well)
 }
@@ -236,9 +253,12 @@ fn replay(arguments: &Arguments) -> String {
     if *store_kills > 0 {
         let _ = write!(command, " --store-kills {store_kills}");
     }
-    for (is_set, flag) in
-        [(arguments.hide, " --hide"), (arguments.postgres, " --postgres"), (arguments.release, " --release")]
-    {
+    for (is_set, flag) in [
+        (arguments.hide, " --hide"),
+        (arguments.stops, " --stops"),
+        (arguments.postgres, " --postgres"),
+        (arguments.release, " --release"),
+    ] {
         command.push_str(if is_set { flag } else { "" });
     }
     if let Some(seconds) = arguments.life_s {

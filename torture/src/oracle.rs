@@ -13,7 +13,7 @@ use crate::exchange::{Ledger, VenueFill};
 pub(crate) struct Violations(BTreeMap<&'static str, Vec<String>>);
 
 /// Every kind there is, as the report lists them.
-pub(crate) const KINDS: [&str; 17] = [
+pub(crate) const KINDS: [&str; 20] = [
     "fills missing",
     "fills doubled",
     "fills phantom",
@@ -31,6 +31,9 @@ pub(crate) const KINDS: [&str; 17] = [
     "events of trades off",
     "false alarms",
     "bots not stopped",
+    "stops not executed",
+    "stops not acted on",
+    "trades without protection",
 ];
 
 impl Violations {

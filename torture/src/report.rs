@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::drill::Drilled;
 use crate::exchange::Ledger;
 use crate::failpoints::{PLACES, Reached};
 use crate::kills::Outcome;
@@ -52,6 +53,35 @@ pub(crate) fn print_steps(reached: &Reached, violations: &Violations, replay: &s
     for place in PLACES {
         println!("{place:<13}{} times: {}", reached.times(place), reached.kinds(place));
     }
+    verdict(violations, replay);
+}
+
+/// Prints what came of the drill.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print_drill(drilled: &Drilled, replay: &str) {
+    let Drilled {
+        kills,
+        falls,
+        at_exchange,
+        acted_after,
+        in_doubt,
+        samples,
+        longest_gap,
+        gaps_told,
+        violations,
+    } = drilled;
+    let of = |share| percentile(acted_after, share).as_millis();
+    println!("kills        {kills}; prices fell through stops {falls} times meanwhile");
+    println!(
+        "stops        {at_exchange} at the exchange, {} watched by the engine",
+        acted_after.len() + in_doubt
+    );
+    println!("acted on     p50 {} ms, p99 {} ms, max {} ms after ready", of(50), of(99), of(100));
+    println!("in doubt     {in_doubt} waited for an order of before, and were told");
+    println!(
+        "unguarded    {} ms at the longest, seen {samples} times; {gaps_told} longer than 5 s, and told why",
+        longest_gap.as_millis()
+    );
     verdict(violations, replay);
 }
 
