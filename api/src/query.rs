@@ -84,6 +84,12 @@ impl Query {
         self.read(name, &wanted, |text| words.iter().find(|(word, _)| *word == text).map(|(_, it)| *it))
     }
 
+    /// A whole number from one to another, both included.
+    pub fn within(&mut self, name: &'static str, least: u32, most: u32) -> Option<u32> {
+        let wanted = format!("a whole number from {least} to {most}");
+        self.read(name, &wanted, |text| text.parse().ok().filter(|n| (least..=most).contains(n)))
+    }
+
     /// `limit` and `starting_after`.
     pub fn page<C: FromStr>(&mut self) -> Page<C> {
         let wanted = "a whole number from 1 to 100";

@@ -22,8 +22,9 @@ use crate::live::Gateway;
 use crate::live::sent::SentLog;
 use crate::markets::Markets;
 use crate::meters::Meters;
+use crate::portfolio::KnownBalances;
 use crate::record;
-use crate::secrets::{ApiCredential, KEY_VERSION, MasterKey, MasterKeyError};
+use crate::secrets::{ApiCredential, KEY_VERSION, MasterKey, MasterKeyError, SealedCredential};
 use crate::start::StartError;
 use crate::store::{ExchangeConnection, KeyPermissions, Page, Store, StoredBot};
 
@@ -72,6 +73,7 @@ pub(crate) struct Connections {
     open: Gateway,
     markets: Arc<Markets>,
     meters: Arc<Meters>,
+    known: Arc<KnownBalances>,
 }
 
 impl Connections {
@@ -83,8 +85,25 @@ impl Connections {
         open: Gateway,
         markets: Arc<Markets>,
         meters: Arc<Meters>,
+        known: Arc<KnownBalances>,
     ) -> Self {
-        Self { master, venue, locks: Inner::locks(), arbiter, open, markets, meters }
+        Self { master, venue, locks: Inner::locks(), arbiter, open, markets, meters, known }
+    }
+
+    /// Where the venue is asked, and what all may ask of it.
+    pub(crate) fn venue(&self) -> (String, SharedBudget) {
+        (self.venue.rest_url.clone(), self.venue.budget.clone())
+    }
+
+    /// What a stored connection signs with; `None` where it does not open.
+    pub(crate) fn credential(
+        &self,
+        account: AccountId,
+        id: ExchangeId,
+        sealed: &SealedCredential,
+    ) -> Option<Credential> {
+        let opened = self.master.open(account, id, sealed).ok()?;
+        Credential::new(opened.api_key.expose(), opened.api_secret.expose()).ok()
     }
 
     /// How often the venue has refused a request as one too many: with 429, and with a ban.
@@ -117,6 +136,7 @@ impl Connections {
             sent: self.venue.sent.clone(),
             markets: self.markets.clone(),
             meters: self.meters.clone(),
+            known: self.known.clone(),
         };
         let connection = actors::exchange::ExchangeConnection::start_in_arbiter(&self.arbiter, move |_| {
             actors::exchange::ExchangeConnection::new(parts)

@@ -6,10 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
-use model::{
-    AccountId, BotDefinition, BotId, EventId, Market, Pair, Plans, Price, Trade, TradeId, TradeStatus,
-    Warning,
-};
+use model::{AccountId, BotDefinition, BotId, EventId, Market, Pair, Plans, Price, Trade, TradeId, Warning};
 use strategies::Plan;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, MutexGuard};
@@ -24,6 +21,7 @@ use crate::exchanges::Connections;
 use crate::ledger::Ledger;
 use crate::markets::Markets;
 use crate::meters::Meters;
+use crate::portfolio::{KnownBalances, PriceBook};
 use crate::record::{self, Recorder};
 use crate::store::{
     BotFilter, EventFilter, KeyGrant, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter,
@@ -69,6 +67,10 @@ pub(crate) struct Inner {
     pub(crate) unreconciled: Arc<AtomicUsize>,
     /// What every plan allows.
     pub(crate) plans: Plans,
+    /// What coins are worth.
+    pub(crate) prices: PriceBook,
+    /// What real accounts hold.
+    pub(crate) known: Arc<KnownBalances>,
 }
 
 impl Inner {
@@ -154,19 +156,18 @@ impl EngineHandle {
     /// # Errors
     /// [`EngineError::NotFound`].
     pub async fn bot(&self, account: AccountId, id: BotId) -> Result<BotView, EngineError> {
-        let (bot, trades, stats) = self
-            .on_store(move |store| async move {
-                let filter = TradeFilter {
-                    bot_id: Some(id),
-                    status: Some(TradeStatus::Open),
-                    ..TradeFilter::default()
-                };
-                let bot = store.bot(account, id).await?;
-                Ok((bot, store.trades(account, &filter, 1, None).await?, store.bot_stats(id).await?))
-            })
-            .await?;
-        let bot = bot.ok_or(EngineError::NotFound("bot"))?;
-        let open_trade = self.marked(trades.rows).pop();
+        let bot = self.stored(account, id).await?;
+        self.bot_view(bot).await
+    }
+
+    /// A stored bot with what it holds and has made.
+    pub(crate) async fn bot_view(&self, bot: StoredBot) -> Result<BotView, EngineError> {
+        let (account, id) = (bot.account_id, bot.id);
+        let ask = move |store: Store| async move {
+            Ok((store.open_trades(account, id).await?, store.bot_stats(id).await?))
+        };
+        let (open, stats) = self.on_store(ask).await?;
+        let open_trade = self.marked(open).pop();
         Ok(BotView { bot, open_trade, stats })
     }
 
@@ -462,10 +463,8 @@ impl EngineHandle {
     }
 
     async fn holds(&self, account: AccountId, id: BotId) -> Result<bool, EngineError> {
-        let filter =
-            TradeFilter { bot_id: Some(id), status: Some(TradeStatus::Open), ..TradeFilter::default() };
-        let ask = move |store: Store| async move { store.trades(account, &filter, 1, None).await };
-        Ok(!self.on_store(ask).await?.rows.is_empty())
+        let ask = move |store: Store| async move { store.open_trades(account, id).await };
+        Ok(!self.on_store(ask).await?.is_empty())
     }
 
     fn marked(&self, mut trades: Vec<Trade>) -> Vec<Trade> {

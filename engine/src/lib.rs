@@ -18,6 +18,7 @@ mod ledger;
 mod live;
 mod markets;
 mod meters;
+mod portfolio;
 mod preview;
 pub mod probe;
 mod record;
@@ -40,6 +41,9 @@ pub use key::{SCOPES, key_hash, new_key};
 pub use ledger::{Durable, Ledger, LedgerError};
 pub use live::Intent;
 pub use meters::Meters;
+pub use portfolio::{
+    Balance, BotShare, Connection, Currency, Figures, HistoryPoint, Interval, Portfolio, Side, UsdRate,
+};
 pub use record::{BotState, Decision, Recorder, StateError};
 pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use start::{Engine, EngineConfig, StartError};

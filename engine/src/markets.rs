@@ -1,6 +1,7 @@
 //! What is known of each pair: its grid and its rules for orders from the venue, and its last price from the feed,
 //! published for whoever reads.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -81,6 +82,19 @@ impl Markets {
     pub(crate) fn new(rest: Rest, io: Handle, fee: Rate, slippage: Rate) -> Self {
         let (grids, rules, prices) = (DashMap::new(), DashMap::new(), DashMap::new());
         Self { rest, io, fee, slippage, grids, rules, prices }
+    }
+
+    /// The venue's REST interface.
+    pub(crate) fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
+    /// The last price of every pair that some bot has watched, by the venue's symbol.
+    pub(crate) fn heard(&self) -> HashMap<String, Price> {
+        let heard = self.prices.iter();
+        heard
+            .filter_map(|entry| Some((entry.key().to_string().replace('/', ""), entry.value().get()?)))
+            .collect()
     }
 
     /// What a taker pays, as a fraction.

@@ -24,6 +24,7 @@ use crate::live::Gateway;
 use crate::live::sent::{self, SentLog};
 use crate::markets::Markets;
 use crate::meters::Meters;
+use crate::portfolio::{self, KnownBalances, PriceBook};
 use crate::secrets::{MasterKey, MasterKeyError};
 use crate::store::{Store, StoreError, StoreLock};
 use crate::webhook::{Hub, sweep_for_ever};
@@ -176,6 +177,7 @@ impl Engine {
             })
             .await?;
             let store = Store::open(&url).await?;
+            store.fill_in_sums().await?;
             let master = exchanges::master_key(&store, configured, &url).await?;
             Ok::<_, StartError>((lock, store, master))
         });
@@ -223,6 +225,7 @@ impl Engine {
             let (meters, gateway) = (meters.clone(), gateway.clone());
             move |_| Fleet::new(feed, ledger, markets, meters, io, gateway)
         });
+        let known = Arc::new(KnownBalances::default());
         let inner = Inner {
             store: store.clone(),
             io: io.handle().clone(),
@@ -245,10 +248,13 @@ impl Engine {
                 gateway,
                 markets,
                 meters.clone(),
+                known.clone(),
             ),
             meters,
             unreconciled: Arc::default(),
             plans: config.plans,
+            prices: PriceBook::default(),
+            known,
         };
         let handle = EngineHandle { inner: Arc::new(inner) };
         let recovered = io.spawn(recover(handle.clone()));
@@ -256,6 +262,7 @@ impl Engine {
         handle.inner.ready.store(true, Ordering::Release);
         io.spawn(answer::forget_old(store.clone()));
         io.spawn(sweep_for_ever(store));
+        portfolio::keep_history(&handle.inner);
         Ok(Started { handle, threads: vec![trading, webhooks], ended, lock })
     }
 

@@ -5,6 +5,7 @@ mod bots;
 mod events;
 mod exchanges;
 mod once;
+mod portfolio;
 mod preview;
 mod show;
 mod trades;
@@ -33,6 +34,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         bots::start,
         bots::stop,
         trades::of_bot,
+        portfolio::get,
+        portfolio::history,
         trades::list,
         trades::get,
         trades::close,

@@ -9,6 +9,7 @@ mod exchanges;
 mod idempotency;
 mod limits;
 mod live;
+mod portfolio;
 mod preview;
 mod probes;
 mod receiver;

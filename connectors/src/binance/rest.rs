@@ -3,6 +3,8 @@
 //! Every call has a deadline (5 s to connect, 10 s in all) and a bound on the answer's size, follows no
 //! redirect and is never repeated: [`VenueError`] says what its caller may do.
 
+use std::collections::HashMap;
+
 use model::{Pair, Price, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -132,6 +134,23 @@ impl Rest {
             prices.extend(pair.map(|pair| (pair.clone(), price)));
         }
         Ok(prices)
+    }
+
+    /// The last price of every symbol that the venue lists, by symbol (`BTCUSDT`), in one request; one that cannot be
+    /// held exactly is left out.
+    ///
+    /// # Errors
+    /// [`VenueError`].
+    pub async fn all_prices(&self) -> Result<HashMap<String, Price>, VenueError> {
+        #[derive(Deserialize)]
+        struct Ticker<'a> {
+            symbol: &'a str,
+            price: &'a str,
+        }
+        let body = self.get("/api/v3/ticker/price", MAX_LISTING_BYTES).await?;
+        let tickers: Vec<Ticker<'_>> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+        let known = tickers.into_iter();
+        Ok(known.filter_map(|t| Some((t.symbol.to_owned(), fields::price(t.price)?))).collect())
     }
 
     /// The body of a read that succeeded, at most this long.

@@ -44,7 +44,7 @@ pub struct BotFilter {
 }
 
 /// A definition as it was stored.
-fn definition(text: &str) -> Result<BotDefinition, StoreError> {
+pub(super) fn definition(text: &str) -> Result<BotDefinition, StoreError> {
     let corrupt = || StoreError::Corrupt { column: "definition", value: text.chars().take(60).collect() };
     let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).map_err(|_| corrupt())?;
     BotDefinition::parse(&fields).map_err(|_| corrupt())

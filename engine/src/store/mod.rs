@@ -12,6 +12,8 @@ mod exchanges;
 mod idempotency;
 mod lock;
 mod marks;
+mod portfolio;
+mod realized;
 mod trades;
 mod webhooks;
 mod write;
@@ -21,6 +23,7 @@ pub use bots::{BotFilter, StoredBot};
 pub use deliveries::{Attempt, Delivery, DeliveryFilter, DeliveryStatus, Origin};
 pub use events::{EventFilter, StoredEvent};
 pub use exchanges::{ExchangeConnection, KeyPermissions};
+pub(crate) use portfolio::{BotPlace, Holdings, OpenTrade};
 pub use trades::{BotStats, TradeFilter};
 pub use webhooks::{Progress, Webhook};
 
@@ -44,7 +47,7 @@ use sqlx::sqlite::{
 };
 
 /// The schema's steps, per database: number, name, SQL.
-const SQLITE: [(i64, &str, &str); 7] = [
+const SQLITE: [(i64, &str, &str); 8] = [
     (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
     (2, "marks", include_str!("../../../migrations/sqlite/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/sqlite/0003_exchanges.sql")),
@@ -52,14 +55,16 @@ const SQLITE: [(i64, &str, &str); 7] = [
     (5, "no status index", include_str!("../../../migrations/sqlite/0005_no_status_index.sql")),
     (6, "answers", include_str!("../../../migrations/sqlite/0006_answers.sql")),
     (10, "webhooks", include_str!("../../../migrations/sqlite/0010_webhooks.sql")),
+    (13, "portfolio", include_str!("../../../migrations/sqlite/0013_portfolio.sql")),
 ];
-const POSTGRES: [(i64, &str, &str); 6] = [
+const POSTGRES: [(i64, &str, &str); 7] = [
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
     (2, "marks", include_str!("../../../migrations/postgres/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/postgres/0003_exchanges.sql")),
     (4, "live", include_str!("../../../migrations/postgres/0004_live.sql")),
     (6, "answers", include_str!("../../../migrations/postgres/0006_answers.sql")),
     (10, "webhooks", include_str!("../../../migrations/postgres/0010_webhooks.sql")),
+    (13, "portfolio", include_str!("../../../migrations/postgres/0013_portfolio.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {
@@ -139,7 +144,7 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// Of one row more than asked for, the last only tells that there are more.
-    fn of(mut rows: Vec<T>, limit: u32) -> Self {
+    pub(crate) fn of(mut rows: Vec<T>, limit: u32) -> Self {
         let limit = limit as usize;
         let has_more = rows.len() > limit;
         rows.truncate(limit);

@@ -118,6 +118,23 @@ impl Store {
         Ok(page)
     }
 
+    /// A bot's open trades, of which there is one at most unless it was turned from one pair to another.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_trades(&self, account: AccountId, bot: BotId) -> Result<Vec<Trade>, StoreError> {
+        // The status stands there as it is: so the index of open trades serves.
+        let sql =
+            "SELECT * FROM trades WHERE account_id = $1 AND bot_id = $2 AND status = 'open' ORDER BY id";
+        let trades: Result<Vec<Trade>, StoreError> = reading!(self, pool => {
+            let query = sqlx::query(sql).bind(account.to_string()).bind(bot.to_string());
+            query.fetch_all(pool).await?.into_iter().map(|row| Ok(stored_trade!(row))).collect()
+        });
+        let mut trades = trades?;
+        self.fill_in_orders(&mut trades).await?;
+        Ok(trades)
+    }
+
     /// A trade of an account.
     ///
     /// # Errors

@@ -10,8 +10,10 @@ use model::{
     Price, Timestamp, Trade, TradeId,
 };
 use serde::Serialize;
+use strategies::ladder_stake;
 
 use super::idempotency::keep;
+use super::realized::{Realized, add_realized};
 use super::{Store, StoreError};
 use crate::answer::KeptAnswer;
 use crate::change::{BotChange, BotStatus, Change, NewBot};
@@ -86,8 +88,9 @@ impl Statement {
 }
 
 static CREATE_BOTS: Statement = Statement::new(
-    "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status, created_at) SELECT *",
-    9,
+    "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status, created_at, capital)
+     SELECT *",
+    10,
     "WHERE v.column1 IS NOT NULL",
 );
 static UPDATE_BOTS: Statement = Statement::new(
@@ -213,6 +216,7 @@ pub(crate) struct Batch {
     answers: Vec<KeptAnswer>,
     /// How many events there are of each bot, or of an account where they have none.
     lanes: BTreeMap<String, i64>,
+    realized: Realized,
     marks: BTreeMap<(Pair, Timestamp), Price>,
 }
 
@@ -297,6 +301,7 @@ impl Batch {
             bot.definition.to_json().get().to_owned(),
             BotStatus::Stopped.as_str(),
             bot.created_at.nanos(),
+            ladder_stake(&bot.definition).to_string(),
         ]);
     }
 
@@ -342,6 +347,7 @@ impl Batch {
             text(trade.take_profit_price),
         ];
         self.trades.insert(trade.id, row);
+        self.realized.add(account, trade);
         for order in &trade.orders {
             let row = row![
                 order.id.to_string(),
@@ -455,14 +461,16 @@ macro_rules! write_batch {
         write_rows!($transaction, $dialect, CREATE_BOTS, $batch.created);
         for (id, definition) in $batch.redefined {
             let update = sqlx::query(
-                "UPDATE bots SET exchange = $2, pair = $3, strategy = $4, dry_run = $5, definition = $6 WHERE id = $1",
+                "UPDATE bots SET exchange = $2, pair = $3, strategy = $4, dry_run = $5, definition = $6, capital = $7
+                 WHERE id = $1",
             )
             .bind(id.to_string())
             .bind(definition.exchange.as_str())
             .bind(definition.pair.to_string())
             .bind(definition.strategy.as_str())
             .bind(definition.dry_run)
-            .bind(definition.to_json().get().to_owned());
+            .bind(definition.to_json().get().to_owned())
+            .bind(ladder_stake(&definition).to_string());
             update.execute(&mut *$transaction).await?;
         }
         let bots = $batch.bots.len() as u64;
@@ -474,6 +482,7 @@ macro_rules! write_batch {
             update.bind(id.to_string()).bind(at.nanos()).execute(&mut *$transaction).await?;
         }
         write_rows!($transaction, $dialect, WRITE_TRADES, $batch.trades.into_values().flatten());
+        add_realized!($transaction, $batch.realized);
         write_rows!($transaction, $dialect, WRITE_ORDERS, $batch.orders.into_values().flatten());
         write_rows!($transaction, $dialect, WRITE_FILLS, $batch.fills);
         write_rows!($transaction, $dialect, WRITE_INTENTS, $batch.intents);

@@ -1,6 +1,7 @@
 //! Whether the account still has what its bots hold: somebody may have sold or moved coins by hand.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Addr, Context, Handler, Message};
@@ -159,7 +160,10 @@ impl Handler<Counted> for ExchangeConnection {
         match counted.result {
             // What changed while it was counted is counted again.
             Ok(_) if counted.changes != self.balances.changes => self.count_soon(),
-            Ok(account) => self.compare(&account),
+            Ok(account) => {
+                self.compare(&account);
+                self.known.counted(self.id, Arc::new(account));
+            }
             Err(error) => tracing::debug!(connection = %self.id, %error, "the account could not be counted"),
         }
     }

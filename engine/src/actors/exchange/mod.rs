@@ -30,6 +30,7 @@ use crate::live::sent::SentLog;
 use crate::live::{self, Intent};
 use crate::markets::Markets;
 use crate::meters::{Meters, Share, UnderWay};
+use crate::portfolio::KnownBalances;
 
 pub(crate) use balance::{Holds, Missing};
 use tracked::{Tracked, left_by};
@@ -64,6 +65,8 @@ pub(crate) struct ConnectionParts {
     /// The rules that its orders are held to.
     pub(crate) markets: Arc<Markets>,
     pub(crate) meters: Arc<Meters>,
+    /// Where what the account holds is told to whoever asks.
+    pub(crate) known: Arc<KnownBalances>,
 }
 
 /// A bot that trades over this connection from now on, with its orders whose end it does not know.
@@ -183,6 +186,7 @@ pub(crate) struct ExchangeConnection {
     taken_back: HashMap<ClientOrderId, Instant>,
     bots: HashMap<BotId, Attached>,
     balances: balance::Balances,
+    known: Arc<KnownBalances>,
     share: Share,
 }
 
@@ -206,6 +210,7 @@ impl ExchangeConnection {
             taken_back: HashMap::new(),
             bots: HashMap::new(),
             balances: balance::Balances::default(),
+            known: parts.known,
             share: Share::of(parts.meters),
         }
     }

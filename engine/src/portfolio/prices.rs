@@ -1,0 +1,85 @@
+//! What coins are worth at one moment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use model::{Pair, Price, Quote};
+use rust_decimal::Decimal;
+use tokio::sync::Mutex;
+
+use crate::markets::Markets;
+use crate::record::DOLLARS;
+
+/// How long prices are good before the venue is asked again: all of them in one request.
+const GOOD_FOR: Duration = Duration::from_secs(5);
+
+/// How long the venue may take to tell them.
+const TELLS_WITHIN: Duration = Duration::from_secs(4);
+
+/// Last prices of one moment, by symbol (`BTCUSDT`).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Prices(pub(crate) HashMap<String, Price>);
+
+impl Prices {
+    /// A pair's last price.
+    pub(crate) fn price(&self, pair: &Pair) -> Option<Price> {
+        self.between(pair.base(), pair.quote())
+    }
+
+    fn between(&self, base: &str, quote: &str) -> Option<Price> {
+        self.0.get(&format!("{base}{quote}")).copied()
+    }
+
+    /// A coin's last price, and what it is in: a dollar where it trades for one, else bitcoin.
+    pub(crate) fn of(&self, asset: &str) -> Option<(Price, String)> {
+        if DOLLARS.contains(&asset) {
+            return Price::new(Decimal::ONE).ok().map(|one| (one, asset.to_owned()));
+        }
+        let in_dollars = TRADED.iter().find_map(|dollar| Some((self.between(asset, dollar)?, *dollar)));
+        let found = in_dollars.or_else(|| Some((self.between(asset, "BTC")?, "BTC")));
+        found.map(|(price, currency)| (price, currency.to_owned()))
+    }
+
+    /// US dollars for one coin, to the last digit of the prices that tell it; `None` where none does.
+    pub(crate) fn usd(&self, asset: &str) -> Option<Quote> {
+        let (price, currency) = self.of(asset)?;
+        let rate = match currency.as_str() {
+            "BTC" => {
+                price.decimal().checked_mul(self.of("BTC").filter(|(_, of)| of != "BTC")?.0.decimal())?
+            }
+            _ => price.decimal(),
+        };
+        Quote::new(rate.normalize()).ok()
+    }
+}
+
+/// Dollars that coins are traded for, the most traded first.
+const TRADED: [&str; 3] = ["USDT", "USDC", "FDUSD"];
+
+/// The prices that were asked for last.
+#[derive(Debug, Default)]
+pub(crate) struct PriceBook(Mutex<Option<(Instant, Arc<Prices>)>>);
+
+impl PriceBook {
+    /// The prices of this moment, a few seconds old at most; of a venue that does not tell, what the feed heard last of
+    /// the pairs that bots have watched.
+    pub(crate) async fn now(&self, markets: &Arc<Markets>) -> Arc<Prices> {
+        // Whoever waits here gets what the one before asked for.
+        let mut known = self.0.lock().await;
+        if let Some((_, prices)) = known.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
+            return prices.clone();
+        }
+        let asked = tokio::time::timeout(TELLS_WITHIN, markets.rest().all_prices()).await;
+        let prices = match asked {
+            Ok(Ok(all)) => Prices(all),
+            failed => {
+                tracing::debug!(?failed, "the venue does not tell its prices");
+                Prices(markets.heard())
+            }
+        };
+        let prices = Arc::new(prices);
+        *known = Some((Instant::now(), prices.clone()));
+        prices
+    }
+}

@@ -1,0 +1,291 @@
+//! Random histories of paper bots through the store: what they come to is the sum of their trades, to the last digit.
+
+use std::sync::Arc;
+
+use model::{AccountId, BotDefinition, BotId, ExitReason, Market, Price, PriceMove, Quote, Timestamp};
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+use strategies::{Funds, PaperBot, PaperStep, Plan};
+
+use super::Interval;
+use super::history::point;
+use super::prices::Prices;
+use super::reckon::{LiveAccount, reckon};
+use crate::change::{BotStatus, Change, NewBot};
+use crate::record::Recorder;
+use crate::store::{Store, TradeFilter};
+
+const PAIRS: [(&str, i64); 3] =
+    [("BTC/USDT", 6_000_000_000_000), ("ETH/USDT", 300_000_000_000), ("ETH/BTC", 5_000_000)];
+
+fn market() -> Market {
+    Market {
+        tick_size: "0.00000001".parse().unwrap(),
+        lot_step: "0.00001".parse().unwrap(),
+        min_notional: "0".parse().unwrap(),
+        fee: "0.001".parse().unwrap(),
+        slippage: "0".parse().unwrap(),
+    }
+}
+
+/// A bot of the history with what turns its steps into changes.
+struct Trader {
+    paper: PaperBot,
+    recorder: Recorder,
+    price: i64,
+}
+
+impl Trader {
+    fn new(account: AccountId, number: usize, changes: &mut Vec<Change>) -> Self {
+        let (pair, price) = PAIRS[number % PAIRS.len()];
+        let stake = if pair.ends_with("BTC") { "0.01" } else { "50" };
+        let body = format!(
+            r#"{{"name":"b","exchange":"binance","pair":"{pair}","strategy":"dca","stake_amount":{stake},
+            "max_open_trades":3,"stop_loss":-4,"take_profit":1,"dry_run":true,"dca":{{"price_deviation":1}}}}"#
+        );
+        let definition = BotDefinition::parse(&serde_json::from_str(&body).unwrap()).unwrap();
+        let id = BotId::from_u128(number as u128 + 1);
+        let recorder = Recorder::new(account, id, &definition);
+        let plan = Arc::new(Plan::new(&definition, &market()).unwrap());
+        let new = NewBot { id, account_id: account, definition, created_at: Timestamp::MIN };
+        changes.push(Change { created: Some(Box::new(new)), ..Change::default() });
+        Self { paper: PaperBot::with_plan(plan), recorder, price }
+    }
+
+    fn last(&self) -> Price {
+        Price::from_e8(self.price).unwrap()
+    }
+
+    fn act(&mut self, (permille, hand): (i64, u8), at: Timestamp, changes: &mut Vec<Change>) {
+        self.price += self.price * permille / 1_000;
+        let (last, mut steps) = (self.last(), Vec::<PaperStep>::new());
+        self.paper.on_move(&PriceMove::tick(last, at), &mut steps).unwrap();
+        match hand {
+            0 => drop(self.paper.close(ExitReason::Manual, last, at, &mut steps).unwrap()),
+            1 => {
+                let amount = Quote::new(Decimal::new(20 * self.price, 8)).unwrap();
+                let qty = self.paper.added(Funds::Amount(amount), last).unwrap();
+                self.paper.add(qty, last, at, &mut steps).unwrap();
+            }
+            _ => {}
+        }
+        changes.push(self.recorder.change(&self.paper, steps, BotStatus::Running));
+    }
+}
+
+async fn store() -> (Store, AccountId, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("books.db").display());
+    let store = Store::open(&url).await.unwrap();
+    let account = store.create_account("one", Timestamp::MIN).await.unwrap().id;
+    (store, account, folder)
+}
+
+/// One of each kind, where there is a PostgreSQL to test on.
+async fn stores() -> Vec<(Store, AccountId, Option<tempfile::TempDir>)> {
+    let (sqlite, account, folder) = store().await;
+    let mut stores = vec![(sqlite, account, Some(folder))];
+    let Ok(server) = std::env::var("BOTPRIMEX_TEST_POSTGRES_URL") else { return stores };
+    let name = format!("test_{}", model::EventId::new());
+    let pool = sqlx::PgPool::connect(&server).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {name}"))).execute(&pool).await.unwrap();
+    let glue = if server.contains('?') { '&' } else { '?' };
+    let store = Store::open(&format!("{server}{glue}options=-c%20search_path%3D{name}")).await.unwrap();
+    let account = store.create_account("one", Timestamp::MIN).await.unwrap().id;
+    stores.push((store, account, None));
+    stores
+}
+
+type History = Vec<(usize, i64, u8)>;
+
+async fn check(store: &Store, account: AccountId, history: History) {
+    let mut changes = Vec::new();
+    let mut fleet: Vec<Trader> = (0..4).map(|number| Trader::new(account, number, &mut changes)).collect();
+    for ((who, permille, hand), second) in history.into_iter().zip(1..) {
+        fleet[who].act((permille, hand), Timestamp::from_millis(second * 1_000), &mut changes);
+    }
+    // In batches as the ledger cuts them, so that sums are added to more than once.
+    while !changes.is_empty() {
+        store.commit(changes.drain(..changes.len().min(17))).await.unwrap();
+    }
+    // One price for each pair, whichever of its bots moved it last.
+    let mut prices = Prices::default();
+    for (number, trader) in fleet.iter().enumerate() {
+        prices.0.insert(PAIRS[number % PAIRS.len()].0.replace('/', ""), trader.last());
+    }
+    let holdings = store.holdings(account).await.unwrap();
+    let portfolio = reckon(&holdings, &[], &prices, market().fee, Timestamp::MIN);
+    let mut trades = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.trades(account, &TradeFilter::default(), 100, after).await.unwrap();
+        after = page.rows.last().map(|trade| trade.id);
+        trades.extend(page.rows);
+        if !page.has_more {
+            break;
+        }
+    }
+    for currency in &portfolio.dry_run.currencies {
+        let of_currency = trades.iter().filter(|trade| trade.pair.quote() == currency.currency);
+        let (mut realized, mut unrealized, mut closed) = (Decimal::ZERO, Decimal::ZERO, 0);
+        for trade in of_currency {
+            match trade.closed_at {
+                Some(_) => {
+                    realized += trade.profit.unwrap().decimal();
+                    closed += 1;
+                }
+                None => {
+                    let price = prices.price(&trade.pair).unwrap().decimal();
+                    unrealized += price * trade.amount.decimal() - trade.stake.decimal();
+                }
+            }
+        }
+        assert_eq!((currency.trades, currency.realized_profit.decimal()), (closed, realized));
+        assert_eq!(currency.unrealized_profit.unwrap().decimal(), unrealized);
+        let change = currency.equity.unwrap() - currency.capital.unwrap();
+        assert_eq!(change.decimal(), realized + unrealized, "the change of equity is what trades made");
+        let balances = portfolio.dry_run.balances.iter();
+        let balances = balances.filter(|balance| balance.currency.as_ref() == Some(&currency.currency));
+        let worth: Decimal =
+            balances.map(|balance| balance.total.decimal() * balance.price.unwrap().decimal()).sum();
+        assert_eq!(currency.equity.unwrap().decimal(), worth, "equity is balances times prices");
+    }
+    let in_dollars: Quote = portfolio.dry_run.balances.iter().map(|balance| balance.value_usd.unwrap()).sum();
+    assert_eq!(portfolio.dry_run.equity_usd, Some(in_dollars));
+    assert_eq!(portfolio.live.equity_usd, Some(Quote::ZERO), "paper money is no real money");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn equity_is_balances_times_prices_and_its_change_is_what_trades_made(
+        history in proptest::collection::vec((0..4_usize, -30..31_i64, 0..16_u8), 1..250),
+    ) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            let (store, account, _folder) = store().await;
+            check(&store, account, history).await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn both_databases_keep_the_same_sums() {
+    let history: History =
+        (0..200_u8).map(|n| (usize::from(n % 4), i64::from(n) * 37 % 61 - 30, n % 16)).collect();
+    for (store, account, _folder) in stores().await {
+        check(&store, account, history.clone()).await;
+    }
+}
+
+#[tokio::test]
+async fn history_keeps_the_last_point_of_a_step_and_drops_the_old() {
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let minute = Interval::Minute;
+    assert_eq!(minute.floor(at("2026-04-01T12:00:59.9Z")), at("2026-04-01T12:00:00Z"));
+    assert_eq!(Interval::Day.floor(at("1969-12-31T23:59:59Z")), at("1969-12-31T00:00:00Z"));
+    for (store, account, _folder) in stores().await {
+        assert_eq!(store.accounts_with_bots().await.unwrap(), []);
+        store
+            .commit({
+                let mut changes = Vec::new();
+                Trader::new(account, 0, &mut changes);
+                changes
+            })
+            .await
+            .unwrap();
+        assert_eq!(store.accounts_with_bots().await.unwrap(), [account]);
+        let worth = |seconds: i64, dollars: &str| {
+            let holdings = crate::store::Holdings::default();
+            let mut worth = reckon(
+                &holdings,
+                &[],
+                &Prices::default(),
+                market().fee,
+                Timestamp::from_nanos(seconds * 1_000_000_000),
+            );
+            worth.dry_run.equity_usd = Some(dollars.parse().unwrap());
+            Interval::ALL.map(|interval| point(account, interval, &worth))
+        };
+        let keep = |points: [_; 3], old: Vec<(i64, Timestamp)>| {
+            let store = store.clone();
+            async move { store.keep_points(&points, &old).await.unwrap() }
+        };
+        keep(worth(7_200, "1"), Vec::new()).await;
+        keep(worth(7_250, "2"), Vec::new()).await;
+        // Two minutes nobody was there for: nothing is made up.
+        keep(worth(7_390, "3"), Vec::new()).await;
+        let points = async |step: i64| {
+            let kept = store.points(account, step, Timestamp::MIN, Timestamp::MAX, 10).await.unwrap();
+            let shown = |(at, text): (Timestamp, String)| {
+                let figures: serde_json::Value = serde_json::from_str(&text).unwrap();
+                (at.nanos() / 1_000_000_000, figures["dry_run"]["equity_usd"].to_string())
+            };
+            kept.into_iter().map(shown).collect::<Vec<_>>()
+        };
+        let of = |at: i64, figure: &str| (at, figure.to_owned());
+        assert_eq!(points(60).await, [of(7_200, "2"), of(7_380, "3")]);
+        assert_eq!(points(3_600).await, [of(7_200, "3")]);
+        keep(worth(10_800, "4"), vec![(60, Timestamp::from_nanos(7_300_000_000_000))]).await;
+        assert_eq!(points(60).await, [of(7_380, "3"), of(10_800, "4")], "what is old goes");
+        assert_eq!(points(86_400).await, [of(0, "4")]);
+    }
+}
+
+fn prices(of: &[(&str, &str)]) -> Prices {
+    Prices(of.iter().map(|(symbol, price)| ((*symbol).to_owned(), price.parse().unwrap())).collect())
+}
+
+#[tokio::test]
+async fn a_real_account_is_worth_what_its_venue_says_and_unknown_coins_count_for_nothing() {
+    let (store, account, _folder) = store().await;
+    let holdings = store.holdings(account).await.unwrap();
+    let coin = |asset: &str, free: &str, locked: &str| {
+        (asset.to_owned(), free.parse().unwrap(), locked.parse().unwrap())
+    };
+    let balances = vec![
+        coin("USDT", "100.5", "0"),
+        coin("BTC", "0.5", "0.25"),
+        coin("ETH", "2", "0"),
+        coin("AIR", "1000", "0"),
+    ];
+    let live = |balances| LiveAccount {
+        exchange_id: model::ExchangeId::from_u128(7),
+        exchange: model::Exchange::Binance,
+        name: "main".to_owned(),
+        balances,
+        counted_at: None,
+    };
+    let prices = prices(&[("BTCUSDT", "60000.01"), ("ETHBTC", "0.05")]);
+    let worth = reckon(&holdings, &[live(Some(balances))], &prices, market().fee, Timestamp::MIN);
+    let shown = |amount: Option<Quote>| amount.map(|amount| amount.decimal().normalize().to_string());
+    // 100.5 + 0.75 · 60000.01 + 2 · 0.05 · 60000.01
+    assert_eq!(shown(worth.live.equity_usd).as_deref(), Some("51100.5085"));
+    assert_eq!(worth.live.unpriced, ["AIR"]);
+    let ether = worth.live.balances.iter().find(|balance| balance.asset == "ETH").unwrap();
+    assert_eq!((shown(ether.value), ether.currency.as_deref()), (Some("0.1".to_owned()), Some("BTC")));
+    assert_eq!(worth.dry_run.equity_usd, Some(Quote::ZERO));
+    let silent = reckon(&holdings, &[live(None)], &prices, market().fee, Timestamp::MIN);
+    assert_eq!(silent.live.equity_usd, None, "what the venue did not tell is not guessed");
+}
+
+#[tokio::test]
+async fn an_older_store_is_filled_in_once() {
+    let (store, account, _folder) = store().await;
+    let mut changes = Vec::new();
+    let mut trader = Trader::new(account, 0, &mut changes);
+    for (permille, second) in [0, 50, 10, 50, 3].into_iter().zip(1..) {
+        trader.act((permille, 9), Timestamp::from_millis(second * 1_000), &mut changes);
+    }
+    store.commit(changes).await.unwrap();
+    let kept = store.holdings(account).await.unwrap();
+    assert_eq!(kept.realized[0].1.trades, 2);
+    let Store::Sqlite { writer, .. } = &store else { panic!() };
+    for sql in ["DELETE FROM realized", "UPDATE bots SET capital = NULL"] {
+        sqlx::query(sql).execute(writer).await.unwrap();
+    }
+    for _ in 0..2 {
+        store.fill_in_sums().await.unwrap();
+        assert_eq!(store.holdings(account).await.unwrap(), kept);
+    }
+}

@@ -1,0 +1,170 @@
+//! What an account holds: its bots, their open trades, what the closed ones made, and what it was worth.
+
+use std::collections::HashMap;
+
+use model::{AccountId, BotId, Exchange, Pair, Qty, Quote, Timestamp};
+use sqlx::Row as _;
+
+use super::realized::{Key, Sum};
+use super::{Store, StoreError, parsed, worded, writing};
+
+/// A bot, as far as its account's portfolio goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BotPlace {
+    pub(crate) exchange: Exchange,
+    pub(crate) pair: Pair,
+    pub(crate) dry_run: bool,
+    /// What its whole ladder spends, before fees, in quote.
+    pub(crate) capital: Quote,
+}
+
+/// An open trade, likewise.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct OpenTrade {
+    pub(crate) bot_id: BotId,
+    pub(crate) exchange: Exchange,
+    pub(crate) pair: Pair,
+    pub(crate) dry_run: bool,
+    pub(crate) amount: Qty,
+    pub(crate) stake: Quote,
+}
+
+/// What an account holds at one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Holdings {
+    /// Bots that were not deleted.
+    pub(crate) bots: HashMap<BotId, BotPlace>,
+    /// Their open trades.
+    pub(crate) open: Vec<OpenTrade>,
+    /// What all closed trades made, those of deleted bots included.
+    pub(crate) realized: Vec<(Key, Sum)>,
+}
+
+/// The same three questions in one transaction of either database, so that no trade is counted as open and closed.
+macro_rules! holdings {
+    ($transaction:ident, $account:ident) => {{
+        let account = $account.to_string();
+        let mut holdings = Holdings::default();
+        let bots = sqlx::query(
+            "SELECT id, exchange, pair, dry_run, capital FROM bots WHERE account_id = $1 AND deleted_at IS NULL",
+        );
+        for row in bots.bind(&account).fetch_all(&mut *$transaction).await? {
+            let capital: Option<&str> = row.try_get("capital")?;
+            let place = BotPlace {
+                exchange: worded("exchange", row.try_get("exchange")?)?,
+                pair: parsed("pair", row.try_get("pair")?)?,
+                dry_run: row.try_get("dry_run")?,
+                capital: parsed("capital", capital.unwrap_or("0"))?,
+            };
+            holdings.bots.insert(parsed("id", row.try_get("id")?)?, place);
+        }
+        let open = sqlx::query(
+            "SELECT bot_id, exchange, pair, dry_run, amount, stake FROM trades
+             WHERE account_id = $1 AND status = 'open'",
+        );
+        for row in open.bind(&account).fetch_all(&mut *$transaction).await? {
+            let trade = OpenTrade {
+                bot_id: parsed("bot_id", row.try_get("bot_id")?)?,
+                exchange: worded("exchange", row.try_get("exchange")?)?,
+                pair: parsed("pair", row.try_get("pair")?)?,
+                dry_run: row.try_get("dry_run")?,
+                amount: parsed("amount", row.try_get("amount")?)?,
+                stake: parsed("stake", row.try_get("stake")?)?,
+            };
+            holdings.open.extend(holdings.bots.contains_key(&trade.bot_id).then_some(trade));
+        }
+        let realized = sqlx::query(
+            "SELECT exchange, dry_run, quote, trades, profit, fees FROM realized WHERE account_id = $1
+             ORDER BY exchange, dry_run, quote",
+        );
+        for row in realized.bind(&account).fetch_all(&mut *$transaction).await? {
+            let exchange: Exchange = worded("exchange", row.try_get("exchange")?)?;
+            let key = ($account, exchange, row.try_get("dry_run")?, row.try_get("quote")?);
+            holdings.realized.push((key, super::realized::stored_sum!(row)));
+        }
+        holdings
+    }};
+}
+
+impl Store {
+    /// What an account holds at one moment.
+    pub(crate) async fn holdings(&self, account: AccountId) -> Result<Holdings, StoreError> {
+        match self {
+            Self::Sqlite { readers, .. } => {
+                let mut transaction = readers.begin().await?;
+                let holdings = holdings!(transaction, account);
+                transaction.rollback().await?;
+                Ok(holdings)
+            }
+            Self::Postgres(pool) => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                let mut transaction = pool.begin_with(begin).await?;
+                let holdings = holdings!(transaction, account);
+                transaction.rollback().await?;
+                Ok(holdings)
+            }
+        }
+    }
+
+    /// Accounts that have bots.
+    pub(crate) async fn accounts_with_bots(&self) -> Result<Vec<AccountId>, StoreError> {
+        let sql = "SELECT id FROM accounts WHERE EXISTS
+                (SELECT 1 FROM bots WHERE bots.account_id = accounts.id AND bots.deleted_at IS NULL)
+            ORDER BY id";
+        super::reading!(self, pool => {
+            let rows = sqlx::query(sql).fetch_all(pool).await?;
+            rows.into_iter().map(|row| parsed("id", row.try_get("id")?)).collect()
+        })
+    }
+
+    /// Keeps points of an account's worth, `(step in seconds, beginning of the step, figures)`; a later point of the
+    /// same step takes the place of the one before. Of these accounts drops those that are `old`: of a step, from
+    /// before a time.
+    pub(crate) async fn keep_points(
+        &self,
+        points: &[(AccountId, i64, Timestamp, String)],
+        old: &[(i64, Timestamp)],
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO equity_history (account_id, step_s, at, figures) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (account_id, step_s, at) DO UPDATE SET figures = excluded.figures";
+        let drop = "DELETE FROM equity_history WHERE account_id = $1 AND step_s = $2 AND at < $3";
+        writing!(self, pool => {
+            let mut transaction = pool.begin().await?;
+            for (account, step, at, figures) in points {
+                let insert = sqlx::query(sql).bind(account.to_string()).bind(*step).bind(at.nanos()).bind(figures);
+                insert.execute(&mut *transaction).await?;
+                for (_, before) in old.iter().filter(|(of, _)| of == step) {
+                    let delete = sqlx::query(drop).bind(account.to_string()).bind(*step).bind(before.nanos());
+                    delete.execute(&mut *transaction).await?;
+                }
+            }
+            transaction.commit().await?;
+        });
+        Ok(())
+    }
+
+    /// An account's points of this step, oldest first, at most so many.
+    pub(crate) async fn points(
+        &self,
+        account: AccountId,
+        step_s: i64,
+        from: Timestamp,
+        to: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Timestamp, String)>, StoreError> {
+        let sql = "SELECT at, figures FROM equity_history
+            WHERE account_id = $1 AND step_s = $2 AND at >= $3 AND at < $4 ORDER BY at LIMIT $5";
+        super::reading!(self, pool => {
+            let query = sqlx::query(sql)
+                .bind(account.to_string())
+                .bind(step_s)
+                .bind(from.nanos())
+                .bind(to.nanos())
+                .bind(i64::from(limit));
+            let rows = query.fetch_all(pool).await?;
+            rows.into_iter()
+                .map(|row| Ok((Timestamp::from_nanos(row.try_get("at")?), row.try_get("figures")?)))
+                .collect()
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! What an account's closed trades add up to: kept as they close, so that nobody has to read them all.
+
+use std::collections::BTreeMap;
+
+use model::{AccountId, Exchange, Trade, TradeStatus};
+use rust_decimal::Decimal;
+use sqlx::Row as _;
+
+use super::{Store, StoreError, parsed, reading, worded};
+
+/// Whose trades, where, on paper or not, and in which quote coin.
+pub(crate) type Key = (AccountId, Exchange, bool, String);
+
+/// What trades made together, in their quote coin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Sum {
+    pub(crate) trades: i64,
+    pub(crate) profit: Decimal,
+    pub(crate) fees: Decimal,
+}
+
+impl Sum {
+    /// Both together. What leaves the range of a decimal, which no definition lets a trade come near, stays out.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            trades: self.trades + other.trades,
+            profit: self.profit.checked_add(other.profit).unwrap_or(self.profit),
+            fees: self.fees.checked_add(other.fees).unwrap_or(self.fees),
+        }
+    }
+}
+
+/// Sums of trades that have closed. A trade closes once, in one change, so each counts once.
+#[derive(Debug, Default)]
+pub(crate) struct Realized(pub(crate) BTreeMap<Key, Sum>);
+
+impl Realized {
+    /// Counts a trade if it has closed.
+    pub(crate) fn add(&mut self, account: AccountId, trade: &Trade) {
+        let Some(profit) = trade.profit.filter(|_| trade.status == TradeStatus::Closed) else { return };
+        let key = (account, trade.exchange, trade.dry_run, trade.pair.quote().to_owned());
+        let one = Sum { trades: 1, profit: profit.decimal(), fees: trade.fees.decimal() };
+        let sum = self.0.entry(key).or_default();
+        *sum = sum.plus(one);
+    }
+}
+
+/// Adds sums to what the store has, in a transaction of whichever database.
+macro_rules! add_realized {
+    ($transaction:ident, $realized:expr) => {
+        for ((account, exchange, dry_run, quote), sum) in $realized.0 {
+            let select = sqlx::query(
+                "SELECT trades, profit, fees FROM realized
+                 WHERE account_id = $1 AND exchange = $2 AND dry_run = $3 AND quote = $4",
+            )
+            .bind(account.to_string())
+            .bind(exchange.as_str())
+            .bind(dry_run)
+            .bind(&quote);
+            let known = match select.fetch_optional(&mut *$transaction).await? {
+                Some(row) => $crate::store::realized::stored_sum!(row),
+                None => $crate::store::realized::Sum::default(),
+            };
+            let sum = known.plus(sum);
+            sqlx::query(
+                "INSERT INTO realized (account_id, exchange, dry_run, quote, trades, profit, fees)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)
+                 ON CONFLICT (account_id, exchange, dry_run, quote)
+                 DO UPDATE SET trades = excluded.trades, profit = excluded.profit, fees = excluded.fees",
+            )
+            .bind(account.to_string())
+            .bind(exchange.as_str())
+            .bind(dry_run)
+            .bind(quote)
+            .bind(sum.trades)
+            .bind(sum.profit.to_string())
+            .bind(sum.fees.to_string())
+            .execute(&mut *$transaction)
+            .await?;
+        }
+    };
+}
+
+/// One row of either database as a [`Sum`].
+macro_rules! stored_sum {
+    ($row:ident) => {
+        $crate::store::realized::Sum {
+            trades: sqlx::Row::try_get(&$row, "trades")?,
+            profit: $crate::store::parsed("profit", sqlx::Row::try_get(&$row, "profit")?)?,
+            fees: $crate::store::parsed("fees", sqlx::Row::try_get(&$row, "fees")?)?,
+        }
+    };
+}
+pub(crate) use {add_realized, stored_sum};
+
+impl Store {
+    /// Fills in what an older version did not keep: what bots need, and what closed trades add up to.
+    pub(crate) async fn fill_in_sums(&self) -> Result<(), StoreError> {
+        let has = "SELECT EXISTS (SELECT 1 FROM realized)";
+        let closed =
+            "SELECT account_id, exchange, dry_run, pair, profit, fees FROM trades WHERE status = 'closed'";
+        let mut sums = Realized::default();
+        reading!(self, pool => {
+            let is_kept: bool = sqlx::query_scalar(has).fetch_one(pool).await?;
+            if !is_kept {
+                for row in sqlx::query(closed).fetch_all(pool).await? {
+                    let pair: model::Pair = parsed("pair", row.try_get("pair")?)?;
+                    let exchange: Exchange = worded("exchange", row.try_get("exchange")?)?;
+                    let profit: Option<&str> = row.try_get("profit")?;
+                    let key = (
+                        parsed("account_id", row.try_get("account_id")?)?,
+                        exchange,
+                        row.try_get("dry_run")?,
+                        pair.quote().to_owned(),
+                    );
+                    let sum = sums.0.entry(key).or_default();
+                    *sum = sum.plus(Sum {
+                        trades: 1,
+                        profit: parsed("profit", profit.unwrap_or("0"))?,
+                        fees: parsed("fees", row.try_get("fees")?)?,
+                    });
+                }
+            }
+        });
+        super::writing!(self, pool => {
+            if !sums.0.is_empty() {
+                let mut transaction = pool.begin().await?;
+                add_realized!(transaction, sums);
+                transaction.commit().await?;
+            }
+        });
+        self.fill_in_capital().await
+    }
+
+    async fn fill_in_capital(&self) -> Result<(), StoreError> {
+        let missing = "SELECT id FROM bots WHERE capital IS NULL AND deleted_at IS NULL";
+        super::writing!(self, pool => {
+            let mut transaction = pool.begin().await?;
+            let ids: Vec<String> = sqlx::query_scalar(missing).fetch_all(&mut *transaction).await?;
+            for id in ids {
+                let select = sqlx::query_scalar("SELECT definition FROM bots WHERE id = $1").bind(&id);
+                let definition: String = select.fetch_one(&mut *transaction).await?;
+                let capital = strategies::ladder_stake(&super::bots::definition(&definition)?);
+                sqlx::query("UPDATE bots SET capital = $2 WHERE id = $1")
+                    .bind(id)
+                    .bind(capital.to_string())
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            transaction.commit().await?;
+        });
+        Ok(())
+    }
+}
