@@ -14,5 +14,6 @@ mod preview;
 mod probes;
 mod receiver;
 mod server;
+mod tenants;
 mod trades;
 mod webhooks;

@@ -91,6 +91,16 @@ impl Server {
 
     /// A key of these scopes.
     pub(crate) async fn key(&self, account: AccountId, scopes: &[&str]) -> String {
+        self.key_until(account, scopes, None).await
+    }
+
+    /// Likewise, good until then.
+    pub(crate) async fn key_until(
+        &self,
+        account: AccountId,
+        scopes: &[&str],
+        expires_at: Option<Timestamp>,
+    ) -> String {
         let store = Store::open(&self.database_url).await.unwrap();
         let key = new_key();
         let stored = ApiKey {
@@ -99,7 +109,7 @@ impl Server {
             name: "test".to_owned(),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
             created_at: NOW,
-            expires_at: None,
+            expires_at,
             revoked_at: None,
         };
         assert!(store.create_key(&stored, key_hash(&key).unwrap()).await.unwrap());
