@@ -84,6 +84,7 @@ async fn measure() {
         slippage: "0".parse().unwrap(),
         allow_loopback: true,
         plans: model::Plans::default(),
+        stripe: None,
     })
     .await
     .unwrap();

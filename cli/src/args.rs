@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use model::{AccountId, KeyId, Pair, Pct, Price, Qty, Quote};
+use model::{
+    AccountId, KeyId, Pair, PayoutStatus, Pct, Price, Qty, Quote, SubscriptionStatus, Tier, Timestamp,
+};
 use rust_decimal::Decimal;
 
 use crate::output::Format;
@@ -230,6 +232,12 @@ pub(crate) enum AdminCommand {
     /// API keys.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// What accounts pay for.
+    #[command(subcommand)]
+    Subscription(SubscriptionCommand),
+    /// What accounts are paid.
+    #[command(subcommand)]
+    Payout(PayoutCommand),
     /// Bots.
     #[command(subcommand)]
     Bot(BotCommand),
@@ -258,6 +266,125 @@ pub(crate) enum AccountCommand {
     },
     /// Lists all accounts.
     List,
+    /// Says who an account is at Stripe, whose webhooks then set its plan and tell of its payouts.
+    LinkStripe(LinkArgs),
+}
+
+/// Who an account is at Stripe.
+#[derive(Args, Debug)]
+#[group(id = "link", required = true, multiple = true, args = ["customer", "connect"])]
+pub(crate) struct LinkArgs {
+    /// Which account.
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: AccountId,
+    /// The customer who pays, `cus_…`.
+    #[arg(long, value_name = "CUS")]
+    pub(crate) customer: Option<String>,
+    /// The connected account that is paid, `acct_…`.
+    #[arg(long, value_name = "ACCT")]
+    pub(crate) connect: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum SubscriptionCommand {
+    /// Gives an account a plan. A smaller one stops nothing that runs.
+    Set(SubscriptionArgs),
+    /// Shows what an account may use.
+    Show {
+        /// Which account.
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+    },
+}
+
+/// The plan that an account is given.
+#[derive(Args, Debug)]
+pub(crate) struct SubscriptionArgs {
+    /// Which account.
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: AccountId,
+    /// `standard`, `pro` or `enterprise`.
+    #[arg(long)]
+    pub(crate) plan: Tier,
+    /// How it stands: active, `trialing`, `past_due`, `unpaid`, `paused`, `incomplete` or `canceled`.
+    #[arg(long, default_value = "active")]
+    pub(crate) status: SubscriptionStatus,
+    /// When the period ends: a time such as 2026-05-01T00:00:00Z, or a span from now such as `30d`.
+    #[arg(long, value_name = "TIME|SPAN")]
+    pub(crate) period_end: Option<Until>,
+    /// It ends with the period.
+    #[arg(long)]
+    pub(crate) cancel_at_period_end: bool,
+}
+
+/// A moment, or how far it is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Until {
+    /// Then.
+    At(Timestamp),
+    /// After so long.
+    In(Span),
+}
+
+impl Until {
+    /// The moment, where it is `now`.
+    pub(crate) const fn after(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(moment) => moment,
+            Self::In(span) => now.plus_seconds(span.seconds.unsigned_abs()),
+        }
+    }
+}
+
+impl FromStr for Until {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let moment = text.parse().map(Self::At);
+        moment
+            .or_else(|_| text.parse().map(Self::In))
+            .map_err(|_| "a time such as 2026-05-01T00:00:00Z or a span such as 30d is wanted".to_owned())
+    }
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum PayoutCommand {
+    /// Notes a payout that has ended, and tells its account of it.
+    Create(PayoutArgs),
+    /// Lists payouts.
+    List {
+        /// Whose [default: everybody's]
+        #[arg(long, value_name = "ID")]
+        account: Option<AccountId>,
+    },
+}
+
+/// A payout.
+#[derive(Args, Debug)]
+pub(crate) struct PayoutArgs {
+    /// To which account.
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: AccountId,
+    /// How much, before fees.
+    #[arg(long)]
+    pub(crate) amount: Quote,
+    /// In which currency or coin.
+    #[arg(long)]
+    pub(crate) currency: String,
+    /// What it cost.
+    #[arg(long, default_value = "0")]
+    pub(crate) fees: Quote,
+    /// For what, a word of your own.
+    #[arg(long, default_value = "manual")]
+    pub(crate) kind: String,
+    /// How it ended: paid, failed or canceled.
+    #[arg(long, default_value = "paid")]
+    pub(crate) status: PayoutStatus,
+    /// The beginning of the time that it is for.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) period_start: Option<Timestamp>,
+    /// The end of it.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) period_end: Option<Timestamp>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -545,6 +672,13 @@ mod tests {
         refuse::<AdminArgs>("admin key create --account bot_1");
         refuse::<AdminArgs>("admin key revoke");
         refuse::<AdminArgs>("admin exchange forget");
+        let account = AccountId::from_u128(1);
+        refuse::<AdminArgs>(&format!("admin subscription set --account {account} --plan gold"));
+        refuse::<AdminArgs>(&format!(
+            "admin subscription set --account {account} --plan pro --period-end soon"
+        ));
+        refuse::<AdminArgs>(&format!("admin payout create --account {account} --amount much --currency USD"));
+        refuse::<AdminArgs>(&format!("admin account link-stripe --account {account}"));
         assert_eq!(Cli::try_parse_from(["botprimex"]).unwrap_err().exit_code(), 2);
         assert_eq!(Cli::try_parse_from(["botprimex", "nonsense"]).unwrap_err().exit_code(), 2);
     }

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use api::AccessConfig;
-use engine::{Cidr, CidrError, MasterKey, MasterKeyError};
+use engine::{Cidr, CidrError, MasterKey, MasterKeyError, Secret, StripeConfig};
 use figment::providers::{Format as _, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
-use model::{Pct, Plans};
+use model::{Pct, Plans, Tier};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::args::ConfigArgs;
@@ -54,6 +54,9 @@ pub(crate) struct Config {
     /// Where counters are shown.
     #[serde(default)]
     pub(crate) metrics: ShownMetrics,
+    /// What was agreed on with Stripe.
+    #[serde(default)]
+    pub(crate) stripe: Stripe,
     /// What stored secrets are sealed with: 64 hex digits, or base64 of 32 bytes.
     #[serde(default, deserialize_with = "master_key")]
     pub(crate) master_key: Option<MasterKey>,
@@ -144,6 +147,26 @@ struct RequestLimits {
     pro: Option<u64>,
     #[serde(deserialize_with = "some_whole_number")]
     enterprise: Option<u64>,
+}
+
+/// What was agreed on with Stripe.
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Stripe {
+    /// What Stripe signs with, `whsec_…`; without it nothing is taken from there.
+    #[serde(deserialize_with = "secret")]
+    webhook_secret: Option<Secret>,
+    /// The plan behind a price, by the price's id or lookup key.
+    plans: BTreeMap<String, Tier>,
+}
+
+impl Stripe {
+    /// What the engine is told of this.
+    pub(crate) fn config(&self) -> Option<StripeConfig> {
+        let plans = self.plans.iter().map(|(price, plan)| (price.to_lowercase(), *plan)).collect();
+        let webhook_secret = self.webhook_secret.clone()?;
+        Some(StripeConfig { webhook_secret, plans })
+    }
 }
 
 impl Api {
@@ -331,6 +354,14 @@ fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Erro
         Scalar::Text(text) if matches!(text.as_str(), "true" | "1" | "yes" | "on") => Ok(true),
         Scalar::Text(text) if matches!(text.as_str(), "false" | "0" | "no" | "off" | "") => Ok(false),
         _ => Err(de::Error::custom("true or false is wanted")),
+    }
+}
+
+/// A text that is never repeated.
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    match Scalar::deserialize(deserializer)? {
+        Scalar::Text(text) if !text.is_empty() => Ok(Some(Secret::new(text))),
+        _ => Err(de::Error::custom("a text is wanted")),
     }
 }
 

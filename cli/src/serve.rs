@@ -92,5 +92,6 @@ pub(crate) fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
         slippage: Rate::from_pct(binance.slippage)?,
         allow_loopback: config.webhooks.allow_loopback,
         plans: config.api.plans(),
+        stripe: config.stripe.config(),
     })
 }

@@ -6,6 +6,7 @@ use model::{AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, Exchang
 use serde::{Deserialize, Serialize};
 
 use crate::answer::KeptAnswer;
+use crate::billing::BillingChange;
 use crate::live::Intent;
 use crate::record::{BotState, Decision};
 
@@ -31,6 +32,8 @@ pub struct Change {
     pub events: Vec<DomainEvent>,
     /// What whoever asked for it is answered when it asks again.
     pub answer: Option<KeptAnswer>,
+    /// Rows about what the account pays for and is paid.
+    pub billing: Option<Box<BillingChange>>,
 }
 
 /// A bot as its owner just defined it.

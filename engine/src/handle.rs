@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::actors::bot::{Bot, Redefine, Resume, Stop};
 use crate::actors::fleet::{Find, Fleet, Forget, Launch};
 use crate::answer::KeptAnswer;
+use crate::billing::StripeConfig;
 use crate::change::{BotStatus, Change, NewBot, Positions};
 use crate::clock;
 use crate::error::EngineError;
@@ -71,6 +72,10 @@ pub(crate) struct Inner {
     pub(crate) prices: PriceBook,
     /// What real accounts hold.
     pub(crate) known: Arc<KnownBalances>,
+    /// What was agreed on with Stripe.
+    pub(crate) stripe: Option<StripeConfig>,
+    /// Held by whoever takes what Stripe tells.
+    pub(crate) billing: Mutex<()>,
 }
 
 impl Inner {
@@ -133,6 +138,7 @@ impl EngineHandle {
         answer: impl FnOnce(&BotView, &[Warning]) -> Result<(T, Option<KeptAnswer>), E>,
     ) -> Result<T, E> {
         self.take_work()?;
+        self.has_room_for_a_bot(account_id).await?;
         let warnings = self.check(&definition).await?;
         let bot = NewBot { id: BotId::new(), account_id, definition, created_at: clock::now() };
         let stored = StoredBot {
@@ -275,6 +281,9 @@ impl EngineHandle {
             None => {
                 if self.market(&bot.definition.pair).await == Some(None) {
                     return Err(unknown_pair(&bot.definition));
+                }
+                if !self.holds(account, id).await? {
+                    self.has_room_for_a_life(account).await?;
                 }
                 let launch = Launch { bot, stopping: None, exchange_id };
                 self.inner.fleet.send(launch).timeout(ANSWER).await??
@@ -428,11 +437,6 @@ impl EngineHandle {
     /// [`EngineError::Store`].
     pub async fn key_by_hash(&self, sha256: [u8; 32]) -> Result<Option<KeyGrant>, EngineError> {
         self.on_store(move |store| async move { store.key_by_hash(sha256).await }).await
-    }
-
-    /// What every plan allows.
-    pub fn plans(&self) -> &Plans {
-        &self.inner.plans
     }
 
     // Inside

@@ -5,6 +5,7 @@
 
 mod actors;
 mod answer;
+mod billing;
 mod by_hand;
 mod change;
 mod cidr;
@@ -31,6 +32,10 @@ mod watch_index;
 mod webhook;
 
 pub use answer::{Answer, Asked, Kept, KeptAnswer};
+pub use billing::{
+    AccountView, BillingChange, Outcome, SignatureError, StripeConfig, change_subscription, link_stripe,
+    note_payout,
+};
 pub use by_hand::By;
 pub use change::{BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, StatusError};
 pub use cidr::{Cidr, CidrError};
@@ -48,9 +53,9 @@ pub use record::{BotState, Decision, Recorder, StateError};
 pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use start::{Engine, EngineConfig, StartError};
 pub use store::{
-    Account, ApiKey, Attempt, BotFilter, BotStats, Delivery, DeliveryFilter, DeliveryStatus, EventFilter,
-    ExchangeConnection, KeyGrant, KeyPermissions, News, Origin, Page, Progress, Store, StoreError, StoredBot,
-    StoredEvent, TradeFilter, Webhook,
+    Account, ApiKey, Attempt, Billing, BotFilter, BotStats, Delivery, DeliveryFilter, DeliveryStatus,
+    EventFilter, ExchangeConnection, KeyGrant, KeyPermissions, News, Origin, Page, Progress, Store,
+    StoreError, StoredBot, StoredEvent, TradeFilter, Webhook,
 };
 pub use strategies::{Funds, Preview, PreviewedEntry};
 pub use view::BotView;

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::actors::feed::MarketFeed;
 use crate::actors::fleet::{Fleet, Recover, Recovered, Remember};
 use crate::answer;
+use crate::billing::{self, StripeConfig};
 use crate::exchanges::{self, Connections, Venue};
 use crate::handle::{EngineHandle, Inner};
 use crate::ledger::Ledger;
@@ -74,6 +75,8 @@ pub struct EngineConfig {
     pub allow_loopback: bool,
     /// What every plan allows.
     pub plans: Plans,
+    /// What was agreed on with Stripe; without it nothing is taken from there.
+    pub stripe: Option<StripeConfig>,
 }
 
 /// Why an engine could not start.
@@ -255,14 +258,21 @@ impl Engine {
             plans: config.plans,
             prices: PriceBook::default(),
             known,
+            stripe: config.stripe,
+            billing: tokio::sync::Mutex::default(),
         };
         let handle = EngineHandle { inner: Arc::new(inner) };
+        // Before the sinks begin: what comes later they are told of.
+        let asked = store.clone();
+        let last_event =
+            io.spawn(async move { asked.last_event().await }).await.map_err(|_| StartError::Ended)??;
         let recovered = io.spawn(recover(handle.clone()));
         recovered.await.map_err(|_| StartError::Ended)??;
         handle.inner.ready.store(true, Ordering::Release);
         io.spawn(answer::forget_old(store.clone()));
-        io.spawn(sweep_for_ever(store));
         portfolio::keep_history(&handle.inner);
+        io.spawn(sweep_for_ever(store.clone()));
+        io.spawn(billing::listen(store, last_event, move |told| hub.committed(&told)));
         Ok(Started { handle, threads: vec![trading, webhooks], ended, lock })
     }
 

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, BotId, EventId, ExitReason, Pair, Pct, Price, Qty, Quote, Side, Timestamp, Trade, TradeId,
+    AccountId, BotId, EventId, ExitReason, Pair, Payout, PayoutId, PayoutStatus, Pct, Period, PlanLimits,
+    Price, Qty, Quote, Side, Subscription, SubscriptionStatus, Tier, Timestamp, Trade, TradeId,
 };
 
 /// What happened.
@@ -260,20 +261,72 @@ impl From<&Trade> for TradeClosed {
     }
 }
 
-/// The data of `subscription.changed`.
+/// The data of `subscription.changed`: told when plan, status, limits, the period's end or the cancel flag move.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct SubscriptionChanged {
     /// The plan from now on.
-    pub plan: String,
+    pub plan: Tier,
+    /// How it stands from now on.
+    pub status: SubscriptionStatus,
+    /// What the plan allows.
+    pub limits: PlanLimits,
+    /// What is paid for now.
+    pub period: Period,
+    /// Whether it ends with the period instead of going on.
+    pub cancel_at_period_end: bool,
+    /// What was in force before.
+    pub previous: Subscription,
 }
 
-/// The data of `payout.processed`.
+impl SubscriptionChanged {
+    /// The way from one to the other.
+    pub const fn new(previous: Subscription, now: Subscription) -> Self {
+        let Subscription { plan, status, limits, period, cancel_at_period_end } = now;
+        Self { plan, status, limits, period, cancel_at_period_end, previous }
+    }
+}
+
+/// The data of `payout.processed`: told once a payout has ended, and again should it end otherwise after all.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct PayoutProcessed {
-    /// How much was paid out.
+    /// Which payout.
+    pub payout_id: PayoutId,
+    /// For what: `manual`, `connect` (by Stripe), or the operator's own word.
+    pub kind: String,
+    /// How it ended.
+    pub status: PayoutStatus,
+    /// What arrives: gross without fees.
     pub amount: Quote,
-    /// In which coin.
+    /// Before fees.
+    pub gross: Quote,
+    /// What it cost.
+    pub fees: Quote,
+    /// The same as `amount`.
+    pub net: Quote,
+    /// In which currency or coin.
     pub currency: String,
+    /// Which time it is for.
+    pub period: Period,
+    /// When it ended so.
+    pub processed_at: Timestamp,
+}
+
+impl From<&Payout> for PayoutProcessed {
+    fn from(payout: &Payout) -> Self {
+        let net = payout.gross - payout.fees;
+        Self {
+            payout_id: payout.id,
+            kind: payout.kind.clone(),
+            status: payout.status,
+            amount: net,
+            gross: payout.gross,
+            fees: payout.fees,
+            net,
+            currency: payout.currency.clone(),
+            period: payout.period,
+            processed_at: payout.processed_at,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod money;
 pub mod number;
 mod order;
 mod pair;
+mod payout;
 mod plan;
 mod schema;
 mod time;
@@ -35,14 +36,17 @@ pub use event::{
 };
 pub use ids::{
     AccountId, BotId, ClientOrderId, DeliveryId, EventId, ExchangeId, FillId, IdError, KeyId, OrderId,
-    RequestId, TradeId, WebhookId,
+    PayoutId, RequestId, TradeId, WebhookId,
 };
 pub use market::{Market, Tick};
 pub use money::{Pct, Price, Qty, Quote, Rate};
 pub use number::NumberError;
 pub use order::{Fill, Order, OrderStatus, OrderType, Receipt, Side};
 pub use pair::{Exchange, Pair, PairError};
-pub use plan::{PlanLimits, Plans, Tier, TierError};
+pub use payout::{Payout, PayoutStatus, PayoutStatusError};
+pub use plan::{
+    Period, PlanLimits, Plans, Subscription, SubscriptionStatus, SubscriptionStatusError, Tier, TierError,
+};
 pub use schema::Number;
 pub use time::{Interval, Timestamp, TimestampError};
 pub use trade::{ExitReason, Trade, TradeStatus};

@@ -68,12 +68,21 @@ fn all() -> [Event; 8] {
             EventKind::SubscriptionChanged => (
                 "An account's plan, or its state, changed",
                 named::<SubscriptionChanged>(),
-                json!({"plan": "pro"}),
+                json!({"plan": "pro", "status": "active",
+                    "limits": {"requests_per_minute": 300, "bots": 10_000, "webhooks": 1_000},
+                    "period": {"start": "2026-04-01T00:00:00Z", "end": "2026-05-01T00:00:00Z"},
+                    "cancel_at_period_end": false,
+                    "previous": {"plan": "standard", "status": "active",
+                        "limits": {"requests_per_minute": 100, "bots": 1_000, "webhooks": 250},
+                        "period": {"start": null, "end": null}, "cancel_at_period_end": false}}),
             ),
             EventKind::PayoutProcessed => (
                 "A payout reached its end",
                 named::<PayoutProcessed>(),
-                json!({"amount": 125.0, "currency": "USD"}),
+                json!({"payout_id": "po_019d486c2f4a7c3b8d5e6f708192a3b4", "kind": "affiliate", "status": "paid",
+                    "amount": 123.5, "gross": 125, "fees": 1.5, "net": 123.5, "currency": "USD",
+                    "period": {"start": "2026-03-01T00:00:00Z", "end": "2026-04-01T00:00:00Z"},
+                    "processed_at": "2026-04-01T14:30:00Z"}),
             ),
         };
         Event { kind, means, data, example }

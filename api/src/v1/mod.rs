@@ -1,5 +1,6 @@
 //! Everything under `/v1`: a key for each request, a limit for each key, and the paths.
 
+mod account;
 mod auth;
 mod bots;
 mod events;
@@ -8,6 +9,7 @@ mod once;
 mod portfolio;
 mod preview;
 mod show;
+mod stripe;
 mod trades;
 mod webhooks;
 
@@ -40,6 +42,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         trades::get,
         trades::close,
         trades::add_funds,
+        account::get,
+        account::subscription,
         exchanges::list,
         exchanges::create,
         exchanges::delete,
@@ -55,6 +59,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         deliveries::get,
         deliveries::replay,
         events::list,
+        stripe::receive,
         openapi::json,
         page::page,
         server::healthz,

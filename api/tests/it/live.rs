@@ -23,13 +23,18 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) async fn start() -> Self {
+        Self::start_with(model::Plans::default()).await
+    }
+
+    pub(crate) async fn start_with(plans: model::Plans) -> Self {
         let credentials = vec![Credential { key: "key".to_owned(), secret: "secret".to_owned() }];
         // The market stands nearly still.
         let speed = Speed::Times(0.2);
         let balances = vec![("USDT".to_owned(), 10_000.into())];
         let config = Config { credentials, speed, balances, control: true, ..Config::default() };
         let venue = venue::start(config).await.unwrap();
-        let server = Server::start(&venue.address().to_string()).await;
+        let access = api::AccessConfig::default();
+        let server = Server::start_with(&venue.address().to_string(), plans, access).await;
         let owner = server.tenant(&[]).await;
         let connection =
             json!({"exchange": "binance", "name": "main", "api_key": "key", "api_secret": "secret"});

@@ -1,6 +1,7 @@
 //! The API from outside: a real server on a free port.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod account;
 mod bots;
 mod by_hand;
 mod document;
@@ -14,6 +15,7 @@ mod preview;
 mod probes;
 mod receiver;
 mod server;
+mod stripe;
 mod tenants;
 mod trades;
 mod webhooks;

@@ -48,13 +48,32 @@ impl Server {
         Self::start_with(venue, model::Plans::default(), api::AccessConfig::default()).await
     }
 
+    /// Likewise, where Stripe is known.
+    pub(crate) async fn start_with_stripe(stripe: engine::StripeConfig) -> Self {
+        let config = |mut config: EngineConfig| {
+            config.stripe = Some(stripe);
+            config
+        };
+        let (plans, access) = (model::Plans::default(), api::AccessConfig::default());
+        Self::configured("127.0.0.1:1", plans, access, config).await
+    }
+
     /// Likewise, with plans of its own.
     pub(crate) async fn start_with(venue: &str, plans: model::Plans, access: api::AccessConfig) -> Self {
+        Self::configured(venue, plans, access, |config| config).await
+    }
+
+    async fn configured(
+        venue: &str,
+        plans: model::Plans,
+        access: api::AccessConfig,
+        configure: impl FnOnce(EngineConfig) -> EngineConfig,
+    ) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
-        let engine = Engine::start(EngineConfig {
+        let engine = Engine::start(configure(EngineConfig {
             database_url: database_url.clone(),
             master_key: None,
             rest_url: format!("http://{venue}"),
@@ -65,7 +84,8 @@ impl Server {
             slippage: "0".parse().unwrap(),
             allow_loopback: true,
             plans,
-        })
+            stripe: None,
+        }))
         .await
         .unwrap();
         let listen = "127.0.0.1:0".parse().unwrap();

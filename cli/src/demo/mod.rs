@@ -84,6 +84,7 @@ impl Demo {
             slippage: Rate::ZERO,
             allow_loopback: true,
             plans: model::Plans::default(),
+            stripe: None,
         })
         .await?;
         let served = ApiConfig {

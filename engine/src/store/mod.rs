@@ -12,8 +12,10 @@ mod exchanges;
 mod idempotency;
 mod lock;
 mod marks;
+mod payouts;
 mod portfolio;
 mod realized;
+mod subscriptions;
 mod trades;
 mod webhooks;
 mod write;
@@ -24,6 +26,7 @@ pub use deliveries::{Attempt, Delivery, DeliveryFilter, DeliveryStatus, Origin};
 pub use events::{EventFilter, StoredEvent};
 pub use exchanges::{ExchangeConnection, KeyPermissions};
 pub(crate) use portfolio::{BotPlace, Holdings, OpenTrade};
+pub use subscriptions::Billing;
 pub use trades::{BotStats, TradeFilter};
 pub use webhooks::{Progress, Webhook};
 
@@ -47,22 +50,24 @@ use sqlx::sqlite::{
 };
 
 /// The schema's steps, per database: number, name, SQL.
-const SQLITE: [(i64, &str, &str); 8] = [
+const SQLITE: [(i64, &str, &str); 9] = [
     (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
     (2, "marks", include_str!("../../../migrations/sqlite/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/sqlite/0003_exchanges.sql")),
     (4, "live", include_str!("../../../migrations/sqlite/0004_live.sql")),
     (5, "no status index", include_str!("../../../migrations/sqlite/0005_no_status_index.sql")),
     (6, "answers", include_str!("../../../migrations/sqlite/0006_answers.sql")),
+    (7, "billing", include_str!("../../../migrations/sqlite/0007_billing.sql")),
     (10, "webhooks", include_str!("../../../migrations/sqlite/0010_webhooks.sql")),
     (13, "portfolio", include_str!("../../../migrations/sqlite/0013_portfolio.sql")),
 ];
-const POSTGRES: [(i64, &str, &str); 7] = [
+const POSTGRES: [(i64, &str, &str); 8] = [
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
     (2, "marks", include_str!("../../../migrations/postgres/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/postgres/0003_exchanges.sql")),
     (4, "live", include_str!("../../../migrations/postgres/0004_live.sql")),
     (6, "answers", include_str!("../../../migrations/postgres/0006_answers.sql")),
+    (7, "billing", include_str!("../../../migrations/postgres/0007_billing.sql")),
     (10, "webhooks", include_str!("../../../migrations/postgres/0010_webhooks.sql")),
     (13, "portfolio", include_str!("../../../migrations/postgres/0013_portfolio.sql")),
 ];
@@ -128,6 +133,9 @@ pub enum StoreError {
     /// What was committed earlier could not be moved to where it belongs.
     #[error("the disk did not keep what was committed")]
     NotCopied,
+    /// Somebody else changed the same at the same time; nothing is written.
+    #[error("somebody else changed this at the same time")]
+    Raced,
     /// Whatever the database says.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),

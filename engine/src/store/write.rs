@@ -14,8 +14,10 @@ use strategies::ladder_stake;
 
 use super::idempotency::keep;
 use super::realized::{Realized, add_realized};
+use super::subscriptions::write_billing;
 use super::{Store, StoreError};
 use crate::answer::KeptAnswer;
+use crate::billing::BillingChange;
 use crate::change::{BotChange, BotStatus, Change, NewBot};
 use crate::live::Intent;
 use crate::record::Dust;
@@ -217,6 +219,7 @@ pub(crate) struct Batch {
     /// How many events there are of each bot, or of an account where they have none.
     lanes: BTreeMap<String, i64>,
     realized: Realized,
+    billing: Vec<BillingChange>,
     marks: BTreeMap<(Pair, Timestamp), Price>,
 }
 
@@ -259,7 +262,8 @@ impl Batch {
 
     /// Adds a change that came after those it holds.
     pub(crate) fn add(&mut self, change: Change) {
-        let Change { created, redefined, bot, deleted, decision, intents, cancels, events, answer } = change;
+        let Change { created, redefined, bot, deleted, decision, intents, cancels, events, answer, billing } =
+            change;
         self.changes += 1;
         self.news.cancels.extend(cancels);
         if let Some(bot) = created {
@@ -268,6 +272,7 @@ impl Batch {
         self.redefined.extend(redefined.map(|new| *new));
         self.deleted.extend(deleted);
         self.answers.extend(answer);
+        self.billing.extend(billing.map(|change| *change));
         for event in &events {
             self.tell(event);
         }
@@ -488,6 +493,9 @@ macro_rules! write_batch {
         write_rows!($transaction, $dialect, WRITE_INTENTS, $batch.intents);
         write_rows!($transaction, $dialect, WRITE_DUST, $batch.dust);
         write_rows!($transaction, $dialect, WRITE_EVENTS, $batch.events);
+        for change in $batch.billing {
+            write_billing!($transaction, change);
+        }
         for answer in &$batch.answers {
             keep!(answer).execute(&mut *$transaction).await?;
         }

@@ -56,6 +56,7 @@ impl Rig {
             slippage: "0".parse().unwrap(),
             allow_loopback: true,
             plans: model::Plans::default(),
+            stripe: None,
         })
         .await
         .unwrap();

@@ -1,13 +1,18 @@
 //! `botprimex admin`: accounts and keys, straight in the store, beside a running server or without one.
 
+mod billing;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use engine::{Account, ApiKey, SCOPES, Store, StoredBot, key_hash, new_key};
-use model::{AccountId, KeyId, Timestamp};
+use model::{AccountId, KeyId, Plans, Timestamp};
 use serde_json::{Value, json};
 
-use crate::args::{AccountCommand, AdminArgs, AdminCommand, BotCommand, ExchangeCommand, KeyCommand, Span};
+use crate::args::{
+    AccountCommand, AdminArgs, AdminCommand, BotCommand, ExchangeCommand, KeyCommand, PayoutCommand, Span,
+    SubscriptionCommand,
+};
 use crate::config::{Config, UsageError};
 use crate::output;
 
@@ -20,13 +25,13 @@ pub(crate) fn run(args: &AdminArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = Store::open(&config.database_url).await?;
-        let done = command(&store, args).await;
+        let done = command(&store, &config.api.plans(), args).await;
         store.close().await;
         done
     })
 }
 
-async fn command(store: &Store, args: &AdminArgs) -> anyhow::Result<()> {
+async fn command(store: &Store, plans: &Plans, args: &AdminArgs) -> anyhow::Result<()> {
     match &args.what {
         AdminCommand::Account(AccountCommand::Create { name }) => {
             let account = store.create_account(name, now()).await?;
@@ -35,6 +40,24 @@ async fn command(store: &Store, args: &AdminArgs) -> anyhow::Result<()> {
         AdminCommand::Account(AccountCommand::List) => {
             let rows: Vec<Value> = store.accounts().await?.iter().map(shown_account).collect();
             output::list(args.format, &["id", "name", "plan", "created_at"], &rows);
+        }
+        AdminCommand::Account(AccountCommand::LinkStripe(wanted)) => {
+            output::object(args.format, &billing::link(store, plans, wanted).await?);
+        }
+        AdminCommand::Subscription(SubscriptionCommand::Set(wanted)) => {
+            output::object(args.format, &billing::subscribe(store, plans, wanted).await?);
+        }
+        AdminCommand::Subscription(SubscriptionCommand::Show { account }) => {
+            output::object(args.format, &billing::show(store, plans, *account).await?);
+        }
+        AdminCommand::Payout(PayoutCommand::Create(wanted)) => {
+            output::object(args.format, &billing::pay(store, wanted).await?);
+        }
+        AdminCommand::Payout(PayoutCommand::List { account }) => {
+            let rows: Vec<Value> = store.payouts(*account).await?.iter().map(billing::shown_payout).collect();
+            let columns =
+                ["id", "account_id", "kind", "status", "gross", "fees", "net", "currency", "processed_at"];
+            output::list(args.format, &columns, &rows);
         }
         AdminCommand::Key(KeyCommand::Create { account, name, scopes, expires }) => {
             let (key, spelled) = create_key(store, *account, name, scopes, *expires).await?;
