@@ -3,7 +3,9 @@
 use model::{AccountId, EventKind, Timestamp, WebhookId};
 use sqlx::Row as _;
 
+use super::idempotency::keep;
 use super::{Page, Store, StoreError, parsed, reading, worded, writing};
+use crate::answer::KeptAnswer;
 use crate::secrets::SealedRecord;
 
 /// Where events go, without what deliveries are signed with.
@@ -107,6 +109,7 @@ impl Store {
         webhook: &Webhook,
         secrets: &SealedRecord,
         most: u32,
+        answer: Option<&KeptAnswer>,
     ) -> Result<Option<Webhook>, StoreError> {
         let sql = "INSERT INTO webhooks (id, account_id, url, kinds, secret, settled, created_at, description,
                 concurrency, header_names, key_version, data_key, sealed)
@@ -127,7 +130,12 @@ impl Store {
                 .bind(&secrets.data_key)
                 .bind(&secrets.sealed)
                 .bind(i64::from(most));
-            let settled: Option<i64> = insert.fetch_optional(pool).await?;
+            let mut transaction = pool.begin().await?;
+            let settled: Option<i64> = insert.fetch_optional(&mut *transaction).await?;
+            if let Some(answer) = answer.filter(|_| settled.is_some()) {
+                keep!(answer).execute(&mut *transaction).await?;
+            }
+            transaction.commit().await?;
             let progress = |settled| Progress { settled, ..Progress::default() };
             Ok(settled.map(|settled| Webhook { progress: progress(settled), ..webhook.clone() }))
         })
@@ -192,6 +200,7 @@ impl Store {
         &self,
         webhook: &Webhook,
         secrets: &SealedRecord,
+        answer: Option<&KeptAnswer>,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE webhooks SET url = $2, kinds = $3, description = $4, concurrency = $5, header_names = $6,
                 previous_until = $7, key_version = $8, data_key = $9, sealed = $10, secret = '' WHERE id = $1";
@@ -207,7 +216,12 @@ impl Store {
                 .bind(secrets.key_version)
                 .bind(&secrets.data_key)
                 .bind(&secrets.sealed);
-            update.execute(pool).await?;
+            let mut transaction = pool.begin().await?;
+            update.execute(&mut *transaction).await?;
+            if let Some(answer) = answer {
+                keep!(answer).execute(&mut *transaction).await?;
+            }
+            transaction.commit().await?;
         });
         Ok(())
     }

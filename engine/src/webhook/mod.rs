@@ -82,7 +82,7 @@ impl Hub {
             let SealedWebhook { webhook, secrets: kept } = stored;
             if kept.is_err() {
                 let sealed = secrets.seal(&self.master, webhook.account_id, webhook.id);
-                store.change_webhook(&webhook, &sealed).await?;
+                store.change_webhook(&webhook, &sealed, None).await?;
             }
             let (again, known) = known
                 .remove(&webhook.id)

@@ -13,6 +13,7 @@ use super::endpoint::{
 };
 use super::queue::Outcome;
 use crate::actors::deliver;
+use crate::answer::KeptAnswer;
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::EngineHandle;
@@ -21,9 +22,6 @@ use crate::store::{
     Delivery, DeliveryFilter, DeliveryStatus, EventFilter, Notes, Origin, Page, Progress, SealedWebhook,
     Store, StoredEvent, Webhook,
 };
-
-/// How many endpoints an account may have.
-const MOST: u32 = 250;
 
 /// How long the secret before a rotation signs as well (Standard Webhooks asks for some overlap).
 const OVERLAP: Duration = Duration::from_hours(24);
@@ -48,6 +46,20 @@ impl EngineHandle {
         account: AccountId,
         new: NewWebhook,
     ) -> Result<(Webhook, Secret), EngineError> {
+        let made = |webhook: &Webhook, secret: &Secret| Ok(((webhook.clone(), secret.clone()), None));
+        self.create_webhook_answering(account, new, made).await
+    }
+
+    /// Likewise; `answer` words what the client is told, and what of it is kept with the endpoint.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::create_webhook`], and what `answer` fails of.
+    pub async fn create_webhook_answering<T, E: From<EngineError>>(
+        &self,
+        account: AccountId,
+        new: NewWebhook,
+        answer: impl FnOnce(&Webhook, &Secret) -> Result<(T, Option<KeptAnswer>), E>,
+    ) -> Result<T, E> {
         let concurrency = new.concurrency.unwrap_or(CONCURRENCY);
         refuse([
             self.misfit_url(&new.url),
@@ -70,13 +82,19 @@ impl EngineHandle {
         let hub = &self.inner.hub;
         let secrets = Secrets::new(new.headers);
         let sealed = secrets.seal(&hub.master, account, webhook.id);
-        let ask = move |store: Store| async move { store.create_webhook(&webhook, &sealed, MOST).await };
-        let Some(stored) = self.on_store(ask).await? else {
-            let message = format!("an account has at most {MOST} webhooks: delete one first");
-            return Err(EngineError::Conflict { code: "too_many_webhooks", message });
+        let (told, kept) = answer(&webhook, &secrets.current)?;
+        let plans = self.inner.plans;
+        let ask = move |store: Store| async move {
+            let most = plans.of(store.plan(account).await?.unwrap_or_default()).webhooks;
+            let stored = store.create_webhook(&webhook, &sealed, most, kept.as_ref()).await?;
+            Ok(stored.ok_or(most))
         };
-        hub.open(stored.clone(), &secrets, Vec::new());
-        Ok((stored, secrets.current))
+        let stored = self.on_store(ask).await?.map_err(|most| {
+            let message = format!("the plan holds {most} webhooks: delete one first, or take a larger plan");
+            EngineError::Conflict { code: "too_many_webhooks", message }
+        })?;
+        hub.open(stored, &secrets, Vec::new());
+        Ok(told)
     }
 
     /// An account's endpoints, newest first, `after` being the last of the page before.
@@ -130,7 +148,7 @@ impl EngineHandle {
         webhook.description = patch.description.unwrap_or(webhook.description);
         webhook.concurrency = patch.concurrency.unwrap_or(webhook.concurrency);
         webhook.header_names = secrets.headers.iter().map(|(name, _)| name.clone()).collect();
-        self.store_webhook(&webhook, &secrets).await?;
+        self.store_webhook(&webhook, &secrets, None).await?;
         let is_enabled = webhook.progress.disabled.is_none();
         match patch.enabled.filter(|enabled| *enabled != is_enabled) {
             Some(enabled) => self.turn_webhook(webhook, &secrets, enabled).await,
@@ -150,13 +168,28 @@ impl EngineHandle {
         account: AccountId,
         id: WebhookId,
     ) -> Result<(Webhook, Secret), EngineError> {
+        let made = |webhook: &Webhook, secret: &Secret| Ok(((webhook.clone(), secret.clone()), None));
+        self.rotate_webhook_secret_answering(account, id, made).await
+    }
+
+    /// Likewise; `answer` words what the client is told, and what of it is kept with the secret.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::rotate_webhook_secret`], and what `answer` fails of.
+    pub async fn rotate_webhook_secret_answering<T, E: From<EngineError>>(
+        &self,
+        account: AccountId,
+        id: WebhookId,
+        answer: impl FnOnce(&Webhook, &Secret) -> Result<(T, Option<KeptAnswer>), E>,
+    ) -> Result<T, E> {
         let stored = self.sealed_webhook(account, id).await?;
         let secrets = self.opened(&stored)?.rotated();
         let previous_until = Some(clock::now().plus_seconds(OVERLAP.as_secs()));
         let webhook = Webhook { previous_until, ..stored.webhook };
-        self.store_webhook(&webhook, &secrets).await?;
+        let (told, kept) = answer(&webhook, &secrets.current)?;
+        self.store_webhook(&webhook, &secrets, kept).await?;
         self.tell_courier(&webhook, &secrets, false);
-        Ok((webhook, secrets.current))
+        Ok(told)
     }
 
     /// Deletes an endpoint; nothing more is delivered to it.
@@ -347,10 +380,17 @@ impl EngineHandle {
         self.inner.hub.unsealed(stored).ok_or_else(sealed)
     }
 
-    async fn store_webhook(&self, webhook: &Webhook, secrets: &Secrets) -> Result<(), EngineError> {
+    async fn store_webhook(
+        &self,
+        webhook: &Webhook,
+        secrets: &Secrets,
+        answer: Option<KeptAnswer>,
+    ) -> Result<(), EngineError> {
         let sealed = secrets.seal(&self.inner.hub.master, webhook.account_id, webhook.id);
         let webhook = webhook.clone();
-        self.on_store(move |store| async move { store.change_webhook(&webhook, &sealed).await }).await
+        let ask =
+            move |store: Store| async move { store.change_webhook(&webhook, &sealed, answer.as_ref()).await };
+        self.on_store(ask).await
     }
 
     async fn turn_webhook(

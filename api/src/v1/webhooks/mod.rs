@@ -5,13 +5,14 @@ mod fields;
 
 use std::collections::BTreeMap;
 
-use actix_web::http::header;
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use engine::{EngineHandle, Webhook};
+use engine::{EngineHandle, Secret, Webhook};
 use model::{EventKind, Timestamp, WebhookId};
 use serde::Serialize;
 
 use super::auth::Caller;
+use super::once::Once;
 use super::show::{self, List};
 use crate::ApiError;
 use crate::body;
@@ -146,16 +147,18 @@ impl<'a> Shown<'a> {
         (status = 409, description = "The account has as many as it may.")))]
 pub(crate) async fn create(
     caller: Caller,
+    once: Once,
     engine: Engine,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let new = fields::new(&body::object(&request, payload).await?)?;
-    let (webhook, secret) = engine.create_webhook(account, new).await?;
-    let location = format!("/v1/webhooks/{}", webhook.id);
-    let shown = Shown { secret: Some(secret.expose()), ..Shown::of(&webhook) };
-    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(shown))
+    let answer = |webhook: &Webhook, secret: &Secret| {
+        let shown = Shown { secret: Some(secret.expose()), ..Shown::of(webhook) };
+        once.created(format!("/v1/webhooks/{}", webhook.id), &shown)
+    };
+    engine.create_webhook_answering(account, new, answer).await
 }
 
 /// List webhook endpoints
@@ -240,6 +243,7 @@ pub(crate) async fn delete(
     responses((status = 200, description = "The endpoint, with its new secret.", body = Shown)))]
 pub(crate) async fn rotate(
     caller: Caller,
+    once: Once,
     engine: Engine,
     path: web::Path<String>,
     request: HttpRequest,
@@ -248,8 +252,11 @@ pub(crate) async fn rotate(
     let account = caller.account;
     let id = named(&path)?;
     fields::none(&body::optional_object(&request, payload).await?)?;
-    let (webhook, secret) = engine.rotate_webhook_secret(account, id).await?;
-    Ok(HttpResponse::Ok().json(Shown { secret: Some(secret.expose()), ..Shown::of(&webhook) }))
+    let answer = |webhook: &Webhook, secret: &Secret| {
+        let shown = Shown { secret: Some(secret.expose()), ..Shown::of(webhook) };
+        once.answered(StatusCode::OK, None, &shown)
+    };
+    engine.rotate_webhook_secret_answering(account, id, answer).await
 }
 
 /// The endpoint that a path names.
