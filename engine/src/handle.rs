@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
-use model::{AccountId, BotDefinition, BotId, EventId, Market, Pair, Plans, Price, Trade, TradeId, Warning};
+use dashmap::DashMap;
+use model::{
+    AccountId, BotDefinition, BotId, EventId, Market, Pair, Plans, Price, Quote, Trade, TradeId, Warning,
+};
 use strategies::Plan;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, MutexGuard};
@@ -24,8 +27,10 @@ use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::portfolio::{KnownBalances, PriceBook};
 use crate::record::{self, Recorder};
+use crate::stats::BotStats;
 use crate::store::{
-    BotFilter, EventFilter, KeyGrant, Page, Store, StoreError, StoredBot, StoredEvent, TradeFilter,
+    BotFilter, EventFilter, KeyGrant, KnownStats, Page, StatsKey, Store, StoreError, StoredBot, StoredEvent,
+    TradeFilter,
 };
 use crate::view::{BotView, mark};
 use crate::webhook::Hub;
@@ -43,6 +48,9 @@ const VENUE: Duration = Duration::from_secs(4);
 
 /// More changes than this waiting for the disk, and new commands are refused.
 const MOST_WAITING: usize = 200_000;
+
+/// Of how many bots the statistics are remembered before all are forgotten.
+const REMEMBERED: usize = 10_000;
 
 /// One command at a time for each bot: bots share this many locks.
 const LOCKS: usize = 256;
@@ -76,6 +84,8 @@ pub(crate) struct Inner {
     pub(crate) stripe: Option<StripeConfig>,
     /// Held by whoever takes what Stripe tells.
     pub(crate) billing: Mutex<()>,
+    /// What the trades of bots that were asked for lately add up to.
+    pub(crate) stats: DashMap<StatsKey, KnownStats>,
 }
 
 impl Inner {
@@ -150,7 +160,8 @@ impl EngineHandle {
             state: None,
             created_at: bot.created_at,
         };
-        let view = BotView { bot: stored, open_trade: None, stats: crate::store::BotStats::default() };
+        let capital = self.capital(&stored.definition);
+        let view = BotView { bot: stored, open_trade: None, stats: BotStats::default(), capital };
         let (told, answer) = answer(&view, &warnings)?;
         let change = Change { created: Some(Box::new(bot)), answer, ..Change::default() };
         self.inner.ledger.commit(change).await.map_err(EngineError::from)?;
@@ -169,12 +180,32 @@ impl EngineHandle {
     /// A stored bot with what it holds and has made.
     pub(crate) async fn bot_view(&self, bot: StoredBot) -> Result<BotView, EngineError> {
         let (account, id) = (bot.account_id, bot.id);
-        let ask = move |store: Store| async move {
-            Ok((store.open_trades(account, id).await?, store.bot_stats(id).await?))
+        let key = StatsKey {
+            bot_id: id,
+            dry_run: bot.definition.dry_run,
+            quote: bot.definition.pair.quote().to_owned(),
         };
-        let (open, stats) = self.on_store(ask).await?;
-        let open_trade = self.marked(open).pop();
-        Ok(BotView { bot, open_trade, stats })
+        let known = self.inner.stats.get(&key).map(|known| known.clone());
+        let ask = move |store: Store| async move {
+            let open = store.open_trades(account, id).await?;
+            Ok((open, store.stats_now(&key, known).await?, key))
+        };
+        let (open, now, key) = self.on_store(ask).await?;
+        let stats = now.stats.clone();
+        if stats.trades > 0 {
+            if self.inner.stats.len() >= REMEMBERED {
+                self.inner.stats.clear();
+            }
+            self.inner.stats.insert(key, now);
+        }
+        let capital = self.capital(&bot.definition);
+        Ok(BotView { open_trade: self.marked(open).pop(), bot, stats, capital })
+    }
+
+    /// What a bot's whole ladder needs, fees included.
+    fn capital(&self, definition: &BotDefinition) -> Quote {
+        let stake = strategies::ladder_stake(definition);
+        stake + stake * self.inner.markets.fee()
     }
 
     /// An account's bots, newest first, `after` being the last of the page before.

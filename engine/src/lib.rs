@@ -26,6 +26,7 @@ mod record;
 mod secrets;
 mod silence;
 mod start;
+mod stats;
 mod store;
 mod view;
 mod watch_index;
@@ -52,10 +53,11 @@ pub use portfolio::{
 pub use record::{BotState, Decision, Recorder, StateError};
 pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use start::{Engine, EngineConfig, StartError};
+pub use stats::BotStats;
 pub use store::{
-    Account, ApiKey, Attempt, Billing, BotFilter, BotStats, Delivery, DeliveryFilter, DeliveryStatus,
-    EventFilter, ExchangeConnection, KeyGrant, KeyPermissions, News, Origin, Page, Progress, Store,
-    StoreError, StoredBot, StoredEvent, TradeFilter, Webhook,
+    Account, ApiKey, Attempt, Billing, BotFilter, Delivery, DeliveryFilter, DeliveryStatus, EventFilter,
+    ExchangeConnection, KeyGrant, KeyPermissions, News, Origin, Page, Progress, Store, StoreError, StoredBot,
+    StoredEvent, TradeFilter, Webhook,
 };
 pub use strategies::{Funds, Preview, PreviewedEntry};
 pub use view::BotView;

@@ -260,6 +260,7 @@ impl Engine {
             known,
             stripe: config.stripe,
             billing: tokio::sync::Mutex::default(),
+            stats: dashmap::DashMap::new(),
         };
         let handle = EngineHandle { inner: Arc::new(inner) };
         // Before the sinks begin: what comes later they are told of.

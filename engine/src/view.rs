@@ -1,10 +1,11 @@
 //! What is shown of bots and trades: what is stored, at the last price.
 
-use model::{Pct, Price, Rate, Trade, TradeStatus};
+use model::{Pct, Price, Quote, Rate, Trade, TradeStatus};
 use rust_decimal::Decimal;
 
 use crate::record::DOLLARS;
-use crate::store::{BotStats, StoredBot};
+use crate::stats::BotStats;
+use crate::store::StoredBot;
 
 /// A bot with what it holds and what it has made.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct BotView {
     pub open_trade: Option<Trade>,
     /// What its closed trades add up to.
     pub stats: BotStats,
+    /// What its whole ladder needs, fees included, in quote: what percentages of its statistics are of.
+    pub capital: Quote,
 }
 
 /// An open trade's profit if all of it were sold at `price` for `fee`; a closed one stays as it is.

@@ -43,7 +43,8 @@ struct Rest<'a> {
     open_trade: Option<&'a Trade>,
 }
 
-/// What a bot's closed trades add up to.
+/// What a bot's closed trades add up to, in its quote coin. `capital` below is what its whole ladder needs, fees included.
+/// Of a bot that was turned from paper to real money, or to another quote coin, only trades of its present kind count.
 #[derive(Serialize, ToSchema)]
 #[schema(as = BotStats)]
 struct Stats {
@@ -51,23 +52,54 @@ struct Stats {
     trades: u64,
     /// How many of them made a profit.
     wins: u64,
-    /// How many percent of them did.
+    /// How many percent of them did, to four decimals.
     #[schema(required)]
     win_rate: Option<Pct>,
     /// What they made together, in quote.
     #[serde(with = "model::number")]
     #[schema(value_type = model::Number)]
     profit: rust_decimal::Decimal,
+    /// The same in percent of the capital, to eight decimals.
+    #[schema(required)]
+    profit_pct: Option<Pct>,
     /// What they paid in fees, in quote.
     #[serde(with = "model::number")]
     #[schema(value_type = model::Number)]
     fees: rust_decimal::Decimal,
+    /// What trades with a profit made over what the others lost, to eight decimals; `null` while nothing was lost.
+    #[schema(required)]
+    profit_factor: Option<Quote>,
+    /// What a trade made on average, in quote, to eight decimals.
+    #[schema(required)]
+    expectancy: Option<Quote>,
+    /// The furthest that the sum of profits fell below its highest, from close to close, in quote.
+    max_drawdown: Quote,
+    /// The same in percent of what the capital had grown to at that highest, to eight decimals.
+    #[schema(required)]
+    max_drawdown_pct: Option<Pct>,
+    /// Sharpe ratio: mean over standard deviation (of a sample) of the daily returns of the capital and what was made of
+    /// it, times √365. Days are UTC, from that of the first close to that of the last; days without a close count, open
+    /// trades do not. `null` for less than two days.
+    #[schema(required)]
+    sharpe: Option<f64>,
+    /// Sortino ratio: the same over the root of the mean square of the days that lost; `null` where none did.
+    #[schema(required)]
+    sortino: Option<f64>,
+    /// The most that a trade made, in quote.
+    #[schema(required)]
+    best: Option<Quote>,
     /// The profit of the best one, in percent of what it spent.
     #[schema(required)]
     best_pct: Option<Pct>,
-    /// That of the worst one.
+    /// The least that a trade made, in quote.
+    #[schema(required)]
+    worst: Option<Quote>,
+    /// The profit of the worst one, in percent.
     #[schema(required)]
     worst_pct: Option<Pct>,
+    /// How long a trade was open on average, in seconds.
+    #[schema(required)]
+    average_holding_s: Option<i64>,
     /// What the open trade would make if it were sold at the last price.
     #[schema(required)]
     unrealized_profit: Option<Quote>,
@@ -129,18 +161,26 @@ pub(crate) enum Strategy {
 }
 
 impl Stats {
-    fn of(stats: &BotStats, open_trade: Option<&Trade>) -> Self {
-        let share = rust_decimal::Decimal::from(stats.wins * 100)
-            .checked_div(rust_decimal::Decimal::from(stats.trades))
-            .and_then(|share| Pct::new(share.round_dp(4).normalize()).ok());
+    fn of(stats: &BotStats, capital: Quote, open_trade: Option<&Trade>) -> Self {
+        let (sharpe, sortino) = stats.ratios(capital);
         Self {
             trades: stats.trades,
             wins: stats.wins,
-            win_rate: share,
+            win_rate: stats.win_rate(),
             profit: stats.profit,
+            profit_pct: stats.profit_pct(capital),
             fees: stats.fees,
+            profit_factor: stats.profit_factor(),
+            expectancy: stats.expectancy(),
+            max_drawdown: stats.max_drawdown(),
+            max_drawdown_pct: stats.max_drawdown_pct(capital),
+            sharpe,
+            sortino,
+            best: stats.best,
             best_pct: stats.best_pct,
+            worst: stats.worst,
             worst_pct: stats.worst_pct,
+            average_holding_s: stats.average_held_s(),
             unrealized_profit: open_trade.and_then(|trade| trade.profit),
         }
     }
@@ -156,7 +196,7 @@ pub(crate) fn bot(bot: &StoredBot) -> Result<Box<RawValue>, ApiError> {
 /// A bot with what it holds and has made, and what its owner should know.
 pub(crate) fn bot_view(view: &BotView, warnings: Option<&[Warning]>) -> Result<Box<RawValue>, ApiError> {
     let open_trade = view.open_trade.as_ref();
-    let rest = raw(&Rest { stats: Stats::of(&view.stats, open_trade), open_trade })?;
+    let rest = raw(&Rest { stats: Stats::of(&view.stats, view.capital, open_trade), open_trade })?;
     spliced(&[&bot(&view.bot)?, &rest, &raw(&Warned { warnings })?])
 }
 

@@ -58,6 +58,16 @@ async fn a_trade_on_paper_is_added_to_and_closed_while_its_bot_goes_on() {
     assert_eq!((again.status, &again.body), (200, &closed.body), "what is closed stays as it is");
     let standing = live.server.get(&live.owner, &bot).await.body;
     assert_eq!((&standing["status"], &standing["open_trade"]), (&json!("running"), &Value::Null));
+    let (stats, profit) = (&standing["stats"], &closed.body["profit"]);
+    assert_eq!((&stats["trades"], decimal(&stats["profit"])), (&json!(1), decimal(profit)));
+    for same in ["expectancy", "best", "worst"] {
+        assert_eq!(decimal(&stats[same]).round_dp(8), decimal(profit).round_dp(8), "{same} of {stats}");
+    }
+    assert_eq!(
+        (&stats["sharpe"], &stats["best_pct"]),
+        (&Value::Null, &closed.body["profit_pct"]),
+        "one day only"
+    );
     let refused = post(&live, &trade, "add-funds", r#"{"amount": 100}"#).await;
     assert_eq!((refused.status, &refused.body["error"]["code"]), (409, &json!("trade_closed")));
     let told = live.server.get(&live.owner, "/v1/events?limit=1").await.body;

@@ -15,6 +15,7 @@ mod marks;
 mod payouts;
 mod portfolio;
 mod realized;
+mod stats;
 mod subscriptions;
 mod trades;
 mod webhooks;
@@ -26,8 +27,9 @@ pub use deliveries::{Attempt, Delivery, DeliveryFilter, DeliveryStatus, Origin};
 pub use events::{EventFilter, StoredEvent};
 pub use exchanges::{ExchangeConnection, KeyPermissions};
 pub(crate) use portfolio::{BotPlace, Holdings, OpenTrade};
+pub(crate) use stats::{KnownStats, StatsKey};
 pub use subscriptions::Billing;
-pub use trades::{BotStats, TradeFilter};
+pub use trades::TradeFilter;
 pub use webhooks::{Progress, Webhook};
 
 pub(crate) use deliveries::Notes;
@@ -50,7 +52,7 @@ use sqlx::sqlite::{
 };
 
 /// The schema's steps, per database: number, name, SQL.
-const SQLITE: [(i64, &str, &str); 9] = [
+const SQLITE: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
     (2, "marks", include_str!("../../../migrations/sqlite/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/sqlite/0003_exchanges.sql")),
@@ -60,8 +62,9 @@ const SQLITE: [(i64, &str, &str); 9] = [
     (7, "billing", include_str!("../../../migrations/sqlite/0007_billing.sql")),
     (10, "webhooks", include_str!("../../../migrations/sqlite/0010_webhooks.sql")),
     (13, "portfolio", include_str!("../../../migrations/sqlite/0013_portfolio.sql")),
+    (14, "stats", include_str!("../../../migrations/sqlite/0014_stats.sql")),
 ];
-const POSTGRES: [(i64, &str, &str); 8] = [
+const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
     (2, "marks", include_str!("../../../migrations/postgres/0002_marks.sql")),
     (3, "exchanges", include_str!("../../../migrations/postgres/0003_exchanges.sql")),
@@ -70,6 +73,7 @@ const POSTGRES: [(i64, &str, &str); 8] = [
     (7, "billing", include_str!("../../../migrations/postgres/0007_billing.sql")),
     (10, "webhooks", include_str!("../../../migrations/postgres/0010_webhooks.sql")),
     (13, "portfolio", include_str!("../../../migrations/postgres/0013_portfolio.sql")),
+    (14, "stats", include_str!("../../../migrations/postgres/0014_stats.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {
@@ -244,7 +248,7 @@ impl Store {
         if !is_safe(&version) {
             return Err(StoreError::Unsafe(version));
         }
-        migrator(&SQLITE).run(&writer).await.map_err(migration)?;
+        migrator(SQLITE).run(&writer).await.map_err(migration)?;
         // An old file that may not be written passes the migrations: nothing is pending.
         sqlx::query("UPDATE accounts SET name = name WHERE id = ''")
             .execute(&writer)
@@ -262,7 +266,7 @@ impl Store {
             .acquire_timeout(Duration::from_secs(10))
             .connect(url)
             .await?;
-        migrator(&POSTGRES).run(&pool).await.map_err(migration)?;
+        migrator(POSTGRES).run(&pool).await.map_err(migration)?;
         Ok(Self::Postgres(pool))
     }
 

@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use model::{
-    AccountId, BotId, Fill, Order, OrderId, Pair, Pct, Quote, Side, Timestamp, Trade, TradeId, TradeStatus,
-};
-use rust_decimal::Decimal;
+use model::{AccountId, BotId, Fill, Order, OrderId, Pair, Side, Timestamp, Trade, TradeId, TradeStatus};
 use sqlx::{QueryBuilder, Row as _};
 
 use super::{Page, Store, StoreError, parsed, reading, worded};
@@ -23,23 +20,6 @@ pub struct TradeFilter {
     pub from: Option<Timestamp>,
     /// Opened before this time.
     pub to: Option<Timestamp>,
-}
-
-/// What a bot's closed trades add up to.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct BotStats {
-    /// How many trades it closed.
-    pub trades: u64,
-    /// How many of them made a profit.
-    pub wins: u64,
-    /// What they made together, in quote.
-    pub profit: Decimal,
-    /// What they paid in fees together, in quote.
-    pub fees: Decimal,
-    /// The best trade's profit in percent.
-    pub best_pct: Option<Pct>,
-    /// The worst trade's profit in percent.
-    pub worst_pct: Option<Pct>,
 }
 
 /// A column that may be NULL, as what its text stands for.
@@ -148,30 +128,6 @@ impl Store {
         let mut trade = Vec::from_iter(trade?);
         self.fill_in_orders(&mut trade).await?;
         Ok(trade.pop())
-    }
-
-    /// What a bot's closed trades add up to.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn bot_stats(&self, bot: BotId) -> Result<BotStats, StoreError> {
-        let sql = "SELECT profit, profit_pct, fees FROM trades WHERE bot_id = $1 AND status = 'closed'";
-        let mut stats = BotStats::default();
-        reading!(self, pool => {
-            for row in sqlx::query(sql).bind(bot.to_string()).fetch_all(pool).await? {
-                let profit: Option<Quote> = maybe!(row, "profit");
-                let profit = profit.map_or(Decimal::ZERO, Quote::decimal);
-                let fees: Quote = parsed("fees", row.try_get("fees")?)?;
-                let pct: Option<Pct> = maybe!(row, "profit_pct");
-                stats.trades += 1;
-                stats.wins += u64::from(profit > Decimal::ZERO);
-                stats.profit = stats.profit.checked_add(profit).unwrap_or(Decimal::MAX);
-                stats.fees = stats.fees.checked_add(fees.decimal()).unwrap_or(Decimal::MAX);
-                stats.best_pct = stats.best_pct.max(pct);
-                stats.worst_pct = stats.worst_pct.map_or(pct, |worst| Some(pct.map_or(worst, |pct| worst.min(pct))));
-            }
-            Ok(stats)
-        })
     }
 
     /// Puts the orders and fills into trades.

@@ -1,0 +1,214 @@
+//! A bot's statistics as they are stored: what was added up so far, and the closed trades that came after.
+
+use model::{BotId, Pct, Quote, Timestamp, TradeId};
+use sqlx::Row as _;
+
+use super::{Store, StoreError, parsed, reading, writing};
+use crate::stats::{BotStats, ClosedTrade};
+
+/// Whose statistics, of paper money or not, and in which quote coin: what a bot made before it was turned to another is
+/// not mixed with what it makes since.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct StatsKey {
+    pub(crate) bot_id: BotId,
+    pub(crate) dry_run: bool,
+    pub(crate) quote: String,
+}
+
+/// Statistics and how far they go.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct KnownStats {
+    pub(crate) stats: BotStats,
+    /// The last trade in them.
+    last: Option<TradeId>,
+    /// How many trades are in what is stored of them.
+    stored: u64,
+}
+
+/// So many trades are not read again by a server that starts anew.
+const WORTH_STORING: u64 = 100;
+
+impl Store {
+    /// What was added up so far.
+    async fn stored_stats(&self, key: &StatsKey) -> Result<Option<KnownStats>, StoreError> {
+        let sql =
+            "SELECT last_trade_id, figures FROM bot_stats WHERE bot_id = $1 AND dry_run = $2 AND quote = $3";
+        reading!(self, pool => {
+            let query = sqlx::query(sql).bind(key.bot_id.to_string()).bind(key.dry_run).bind(&key.quote);
+            let Some(row) = query.fetch_optional(pool).await? else { return Ok(None) };
+            let figures: &str = row.try_get("figures")?;
+            let corrupt = |_| StoreError::Corrupt { column: "figures", value: figures.chars().take(60).collect() };
+            let stats: BotStats = serde_json::from_str(figures).map_err(corrupt)?;
+            let last = Some(parsed("last_trade_id", row.try_get("last_trade_id")?)?);
+            Ok(Some(KnownStats { stored: stats.trades, last, stats }))
+        })
+    }
+
+    /// Keeps what was added up.
+    async fn keep_stats(&self, key: &StatsKey, last: TradeId, stats: &BotStats) -> Result<(), StoreError> {
+        let sql = "INSERT INTO bot_stats (bot_id, dry_run, quote, last_trade_id, figures) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (bot_id, dry_run, quote) DO UPDATE
+                SET last_trade_id = excluded.last_trade_id, figures = excluded.figures
+                WHERE excluded.last_trade_id > bot_stats.last_trade_id";
+        let figures = serde_json::to_string(stats).unwrap_or_default();
+        writing!(self, pool => {
+            let insert = sqlx::query(sql)
+                .bind(key.bot_id.to_string())
+                .bind(key.dry_run)
+                .bind(&key.quote)
+                .bind(last.to_string())
+                .bind(figures);
+            insert.execute(pool).await?;
+        });
+        Ok(())
+    }
+
+    /// A bot's trades that closed after this one, in order: it has one open at a time, so they close as they opened.
+    async fn closed_after(
+        &self,
+        key: &StatsKey,
+        after: Option<TradeId>,
+    ) -> Result<Vec<ClosedTrade>, StoreError> {
+        let sql = "SELECT id, opened_at, closed_at, profit, profit_pct, fees FROM trades
+            WHERE bot_id = $1 AND id > $2 AND status = 'closed' AND dry_run = $3 AND pair LIKE $4 ORDER BY id";
+        reading!(self, pool => {
+            let query = sqlx::query(sql)
+                .bind(key.bot_id.to_string())
+                .bind(after.map_or_else(String::new, |id| id.to_string()))
+                .bind(key.dry_run)
+                .bind(format!("%/{}", key.quote));
+            let mut trades = Vec::new();
+            for row in query.fetch_all(pool).await? {
+                let closed_at: Option<i64> = row.try_get("closed_at")?;
+                let profit: Option<&str> = row.try_get("profit")?;
+                let profit_pct: Option<&str> = row.try_get("profit_pct")?;
+                let opened_at = row.try_get("opened_at")?;
+                trades.push(ClosedTrade {
+                    id: parsed("id", row.try_get("id")?)?,
+                    opened_at: Timestamp::from_nanos(opened_at),
+                    closed_at: Timestamp::from_nanos(closed_at.unwrap_or(opened_at)),
+                    profit: profit.map_or(Ok(Quote::ZERO), |text| parsed("profit", text))?,
+                    profit_pct: profit_pct.map_or(Ok(Pct::ZERO), |text| parsed("profit_pct", text))?,
+                    fees: parsed("fees", row.try_get("fees")?)?,
+                });
+            }
+            Ok(trades)
+        })
+    }
+
+    /// What a bot's closed trades add up to by now. It is stored again once that saves the next one much reading.
+    pub(crate) async fn stats_now(
+        &self,
+        key: &StatsKey,
+        known: Option<KnownStats>,
+    ) -> Result<KnownStats, StoreError> {
+        let mut now = match known {
+            Some(known) => known,
+            None => self.stored_stats(key).await?.unwrap_or_default(),
+        };
+        for trade in self.closed_after(key, now.last).await? {
+            now.stats.add(&trade);
+            now.last = Some(trade.id);
+        }
+        if let Some(last) = now.last.filter(|_| now.stats.trades >= now.stored + WORTH_STORING) {
+            self.keep_stats(key, last, &now.stats).await?;
+            now.stored = now.stats.trades;
+        }
+        Ok(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use model::{AccountId, BotDefinition};
+
+    use super::*;
+    use crate::change::{Change, NewBot};
+
+    /// A store with a bot that closed so many trades, each making one.
+    async fn store(trades: u64) -> (Store, StatsKey, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("books.db").display());
+        let store = Store::open(&url).await.unwrap();
+        let account = store.create_account("one", Timestamp::MIN).await.unwrap().id;
+        let body = r#"{"name":"b","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+            "max_open_trades":3,"stop_loss":-4,"dry_run":true}"#;
+        let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
+        let id = BotId::from_u128(1);
+        let new = NewBot { id, account_id: account, definition, created_at: Timestamp::MIN };
+        store.commit([Change { created: Some(Box::new(new)), ..Change::default() }]).await.unwrap();
+        close(&store, account, id, 0, trades).await;
+        (store, StatsKey { bot_id: id, dry_run: true, quote: "USDT".to_owned() }, folder)
+    }
+
+    /// Trades that closed, an hour after each other, beside some in another quote coin and of real money.
+    async fn close(store: &Store, account: AccountId, bot: BotId, from: u64, count: u64) {
+        let Store::Sqlite { writer, .. } = store else { panic!() };
+        let mut transaction = writer.begin().await.unwrap();
+        for number in from..from + count {
+            for (pair, dry_run, step) in
+                [("BTC/USDT", true, 0_u128), ("BTC/USDC", true, 1), ("BTC/USDT", false, 2)]
+            {
+                if step > 0 && number % 1_000 != 0 {
+                    continue;
+                }
+                let at = i64::try_from(number).unwrap() * 3_600_000_000_000;
+                sqlx::query(
+                    "INSERT INTO trades (id, account_id, bot_id, exchange, pair, status, dry_run, opened_at, closed_at,
+                         entry_price, amount, stake, fees, profit, profit_pct)
+                     VALUES ($1, $2, $3, 'binance', $4, 'closed', $5, $6, $7, '1', '1', '50', '0.1', '1', '2')",
+                )
+                .bind(TradeId::from_u128(u128::from(number) * 3 + step + 1).to_string())
+                .bind(account.to_string())
+                .bind(bot.to_string())
+                .bind(pair)
+                .bind(dry_run)
+                .bind(at)
+                .bind(at + 60_000_000_000)
+                .execute(&mut *transaction)
+                .await
+                .unwrap();
+            }
+        }
+        transaction.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_bot_with_many_trades_is_summed_up_once() {
+        let (store, key, _folder) = store(3_000).await;
+        let first = store.stats_now(&key, None).await.unwrap();
+        assert_eq!((first.stats.trades, first.stats.profit.to_string()), (3_000, "3000".to_owned()));
+        let account = store.accounts_with_bots().await.unwrap()[0];
+        close(&store, account, key.bot_id, 3_000, 5).await;
+        // A server that starts anew reads five, as one that remembers does.
+        let anew = store.stats_now(&key, None).await.unwrap();
+        let went_on = store.stats_now(&key, Some(first.clone())).await.unwrap();
+        assert_eq!((anew.stats.trades, anew.stored), (3_005, 3_000));
+        assert_eq!(anew, went_on);
+        let real = StatsKey { dry_run: false, ..key };
+        assert_eq!(
+            store.stats_now(&real, None).await.unwrap().stats.trades,
+            4,
+            "other money is not mixed in"
+        );
+    }
+
+    #[tokio::test]
+    #[ignore = "a measurement: run it with --ignored --nocapture"]
+    async fn a_hundred_thousand_trades() {
+        let (store, key, _folder) = store(100_000).await;
+        let timed = async |known| {
+            let begun = Instant::now();
+            let now = store.stats_now(&key, known).await.unwrap();
+            let ratios = now.stats.ratios("150".parse().unwrap());
+            (now, ratios, begun.elapsed())
+        };
+        let (_, _, first) = timed(None).await;
+        let (stored, ratios, again) = timed(None).await;
+        let (_, _, known) = timed(Some(stored)).await;
+        println!("summed up {first:?}, from what is stored {again:?}, remembered {known:?}; {ratios:?}");
+        assert!(known < Duration::from_millis(50));
+    }
+}
