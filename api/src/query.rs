@@ -90,6 +90,11 @@ impl Query {
         self.read(name, &wanted, |text| text.parse().ok().filter(|n| (least..=most).contains(n)))
     }
 
+    /// Whether a parameter is given.
+    pub fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
+    }
+
     /// `limit` and `starting_after`.
     pub fn page<C: FromStr>(&mut self) -> Page<C> {
         let wanted = "a whole number from 1 to 100";

@@ -401,6 +401,22 @@ impl EngineHandle {
         Ok(Page { rows: self.marked(page.rows), has_more: page.has_more })
     }
 
+    /// The same without their orders, for whoever wants many.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn trade_rows(
+        &self,
+        account: AccountId,
+        filter: TradeFilter,
+        limit: u32,
+        after: Option<TradeId>,
+    ) -> Result<Page<Trade>, EngineError> {
+        let ask = move |store: Store| async move { store.trade_rows(account, &filter, limit, after).await };
+        let page = self.on_store(ask).await?;
+        Ok(Page { rows: self.marked(page.rows), has_more: page.has_more })
+    }
+
     /// A trade, at the last price while it is open.
     ///
     /// # Errors

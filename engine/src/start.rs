@@ -270,10 +270,7 @@ impl Engine {
         let recovered = io.spawn(recover(handle.clone()));
         recovered.await.map_err(|_| StartError::Ended)??;
         handle.inner.ready.store(true, Ordering::Release);
-        io.spawn(answer::forget_old(store.clone()));
-        portfolio::keep_history(&handle.inner);
-        io.spawn(sweep_for_ever(store.clone()));
-        io.spawn(billing::listen(store, last_event, move |told| hub.committed(&told)));
+        tend(io, &handle, store, last_event, hub);
         Ok(Started { handle, threads: vec![trading, webhooks], ended, lock })
     }
 
@@ -317,6 +314,14 @@ impl Engine {
         lock.release().await;
         io.shutdown_background();
     }
+}
+
+/// What goes on beside the trading for as long as the engine runs.
+fn tend(io: &Runtime, handle: &EngineHandle, store: Store, last_event: i64, hub: Hub) {
+    io.spawn(answer::forget_old(store.clone()));
+    portfolio::keep_history(&handle.inner);
+    io.spawn(sweep_for_ever(store.clone()));
+    io.spawn(billing::listen(store, last_event, move |told| hub.committed(&told)));
 }
 
 /// Hands every bot that lived to the fleet, and every endpoint to the hub.

@@ -3,6 +3,7 @@
 mod account;
 mod auth;
 mod bots;
+mod csv;
 mod events;
 mod exchanges;
 mod once;

@@ -8,6 +8,7 @@ use model::{
 
 use super::auth::Caller;
 use super::bots::{NoFields, refuse_others};
+use super::csv;
 use super::show::{self, List};
 use crate::ApiError;
 use crate::body::{self, Fields};
@@ -26,8 +27,11 @@ type Engine = web::Data<EngineHandle>;
         ("status" = Option<TradeStatus>, Query, description = "Only open trades, or only closed ones."),
         ("from" = Option<Timestamp>, Query, description = "Only trades opened at this time or later."),
         ("to" = Option<Timestamp>, Query, description = "Only trades opened before this time."),
+        ("format" = inline(Option<Format>), Query, description = "`csv` gives one row a trade, of all that the filters let \
+            through unless there is a `limit`."),
     ),
-    responses((status = 200, description = "A page of trades.", body = List<Trade>)))]
+    responses((status = 200, description = "A page of trades; as CSV, rows under a header.",
+        content((List<Trade> = "application/json"), (String = "text/csv")))))]
 pub(crate) async fn list(
     caller: Caller,
     engine: Engine,
@@ -47,8 +51,11 @@ pub(crate) async fn list(
         ("status" = Option<TradeStatus>, Query, description = "Only open trades, or only closed ones."),
         ("from" = Option<Timestamp>, Query, description = "Only trades opened at this time or later."),
         ("to" = Option<Timestamp>, Query, description = "Only trades opened before this time."),
+        ("format" = inline(Option<Format>), Query, description = "`csv` gives one row a trade, of all that the filters let \
+            through unless there is a `limit`."),
     ),
-    responses((status = 200, description = "A page of trades.", body = List<Trade>)))]
+    responses((status = 200, description = "A page of trades; as CSV, rows under a header.",
+        content((List<Trade> = "application/json"), (String = "text/csv")))))]
 pub(crate) async fn of_bot(
     caller: Caller,
     engine: Engine,
@@ -59,6 +66,17 @@ pub(crate) async fn of_bot(
     page(&caller, &engine, &request, Some(bot)).await
 }
 
+/// How a list is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = TradesFormat)]
+pub(crate) enum Format {
+    /// A page, with every order and fill.
+    Json,
+    /// All that the filters let through (or `limit` of them), a row a trade, as it is read.
+    Csv,
+}
+
 async fn page(
     caller: &Caller,
     engine: &Engine,
@@ -67,7 +85,9 @@ async fn page(
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let mut query = Query::new(request.query_string())?;
+    let has_limit = query.has("limit");
     let page = query.page::<TradeId>();
+    let format = query.word("format", &[("json", Format::Json), ("csv", Format::Csv)]);
     let filter = TradeFilter {
         bot_id: if bot.is_none() { query.optional("bot_id", "the id of a bot") } else { bot },
         pair: query.optional("pair", "a pair such as BTC/USDT"),
@@ -80,6 +100,10 @@ async fn page(
         && !engine.has_had_bot(account, bot).await?
     {
         return Err(ApiError::NotFound("bot"));
+    }
+    if format == Some(Format::Csv) {
+        let most = has_limit.then_some(page.limit);
+        return Ok(csv::trades(engine.clone(), account, filter, page.starting_after, most));
     }
     let trades = engine.trades(account, filter, page.limit, page.starting_after).await?;
     show::list(&trades, |trade| Ok(trade.clone()), |trade| trade.id.to_string())

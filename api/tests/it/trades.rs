@@ -167,3 +167,68 @@ async fn on_a_real_account_the_venue_has_what_was_added_and_then_sold() {
     assert!(open == 0 && dust < Decimal::new(1, 4), "{open} {dust}");
     live.end().await;
 }
+
+#[actix_web::test]
+async fn trades_come_as_csv_whole_or_cut_with_every_digit() {
+    let live = Live::start().await;
+    let bot = holding_on_paper(&live).await;
+    let trade = open_trade(&live, &bot).await;
+    let closed = post(&live, &trade, "close", "").await.body;
+    // The rest of the history is put into the store: more than is read at once.
+    let store = engine::Store::open(&live.server.database_url).await.unwrap();
+    let engine::Store::Sqlite { writer, .. } = &store else { panic!() };
+    let mut transaction = writer.begin().await.unwrap();
+    for number in 0..1_201_u128 {
+        sqlx::query(
+            "INSERT INTO trades (id, account_id, bot_id, exchange, pair, status, dry_run, opened_at, closed_at, entry_price,
+                 amount, stake, fees, profit, profit_pct)
+             SELECT $1, account_id, bot_id, exchange, pair, 'closed', dry_run, 1, 2, '1.10', '0.50', '50.050', '0.1', '-1.20',
+                 '-2.40' FROM trades LIMIT 1",
+        )
+        .bind(model::TradeId::from_u128(number).to_string())
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    }
+    transaction.commit().await.unwrap();
+    store.close().await;
+    let get = async |query: &str| {
+        let url = format!("{}/v1/trades?format=csv{query}", live.server.url);
+        let answer = reqwest::Client::new().get(url).bearer_auth(&live.owner.key).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8; header=present");
+        let text = answer.text().await.unwrap();
+        assert!(text.ends_with("\r\n"));
+        text.split_terminator("\r\n").map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all = get("").await;
+    assert_eq!(all.len(), 1 + 1_202);
+    let columns: Vec<&str> = all[0].split(',').collect();
+    let newest: Vec<&str> = all[1].split(',').collect();
+    assert_eq!(columns.len(), newest.len());
+    for (column, cell) in columns.iter().zip(&newest) {
+        let json = &closed[*column];
+        let shown = match json {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        if json.is_number() {
+            assert_eq!(shown.parse::<Decimal>().unwrap(), cell.parse().unwrap(), "{column}");
+        } else {
+            assert_eq!(&shown, cell, "{column}");
+        }
+    }
+    assert!(all[2].contains(",1.10,,0.50,50.050,0.1,-1.20,-2.40,,,,"), "{}", all[2]);
+    let mut ids: Vec<&str> = all[1..].iter().map(|row| row.split(',').next().unwrap()).collect();
+    let told = ids.len();
+    ids.dedup();
+    assert_eq!(ids.len(), told, "each comes once");
+    assert_eq!(get("&limit=2").await.len(), 3);
+    assert_eq!(get(&format!("&starting_after={}", ids[1_200])).await.len(), 2);
+    assert_eq!(get("&from=2000-01-01T00:00:00Z").await.len(), 2, "the filters are those of the list");
+    assert_eq!(get("&status=open").await.len(), 1);
+    let of_bot = live.server.get(&live.owner, &format!("{bot}/trades?format=xml")).await;
+    assert_eq!(of_bot.refused(), ["format"]);
+    live.end().await;
+}

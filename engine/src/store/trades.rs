@@ -73,6 +73,22 @@ impl Store {
         limit: u32,
         after: Option<TradeId>,
     ) -> Result<Page<Trade>, StoreError> {
+        let mut page = self.trade_rows(account, filter, limit, after).await?;
+        self.fill_in_orders(&mut page.rows).await?;
+        Ok(page)
+    }
+
+    /// The same without their orders.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn trade_rows(
+        &self,
+        account: AccountId,
+        filter: &TradeFilter,
+        limit: u32,
+        after: Option<TradeId>,
+    ) -> Result<Page<Trade>, StoreError> {
         let sql = "SELECT * FROM trades WHERE account_id = $1 AND ($2 IS NULL OR id < $2)
                 AND ($3 IS NULL OR bot_id = $3) AND ($4 IS NULL OR pair = $4) AND ($5 IS NULL OR status = $5)
                 AND ($6 IS NULL OR opened_at >= $6) AND ($7 IS NULL OR opened_at < $7)
@@ -93,9 +109,7 @@ impl Store {
                 .bind(i64::from(limit) + 1);
             query.fetch_all(pool).await?.into_iter().map(|row| Ok(stored_trade!(row))).collect()
         });
-        let mut page = Page::of(rows?, limit);
-        self.fill_in_orders(&mut page.rows).await?;
-        Ok(page)
+        Ok(Page::of(rows?, limit))
     }
 
     /// A bot's open trades, of which there is one at most unless it was turned from one pair to another.
