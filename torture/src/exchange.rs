@@ -27,17 +27,21 @@ const FAULTS: &[&str] = &[
     "--reorder-rate=0.1",
     "--partial-fills=4",
     "--thin-rate=0.05",
-    "--drop-connection-every=8",
     "--reject-rate=0.01",
     "--latency-ms=2",
 ];
 
 /// What is not told, where queries tell of everything at once.
-const SILENCE: &[&str] = &["--lose-ack-rate=0.05", "--drop-report-rate=0.05"];
+const SILENCE: &[&str] = &["--lose-ack-rate=0.05", "--drop-report-rate=0.05", "--drop-connection-every=8"];
 
-/// What is not told where every order is hidden from queries for a minute: of one in fifty nothing is known until then.
-const HIDDEN: &[&str] =
-    &["--lose-ack-rate=0.1", "--drop-report-rate=0.2", "--hide-ms=60000", "--hide-rate=1"];
+/// What is not told where every order is hidden from queries for a minute: whose order is in doubt waits that long.
+const HIDDEN: &[&str] = &[
+    "--lose-ack-rate=0.05",
+    "--drop-report-rate=0.05",
+    "--drop-connection-every=45",
+    "--hide-ms=60000",
+    "--hide-rate=1",
+];
 
 /// How fast its market goes, and how far.
 const MARKET: &[&str] = &["--random-walk", "--speed=20", "--volatility=15", "--fee=0.1"];

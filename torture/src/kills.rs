@@ -208,7 +208,6 @@ pub(crate) async fn run(plan: &Plan, folder: &Path) -> Result<Outcome> {
             eprintln!("torture: {kill} kills, last recovery {} ms", life.recovery.as_millis());
         }
     }
-    pause(plan.life.unwrap_or_default());
     let mut violations = Violations::default();
     let troubles = stage.close(life, &mut violations).await?;
     let (ledger, books, judged) = stage.judge().await?;

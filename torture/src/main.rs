@@ -12,6 +12,7 @@ use clap::Parser;
 use tempfile::TempDir;
 
 mod books;
+mod disk_error;
 mod drill;
 mod exchange;
 mod failpoints;
@@ -50,13 +51,13 @@ struct Arguments {
     /// What the market, the faults and the kills grow from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The exchange hides every order from queries for a minute, loses twice as many answers and does not report
-    /// one order in five; absence is proven after the server's own 75 s instead of 8. Lives are long: of many an
-    /// order nothing is known for a minute.
+    /// The exchange hides every order from queries for a minute, and absence is proven after the server's own 75 s
+    /// instead of 8. One long life, so that hundreds of orders are hidden, and one kill that leaves all of them in
+    /// doubt.
     #[arg(long)]
     hide: bool,
     /// How long each life is, in seconds; without it most end within a moment.
-    #[arg(long, value_name = "SECONDS", default_value_if("hide", "true", "90"))]
+    #[arg(long, value_name = "SECONDS", default_value_if("hide", "true", "150"))]
     life_s: Option<u64>,
     /// Keep the books on a Postgres of its own.
     #[arg(long)]
@@ -83,6 +84,9 @@ struct Arguments {
     /// must be found out.
     #[arg(long, conflicts_with_all = ["failpoints", "controls", "permissive_control"])]
     power_cut: bool,
+    /// Instead: answer what the server writes and syncs with an input/output error.
+    #[arg(long, conflicts_with_all = ["failpoints", "controls", "power_cut", "hide", "postgres", "stops"])]
+    disk_errors: bool,
     /// Instead: let prices fall through stops while the server is down.
     #[arg(long, conflicts_with_all = ["failpoints", "controls", "power_cut", "hide", "store_kills"])]
     stops: bool,
@@ -129,6 +133,8 @@ async fn main() -> ExitCode {
         every_step(&arguments).await
     } else if arguments.power_cut {
         power_cut(&arguments).await
+    } else if arguments.disk_errors {
+        disk_errors(&arguments).await
     } else if arguments.stops {
         stop_drill(&arguments).await
     } else if arguments.controls {
@@ -183,6 +189,16 @@ async fn kill_run(arguments: &Arguments) -> Result<bool> {
     let is_well = outcome.violations.is_empty();
     folder.disable_cleanup(arguments.keep || !is_well);
     Ok(is_well)
+}
+
+/// Lets the disk fail; whether no order left unjournaled, and every start went on.
+async fn disk_errors(arguments: &Arguments) -> Result<bool> {
+    let mut folder = folder()?;
+    let plan = plan(arguments, Kind::Mixed, None, folder.path())?;
+    let (all, violations) = disk_error::run(&plan, folder.path()).await?;
+    report::print_disk_errors(&all, &violations, &replay(arguments));
+    folder.disable_cleanup(arguments.keep || !violations.is_empty());
+    Ok(violations.is_empty())
 }
 
 /// Lets prices fall while it is down; whether every stop held.
@@ -256,6 +272,7 @@ fn replay(arguments: &Arguments) -> String {
     for (is_set, flag) in [
         (arguments.hide, " --hide"),
         (arguments.stops, " --stops"),
+        (arguments.disk_errors, " --disk-errors"),
         (arguments.postgres, " --postgres"),
         (arguments.release, " --release"),
     ] {

@@ -106,6 +106,14 @@ fn is_same(fill: &VenueFill, client_id: &str, booked: &BookedFill) -> bool {
         == (client_id, fill.price, fill.qty, fill.fee, fill.fee_asset.as_str())
 }
 
+/// Every order at the exchange is in the journal, at whatever moment.
+pub(crate) fn unjournaled(ledger: &Ledger, books: &Books, found: &mut Violations) {
+    let journal: HashSet<&str> = books.intents.iter().map(|intent| intent.client_id.as_str()).collect();
+    for order in ledger.orders.iter().filter(|order| !journal.contains(order.client_id.as_str())) {
+        found.note("orders without intent", format!("{} {} {}", order.client_id, order.symbol, order.side));
+    }
+}
+
 /// Every order at the exchange is one intent's, as it was intended, and ended; so did those of the books.
 fn orders(ledger: &Ledger, books: &Books, found: &mut Violations) {
     let intents: HashMap<&str, &str> =

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::disk_error::Failed;
 use crate::drill::Drilled;
 use crate::exchange::Ledger;
 use crate::failpoints::{PLACES, Reached};
@@ -52,6 +53,21 @@ pub(crate) fn print(outcome: &Outcome, replay: &str) {
 pub(crate) fn print_steps(reached: &Reached, violations: &Violations, replay: &str) {
     for place in PLACES {
         println!("{place:<13}{} times: {}", reached.times(place), reached.kinds(place));
+    }
+    verdict(violations, replay);
+}
+
+/// Prints what came of a disk that failed.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print_disk_errors(all: &[Failed], violations: &Violations, replay: &str) {
+    for Failed { fault, ended_after, orders, recovery } in all {
+        let ended = match ended_after {
+            Some(after) => {
+                format!("ended after {} ms, ready again in {} ms", after.as_millis(), recovery.as_millis())
+            }
+            None => "lived on".to_owned(),
+        };
+        println!("{:<28}{ended}; {orders} orders at the exchange so far", fault.what);
     }
     verdict(violations, replay);
 }

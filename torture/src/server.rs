@@ -96,6 +96,11 @@ impl Server {
 }
 
 impl Life {
+    /// Its process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Whether it has ended by itself; an error where that was not by its own decision, with a status of its own.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
         match self.process.ended()? {

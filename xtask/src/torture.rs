@@ -1,7 +1,6 @@
 //! Builds what is tortured, and tortures it.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
@@ -40,9 +39,9 @@ fn torture(arguments: &[&str]) -> Result<()> {
     let is_power_cut = has(&["--power-cut"]);
     if is_power_cut {
         cargo(&["build", "--locked", "--quiet", "--package", "engine", "--example", WRITER], &[])?;
-        if Command::new("strace").arg("--version").stdout(Stdio::null()).status().is_err() {
-            debian::install("strace")?;
-        }
+    }
+    if is_power_cut || has(&["--disk-errors"]) {
+        debian::have("strace", "strace")?;
     }
     let binary = target()?.join(if is_release { "release" } else { "debug" }).join("botprimex");
     let mut own = vec!["--binary".to_owned(), text(&binary)?];
