@@ -21,6 +21,16 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest one while an order is in doubt.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// How often once it has been in doubt for long: queries that lag do so for a minute, and asking uses up what the
+/// address may ask for all of its accounts.
+const LONG_WAIT: Duration = Duration::from_secs(5);
+
+/// How long that is.
+const LONG_AFTER: Duration = Duration::from_secs(10);
+
+/// How often an order is asked for that the venue took by its own answer: only its queries do not know it yet.
+const LAGGING_WAIT: Duration = Duration::from_secs(15);
+
 /// How often while the venue does not accept the key.
 const LOCKED_WAIT: Duration = Duration::from_secs(10);
 
@@ -199,9 +209,14 @@ impl ExchangeConnection {
             Ok(Found::NotYet) => {
                 failpoint::pass("not-found");
                 order.is_accounted = true;
-                order.ask_after(wait);
+                let age = order.age(clock::now());
+                order.ask_after(match order.receipt.acknowledged_at {
+                    Some(_) => LAGGING_WAIT,
+                    None if age > LONG_AFTER => LONG_WAIT,
+                    None => wait,
+                });
                 let is_entry = matches!(order.role, Role::Entry(_));
-                if !is_entry && !order.is_doubted && order.age(clock::now()) > DOUBT_FOR {
+                if !is_entry && !order.is_doubted && age > DOUBT_FOR {
                     order.is_doubted = true;
                     let (bot, doubt) = (order.bot, InDoubt { client_id: id, role: order.role });
                     if let Some(attached) = self.bots.get(&bot) {
