@@ -18,6 +18,9 @@ const GOOD_FOR: Duration = Duration::from_hours(1);
 /// How soon after it was asked for a pair's rules the venue is asked again, whatever it refuses.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
+/// How long a pair's average price of five minutes is good: a hundredth of that.
+const AVERAGE_GOOD_FOR: Duration = Duration::from_secs(3);
+
 /// How long the venue may take to tell last prices: they are asked for again soon.
 const TELLS_WITHIN: Duration = Duration::from_secs(3);
 
@@ -41,6 +44,24 @@ pub(crate) struct Markets {
     grids: DashMap<Pair, (Market, Instant)>,
     rules: DashMap<Pair, Rules>,
     prices: DashMap<Pair, Arc<LastPrice>>,
+    averages: DashMap<Pair, Average>,
+}
+
+/// Whether an order may leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    Passes,
+    /// It hangs on the venue's average price, which is being asked for.
+    Hangs,
+}
+
+/// What was paid for a pair on average in the last minutes, as the venue told.
+#[derive(Clone, Copy, Debug)]
+struct Average {
+    /// Absent until it has told.
+    price: Option<Price>,
+    /// When it was asked.
+    asked_at: Instant,
 }
 
 /// What a pair's orders are held to.
@@ -81,7 +102,7 @@ impl Markets {
     /// Asks this venue from there; paper fills cost `fee` and are worse by `slippage`, both fractions.
     pub(crate) fn new(rest: Rest, io: Handle, fee: Rate, slippage: Rate) -> Self {
         let (grids, rules, prices) = (DashMap::new(), DashMap::new(), DashMap::new());
-        Self { rest, io, fee, slippage, grids, rules, prices }
+        Self { rest, io, fee, slippage, grids, rules, prices, averages: DashMap::new() }
     }
 
     /// The venue's REST interface.
@@ -125,26 +146,62 @@ impl Markets {
         Ok(Some(market))
     }
 
-    /// Whether the venue would take an order now, as far as its rules tell that it listed last, at the pair's last
-    /// price; `open` is what the account has open of the pair. Where it has not told them everything passes.
+    /// Whether the venue would take an order now, as far as its rules tell that it listed last; `open` is what the
+    /// account has open of the pair. Where it has not told them everything passes.
     ///
-    /// Whether it trades the pair at this moment is not among them: that it knows best itself. Nor is its average of
-    /// the last minutes, which some of its rules go by: between that and the last price the venue may still refuse.
+    /// Some rules go by the venue's average of the last minutes. Where that decides it is asked for; an order that
+    /// `cannot_wait` for the answer is measured by the last price. Between the answer and the order's arrival the
+    /// average moves on: within that the venue may still refuse. Whether it trades the pair at this moment is not
+    /// among the rules: that it knows best itself.
     ///
     /// # Errors
     /// [`FilterFault`].
-    pub(crate) fn check(self: &Arc<Self>, order: &OrderRequest, open: OpenOrders) -> Result<(), FilterFault> {
+    pub(crate) fn check(
+        self: &Arc<Self>,
+        order: &OrderRequest,
+        open: OpenOrders,
+        cannot_wait: bool,
+    ) -> Result<Verdict, FilterFault> {
         let known = self.rules.get(&order.pair).and_then(|rules| {
             let is_old = rules.asked_at.elapsed() > GOOD_FOR;
             rules.filters.clone().map(|filters| (filters, is_old))
         });
-        let Some((filters, is_old)) = known else { return Ok(()) };
-        let checked = filters.check(order, self.last(&order.pair).get(), open);
+        let Some((filters, is_old)) = known else { return Ok(Verdict::Passes) };
+        let mut reference = self.last(&order.pair).get();
+        if reference.is_some_and(|last| filters.hangs_on_average(order, last, open)) {
+            match self.average(&order.pair) {
+                None if !cannot_wait => return Ok(Verdict::Hangs),
+                average => reference = average.or(reference),
+            }
+        }
+        let checked = filters.check(order, reference, open);
         if is_old || checked.is_err() {
             // Rules that have changed meanwhile hold nothing back for long.
             self.refresh_rules(&order.pair);
         }
-        checked
+        checked.map(|()| Verdict::Passes)
+    }
+
+    /// A pair's average price, if the venue told it a moment ago; else it is asked.
+    fn average(self: &Arc<Self>, pair: &Pair) -> Option<Price> {
+        match self.averages.entry(pair.clone()) {
+            Entry::Occupied(known) if known.get().asked_at.elapsed() < AVERAGE_GOOD_FOR => {
+                return known.get().price;
+            }
+            Entry::Occupied(mut old) => drop(old.insert(Average { price: None, asked_at: Instant::now() })),
+            Entry::Vacant(unknown) => {
+                drop(unknown.insert(Average { price: None, asked_at: Instant::now() }));
+            }
+        }
+        let (markets, pair) = (self.clone(), pair.clone());
+        self.io.spawn(async move {
+            let asked_at = Instant::now();
+            match markets.rest.average_price(&pair).await {
+                Ok(price) => drop(markets.averages.insert(pair, Average { price: Some(price), asked_at })),
+                Err(error) => tracing::debug!(%pair, %error, "the venue does not tell its average price"),
+            }
+        });
+        None
     }
 
     /// Asks the venue for a pair's rules again, unless it was asked a moment ago.

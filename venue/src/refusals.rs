@@ -108,6 +108,10 @@ struct Tally {
     missed: Vec<String>,
     /// The same at the last price, which is what the engine knows; by rule.
     missed_at_last: BTreeMap<String, usize>,
+    /// The same at the venue's average, asked for before the trade before this order: what the engine cannot know.
+    missed_at_stale: usize,
+    /// How many of the orders hang on the average, so that it is asked for.
+    hanging: usize,
     /// Only we refused, at the last price.
     ours_alone: BTreeMap<&'static str, usize>,
 }
@@ -127,6 +131,7 @@ fn play(grid: [&str; 4], orders: usize, seed: u64, tally: &mut Tally) {
     };
     (0..200).for_each(|_| trade(&mut world, &mut rng));
     let mut number = 0;
+    let mut stale = Price::new(world.symbols[symbol].average_price().unwrap()).unwrap();
     while number < orders {
         let last = world.symbols[symbol].last.unwrap();
         let Some(order) = order(&mut rng, last, &market) else { continue };
@@ -135,6 +140,11 @@ fn play(grid: [&str; 4], orders: usize, seed: u64, tally: &mut Tally) {
         let open = open(&world);
         let at_last = market.check(&order, Some(last), open);
         let at_average = market.check(&order, Some(average), open);
+        // As the engine does it: the average is asked for where it decides, and only there.
+        let hangs = market.filters.hangs_on_average(&order, last, open);
+        let known = market.check(&order, Some(if hangs { average } else { last }), open);
+        let at_stale = market.check(&order, Some(if hangs { stale } else { last }), open);
+        tally.hanging += usize::from(hangs);
         // Slow enough for the limit of orders.
         let at = Timestamp::from_millis(i64::try_from(number).unwrap() * 2_000);
         let answer = Call::PlaceOrder.answer(&mut world, 0, &Params::from_form(&order.body()), at);
@@ -142,9 +152,10 @@ fn play(grid: [&str; 4], orders: usize, seed: u64, tally: &mut Tally) {
         tally.orders += 1;
         if let Some(rule) = rule {
             *tally.refused.entry(rule.clone()).or_default() += 1;
-            if at_average.is_ok() {
+            if at_average.is_ok() || known.is_ok() {
                 tally.missed.push(format!("{rule}: {order:?}, average {average}"));
             }
+            tally.missed_at_stale += usize::from(at_stale.is_ok());
             if at_last.is_ok() {
                 *tally.missed_at_last.entry(rule).or_default() += 1;
             }
@@ -152,6 +163,7 @@ fn play(grid: [&str; 4], orders: usize, seed: u64, tally: &mut Tally) {
             *tally.ours_alone.entry(fault.filter).or_default() += 1;
         }
         if number % 10 == 0 {
+            stale = average;
             trade(&mut world, &mut rng);
         }
         if number % CLEAR_EVERY == 0 {
@@ -175,6 +187,9 @@ fn what_the_venue_refuses_for_a_rule_was_refused_before_it_was_asked() {
     let alone = sum(&mut tally.ours_alone.values());
     let share = |count: usize| Decimal::from(count * 100) / Decimal::from(tally.orders);
     println!("{} orders, refused by the venue {:?}", tally.orders, tally.refused);
+    let (hanging, stale) = (tally.hanging, tally.missed_at_stale);
+    println!("the average decides {hanging}: {} %; let through with it 0", share(hanging));
+    println!("let through where it is older than the last trade: {stale}, {} %", share(stale));
     println!("let through at the last price: {:?}, {} %", tally.missed_at_last, share(missed));
     println!("refused by us alone: {:?}, {} %", tally.ours_alone, share(alone));
     assert_eq!(tally.orders, ORDERS);

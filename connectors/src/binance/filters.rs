@@ -136,6 +136,18 @@ impl Filters {
         self.check_count(order.kind, open)
     }
 
+    /// Whether the venue's average price decides if it takes an order: one within a fifth of the last price might lead
+    /// to the other answer. Of five minutes' average that is further than a market goes.
+    pub fn hangs_on_average(&self, order: &OrderRequest, last: Price, open: OpenOrders) -> bool {
+        let at = |hundredths: i64| {
+            let moved = last.decimal().checked_mul(Decimal::new(hundredths, 2));
+            let reference = moved.and_then(|price| Price::new(price.round_dp(8)).ok());
+            self.check(order, reference, open).is_ok()
+        };
+        let usual = at(100);
+        at(80) != usual || at(120) != usual
+    }
+
     fn check_kind(&self, kind: RequestKind) -> Result<(), FilterFault> {
         let word = kind.as_str();
         if self.order_types.is_empty() || self.order_types.iter().any(|taken| taken == word) {

@@ -112,6 +112,20 @@ impl Rest {
         fields::price(&ticker.price).ok_or_else(|| unreadable(&"the price is no possible amount"))
     }
 
+    /// What was paid for a pair on average in the last minutes, weighted by quantity: what some of its filters go by.
+    ///
+    /// # Errors
+    /// [`VenueError`]; -1121 where the venue does not list the pair.
+    pub async fn average_price(&self, pair: &Pair) -> Result<Price, VenueError> {
+        #[derive(Deserialize)]
+        struct Average {
+            price: String,
+        }
+        let path = format!("/api/v3/avgPrice?symbol={}", symbol(pair));
+        let average: Average = read(&self.get(&path, MAX_ANSWER_BYTES).await?)?;
+        fields::price(&average.price).ok_or_else(|| unreadable(&"the price is no possible amount"))
+    }
+
     /// The last prices of these pairs, at most [`MAX_NAMED_PAIRS`] of them, in one request. None of them is told
     /// where the venue does not list one.
     ///

@@ -28,7 +28,7 @@ use crate::clock;
 use crate::failpoint::{self, Control};
 use crate::live::sent::SentLog;
 use crate::live::{self, Intent};
-use crate::markets::Markets;
+use crate::markets::{Markets, Verdict};
 use crate::meters::{Meters, Share, UnderWay};
 use crate::portfolio::KnownBalances;
 
@@ -40,6 +40,9 @@ const TURN: Duration = Duration::from_millis(50);
 
 /// How long an entry may wait to be sent; the price it was decided at is gone by then.
 const STALE_AFTER: Duration = Duration::from_secs(5);
+
+/// How long an order waits at most for the venue's average price where one of its rules hangs on that.
+const AVERAGE_WITHIN: Duration = Duration::from_millis(500);
 
 /// How soon a cancel that the venue's limits did not allow is tried again: by asking for its order.
 const TAKE_BACK_AGAIN: Duration = Duration::from_millis(200);
@@ -277,10 +280,14 @@ impl ExchangeConnection {
                 .copied()
                 .collect();
             for id in ready {
-                if let Err(fault) = self.check(id) {
-                    self.unsent.retain(|waiting| *waiting != id);
-                    self.end(id, End::Rejected(format!("FILTER: {fault}").into()));
-                    continue;
+                match self.check(id) {
+                    Ok(Verdict::Passes) => {}
+                    Ok(Verdict::Hangs) => continue,
+                    Err(fault) => {
+                        self.unsent.retain(|waiting| *waiting != id);
+                        self.end(id, End::Rejected(format!("FILTER: {fault}").into()));
+                        continue;
+                    }
                 }
                 if self.rest.budget().ask(Cost::place(self.rest.account_tag()), lane).is_err() {
                     break;
@@ -293,16 +300,14 @@ impl ExchangeConnection {
     }
 
     /// Whether the venue's own rules would let an order pass.
-    fn check(&self, id: ClientOrderId) -> Result<(), FilterFault> {
-        match self.orders.get(&id).and_then(|order| order.order.as_ref()) {
-            Some((request, _)) => {
-                // Only a stop adds to what rests; everything else is worked at once or not at all.
-                let open =
-                    if request.kind.is_stop() { self.resting(&request.pair) } else { OpenOrders::default() };
-                self.markets.check(request, open)
-            }
-            None => Ok(()),
-        }
+    fn check(&self, id: ClientOrderId) -> Result<Verdict, FilterFault> {
+        let Some(tracked) = self.orders.get(&id) else { return Ok(Verdict::Passes) };
+        let Some((request, _)) = &tracked.order else { return Ok(Verdict::Passes) };
+        // Only a stop adds to what rests; everything else is worked at once or not at all.
+        let open = if request.kind.is_stop() { self.resting(&request.pair) } else { OpenOrders::default() };
+        let waited = clock::now().since(tracked.receipt.journaled_at.unwrap_or(Timestamp::MIN));
+        let cannot_wait = u128::try_from(waited).is_ok_and(|waited| waited > AVERAGE_WITHIN.as_nanos());
+        self.markets.check(request, open, cannot_wait)
     }
 
     /// What the account has open of a pair, as far as its bots placed it.
