@@ -28,7 +28,7 @@ use strategies::PaperBot;
 
 const WRITERS: u128 = 1_000;
 const ROUNDS: usize = 100;
-const PACED: Duration = Duration::from_secs(2);
+const PACED: Duration = Duration::from_secs(6);
 const SINGLE: usize = 400;
 
 #[global_allocator]

@@ -1,7 +1,8 @@
 //! From a tick to an order that is durable and handed to its exchange connection, through the real engine on a
 //! simulated exchange on this machine.
 //!
-//! Promise: an order of a bot that acts alone is sent within two commits of its tick in the median.
+//! Promise: an order of a bot that acts alone is sent within two commits of its tick in the median. A thousand that act
+//! on one tick share their commits, so that the last of them waits for a few and not for a thousand.
 //! Floor: one change, one commit, one after the other, on the same disk in the same run.
 //!
 //! The times are those that each order bears (its receipt). The exchange runs in this process and takes its share of
@@ -34,6 +35,14 @@ const ACCOUNTS: usize = 50;
 const SINGLE: usize = 400;
 const ALONE: Duration = Duration::from_secs(25);
 
+/// Of these accounts so many bots each act at once: with what they buy again, an account has no more orders in ten
+/// seconds than those that are not urgent may be.
+const CROWD: (usize, usize) = (25, 40);
+const BURSTS: usize = 3;
+
+/// Between bursts: two in a minute are what an address may ask for.
+const PAUSE: Duration = Duration::from_secs(40);
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -62,7 +71,10 @@ async fn measure() {
     let floor = percentiles(&mut commits);
     println!("one commit:                       p50 {:?}, p99 {:?}", floor.0, floor.1);
 
-    let pairs: Vec<Pair> = (0..ACCOUNTS).map(|number| format!("C{number}/USDT").parse().unwrap()).collect();
+    let crowd: Pair = "ALL/USDT".parse().unwrap();
+    let mut pairs: Vec<Pair> =
+        (0..ACCOUNTS).map(|number| format!("C{number}/USDT").parse().unwrap()).collect();
+    pairs.push(crowd.clone());
     let keys = (0..ACCOUNTS)
         .map(|number| venue::Credential { key: format!("key-{number}"), secret: "s".to_owned() });
     let config = venue::Config {
@@ -97,7 +109,9 @@ async fn measure() {
         let new = NewExchange { exchange: Exchange::Binance, name: "one".to_owned(), credential };
         handle.create_exchange(*account, new).await.unwrap();
     }
+    pairs.pop();
     alone(&handle, &accounts, &pairs, at, floor.0).await;
+    at_once(&handle, accounts.get(..CROWD.0).unwrap(), &crowd, at, floor.0).await;
     drop(handle);
     engine.stop().await;
     venue.stop().await;
@@ -130,6 +144,88 @@ async fn alone(
         receipts.extend(receipts_of(handle, account, bot).await);
     }
     println!("{} orders of bots that acted alone:", receipts.len());
+    print(&receipts, floor);
+}
+
+/// A thousand bots of one pair are made to sell by one tick; they buy again by themselves.
+async fn at_once(
+    handle: &EngineHandle,
+    accounts: &[AccountId],
+    pair: &Pair,
+    at: SocketAddr,
+    floor: Duration,
+) {
+    for account in accounts {
+        for _ in 0..CROWD.1 {
+            start(handle, *account, pair).await;
+        }
+        // As many requests as one address may make.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    let bots = CROWD.0 * CROWD.1;
+    let mut receipts = Vec::new();
+    for _ in 0..BURSTS {
+        let end = Instant::now() + PAUSE;
+        while count(handle, accounts, pair, TradeStatus::Open).await < bots && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        tokio::time::sleep(end.saturating_duration_since(Instant::now())).await;
+        let holding = count(handle, accounts, pair, TradeStatus::Open).await;
+        let closed = count(handle, accounts, pair, TradeStatus::Closed).await;
+        let last = handle.last_price(pair).unwrap();
+        let fired = Timestamp::from_millis(now_ms());
+        trade_at(at, pair, last.decimal() * Decimal::new(125, 2)).await;
+        // Asking meanwhile would be measured as well.
+        tokio::time::sleep(PAUSE / 8).await;
+        let end = Instant::now() + PAUSE / 2;
+        while count(handle, accounts, pair, TradeStatus::Closed).await < closed + holding
+            && Instant::now() < end
+        {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        for trade in trades(handle, accounts, pair, TradeStatus::Closed).await {
+            let exits = trade.orders.iter().filter(|order| order.side == model::Side::Sell);
+            let burst = exits.filter_map(|order| order.receipt);
+            receipts.extend(burst.filter(|receipt| receipt.ticked_at.is_some_and(|at| at >= fired)));
+        }
+    }
+    println!("{} orders of {bots} bots that acted at once, in {BURSTS} bursts:", receipts.len());
+    print(&receipts, floor);
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+async fn trades(
+    handle: &EngineHandle,
+    accounts: &[AccountId],
+    pair: &Pair,
+    status: TradeStatus,
+) -> Vec<model::Trade> {
+    let mut all = Vec::new();
+    for account in accounts {
+        let mut after = None;
+        loop {
+            let filter = TradeFilter { status: Some(status), ..TradeFilter::default() };
+            let page = handle.trades(*account, filter, 100, after).await.unwrap();
+            after = page.rows.last().map(|trade| trade.id);
+            all.extend(page.rows.into_iter().filter(|trade| trade.pair == *pair));
+            if !page.has_more {
+                break;
+            }
+        }
+    }
+    all
+}
+
+async fn count(handle: &EngineHandle, accounts: &[AccountId], pair: &Pair, status: TradeStatus) -> usize {
+    trades(handle, accounts, pair, status).await.len()
+}
+
+/// How long it took from the tick until each stage.
+fn print(receipts: &[Receipt], floor: Duration) {
     for (what, until) in [
         ("until decided", (|receipt: &Receipt| receipt.decided_at) as fn(&Receipt) -> Option<Timestamp>),
         ("until durable", |receipt| receipt.journaled_at),
