@@ -36,6 +36,8 @@ schema! {
     Timestamp: ObjectBuilder::new()
         .schema_type(Type::String)
         .format(Some(utoipa::openapi::SchemaFormat::Custom("date-time".to_owned())))
+        // What nanoseconds in 64 bits hold.
+        .pattern(Some("^(1[7-9]|2[01])[0-9]{2}-"))
         .description(Some("A moment in UTC, RFC 3339 ending in `Z`."))
         .examples(["2026-04-01T12:00:00Z"]);
     BotId: id("The id of a bot.", BotId::PREFIX);

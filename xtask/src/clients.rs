@@ -84,7 +84,7 @@ fn prove_one(client: &str, binary: &Path) -> Result<()> {
 }
 
 /// The Python of a virtual environment that has `requirements`, made once per content of that file.
-fn environment(client: &str, requirements: &Path) -> Result<PathBuf> {
+pub(crate) fn environment(client: &str, requirements: &Path) -> Result<PathBuf> {
     let wanted = fs::read(requirements).with_context(|| format!("{} is missing", requirements.display()))?;
     let mut hasher = DefaultHasher::new();
     wanted.hash(&mut hasher);

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 mod clients;
 mod debian;
+mod fuzz;
 mod graph;
 mod postgres;
 mod server;
@@ -39,6 +40,8 @@ enum Chore {
         #[arg(long, value_delimiter = ',', value_name = "CLIENT")]
         only: Vec<String>,
     },
+    /// schemathesis asks the server everything that its OpenAPI document allows, and much that it does not.
+    FuzzApi(fuzz::FuzzArguments),
     /// Kills the server while it trades, and compares its books with the exchange's; `--help` tells the flags.
     #[command(disable_help_flag = true)]
     Torture {
@@ -58,7 +61,7 @@ enum Chore {
 type Step = (&'static str, fn() -> Result<()>);
 
 /// What fails soonest comes first.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("graph", graph::check),
     ("fmt", || cargo(&["fmt", "--all", "--check"], &[])),
     ("clippy", || {
@@ -67,6 +70,7 @@ const STEPS: [Step; 7] = [
     ("doc", || cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])),
     ("test", cargo_test),
     ("clients", || clients::prove(&[])),
+    ("fuzz-api", fuzz::short),
     ("torture", torture::short),
 ];
 
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Test { only } => test(&only),
         Chore::Clients { only } => clients::prove(&only),
+        Chore::FuzzApi(arguments) => fuzz::run(arguments),
         Chore::Torture { arguments } => torture::run(&arguments),
         Chore::Postgres { command } => beside_postgres(&command),
     };

@@ -2,6 +2,7 @@
 
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation as Described, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Type};
 use utoipa::openapi::{
     Components, Content, ContentBuilder, Header, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder,
@@ -96,6 +97,9 @@ impl Operation {
 pub(super) fn completed(operation: &Operation) -> Described {
     let mut described = operation.described.clone();
     described.operation_id = Some(operation.name.to_owned());
+    if let Some(RefOr::T(body)) = &mut described.request_body {
+        left_out_or_whole(body);
+    }
     for (status, response) in &mut described.responses.responses {
         if let RefOr::T(response) = response {
             complete(response, status, operation);
@@ -113,6 +117,19 @@ pub(super) fn completed(operation: &Operation) -> Described {
         described.extensions.get_or_insert_default().insert("x-required-scope".to_owned(), scope);
     }
     described
+}
+
+/// An optional body is left out; where there is one it is no `null`.
+fn left_out_or_whole(body: &mut RequestBody) {
+    for content in body.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        let Some(RefOr::T(Schema::OneOf(choices))) = &content.schema else { continue };
+        let is_named = |choice: &&RefOr<Schema>| matches!(choice, RefOr::Ref(_));
+        if let Some(named) = choices.items.iter().find(is_named) {
+            content.schema = Some(named.clone());
+            body.required = Some(Required::False);
+        }
+    }
 }
 
 /// An answer of an operation's own: its headers, and the one shape where it is an error.

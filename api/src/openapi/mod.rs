@@ -114,3 +114,21 @@ pub(crate) async fn json() -> HttpResponse {
 pub(crate) fn assets(app: &mut web::ServiceConfig) {
     app.service(web::resource("/v1/docs/{file}").route(web::get().to(page::asset)));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_schemas_name_means_one_thing() {
+        let mut known = BTreeMap::new();
+        let all = operation::all().iter().flat_map(|operation| (operation.schemas)());
+        for (name, schema) in all.chain(events::schemas()) {
+            let schema = serde_json::to_string(&schema).unwrap();
+            let before = known.entry(name.clone()).or_insert_with(|| schema.clone());
+            assert_eq!(*before, schema, "two schemas are called {name}: give one another name with `as`");
+        }
+    }
+}

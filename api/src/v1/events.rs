@@ -36,7 +36,7 @@ struct Event {
 
 /// Which way a list goes.
 #[derive(utoipa::ToSchema)]
-#[schema(rename_all = "snake_case")]
+#[schema(as = ListOrder, rename_all = "snake_case")]
 #[expect(dead_code, reason = "its schema alone is used")]
 enum Order {
     /// Oldest first.

@@ -3,7 +3,7 @@
 //!
 //! [`BotDefinition::parse`]: super::BotDefinition::parse
 
-use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -128,7 +128,7 @@ impl ToSchema for PreviewedBot {
 }
 
 fn schema_of_price() -> RefOr<Schema> {
-    let mut price = number("What the base order is decided at.", 0, true, 92_233_720_368, true);
+    let RefOr::T(Schema::Object(mut price)) = PriceInput::schema() else { return PriceInput::schema() };
     price.schema_type = SchemaType::Array(vec![Type::Number, Type::String, Type::Null]);
     price.description =
         Some("What the base order is taken to be decided at; the pair's last price by default.".to_owned());
@@ -137,12 +137,14 @@ fn schema_of_price() -> RefOr<Schema> {
 
 /// How much is to be added to a trade: one of the two.
 #[derive(ToSchema)]
-#[schema(example = json!({"amount": 25}))]
+#[schema(min_properties = 1, max_properties = 1, example = json!({"amount": 25}))]
 #[expect(dead_code, reason = "a body is read field by field; this is its schema")]
 pub struct AddedFunds {
     /// How much to spend, in quote.
+    #[schema(nullable = false)]
     amount: Option<Amount>,
     /// How much to buy, in base.
+    #[schema(nullable = false)]
     qty: Option<Amount>,
 }
 
@@ -153,7 +155,7 @@ macro_rules! inputs {
 
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {
-                RefOr::T(Schema::Object($schema))
+                RefOr::T(Schema::Object($schema.build()))
             }
         }
 
@@ -163,40 +165,50 @@ macro_rules! inputs {
 
 inputs! {
     /// An amount of quote.
-    Stake: number("An amount of the quote coin, above 0.", 0, true, 1_000_000_000_000_i64, false);
+    Stake: number("An amount of the quote coin, above 0.", r"[1-9][0-9]{0,11}", false)
+        .exclusive_minimum(Some(0)).maximum(Some(1_000_000_000_000_i64));
     /// An amount that is not bounded by a definition.
-    Amount: number("An amount above 0.", 0, true, 1_000_000_000_000_000_i64, false);
+    Amount: number("An amount above 0.", r"[1-9][0-9]{0,14}", false)
+        .exclusive_minimum(Some(0)).maximum(Some(1_000_000_000_000_000_i64));
+    /// A price.
+    PriceInput: number("A price above 0.", r"[1-9][0-9]{0,9}", false)
+        .exclusive_minimum(Some(0)).maximum(Some(92_233_720_368_i64));
     /// How many entries.
-    Entries: whole("A whole number from 1 to 100.", 1, 100);
+    Entries: whole("A whole number from 1 to 100.", "^([1-9][0-9]?|100)$")
+        .minimum(Some(1)).maximum(Some(100));
     /// Seconds.
-    Seconds: whole("A whole number of seconds, of at most ten years.", 0, 315_360_000);
+    Seconds: whole("A whole number of seconds, of at most ten years.", "^[0-9]{1,8}$")
+        .minimum(Some(0)).maximum(Some(315_360_000));
     /// A percent downward.
-    Loss: number("A percent below 0 and above -100.", -100, true, 0, true);
+    Loss: number("A percent below 0 and above -100.", r"-[1-9][0-9]?", false)
+        .exclusive_minimum(Some(-100)).exclusive_maximum(Some(0));
     /// A percent upward.
-    Gain: number("A percent from 0 to 100000.", 0, false, 100_000, false);
+    Gain: number("A percent from 0 to 100000.", r"[0-9]{1,5}", true)
+        .minimum(Some(0)).maximum(Some(100_000));
     /// A percent of a price.
-    Distance: number("A percent above 0 and below 100.", 0, true, 100, true);
+    Distance: number("A percent above 0 and below 100.", r"[1-9][0-9]?", false)
+        .exclusive_minimum(Some(0)).exclusive_maximum(Some(100));
     /// A factor.
-    Scale: number("A factor above 0 and at most 100.", 0, true, 100, false);
+    Scale: number("A factor above 0 and at most 100.", r"[1-9][0-9]?", false)
+        .exclusive_minimum(Some(0)).maximum(Some(100));
 }
 
-/// A number of at most eight decimals within bounds, each of which may itself be shut out; or the same as a string.
-fn number(description: &str, least: i64, above: bool, most: i64, below: bool) -> Object {
-    let bounds =
-        ObjectBuilder::new().schema_type(SchemaType::Array(vec![Type::Number, Type::String])).description(
-            Some(format!("{description} At most eight decimals; a string that holds it is taken as well.")),
-        );
-    let bounds = if above { bounds.exclusive_minimum(Some(least)) } else { bounds.minimum(Some(least)) };
-    let bounds = if below { bounds.exclusive_maximum(Some(most)) } else { bounds.maximum(Some(most)) };
-    bounds.pattern(Some(r"^-?[0-9]{1,13}(\.[0-9]{1,8})?$")).build()
+/// A number of at most eight decimals, or a string that holds it: `whole` is the pattern of what stands before the point
+/// where that is not 0.
+fn number(description: &str, whole: &str, may_be_zero: bool) -> ObjectBuilder {
+    let sign = if whole.starts_with('-') { "-" } else { "" };
+    let below_one = if may_be_zero { String::new() } else { format!(r"|{sign}0\.[0-9]{{0,7}}[1-9]") };
+    let description =
+        format!("{description} At most eight decimals; a string that holds it is taken as well.");
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::Number, Type::String]))
+        .description(Some(description))
+        .pattern(Some(format!(r"^({whole}(\.[0-9]{{1,8}})?{below_one})$")))
 }
 
-fn whole(description: &str, least: i64, most: i64) -> Object {
+fn whole(description: &str, pattern: &str) -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(SchemaType::Array(vec![Type::Integer, Type::String]))
         .description(Some(description))
-        .minimum(Some(least))
-        .maximum(Some(most))
-        .pattern(Some("^[0-9]{1,9}$"))
-        .build()
+        .pattern(Some(pattern))
 }
