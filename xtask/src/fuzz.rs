@@ -105,15 +105,7 @@ fn ask(tool: &Path, folder: &Path, seed: u32) -> Result<u32> {
     let output = Command::new(tool)
         .arg("--config-file")
         .arg(folder.join("schemathesis.toml"))
-        .args([
-            "run",
-            &format!("{url}/v1/openapi.json"),
-            "--url",
-            url,
-            "--checks",
-            "all",
-            "--continue-on-failure",
-        ])
+        .args(["run", &format!("{url}/v1/openapi.json"), "--url", url, "--continue-on-failure"])
         .args([
             "--phases",
             "examples,coverage,fuzzing,stateful",

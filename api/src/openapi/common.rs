@@ -3,7 +3,7 @@
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation as Described, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBody;
-use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{
     Components, Content, ContentBuilder, Header, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder,
     Schema,
@@ -178,7 +178,11 @@ pub(super) fn components(mut components: Components) -> Components {
 }
 
 fn idempotency_key() -> RefOr<utoipa::openapi::path::Parameter> {
-    let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(255))
+        .pattern(Some("^[ -~]+$"));
     let parameter = ParameterBuilder::new()
         .name("Idempotency-Key")
         .parameter_in(ParameterIn::Header)
@@ -206,7 +210,8 @@ pub(super) fn close_bodies(document: &mut OpenApi) {
     let Some(components) = &mut document.components else { return };
     while let Some(name) = open.pop() {
         let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(&name) else { continue };
-        if object.properties.is_empty() || object.additional_properties.is_some() {
+        let is_object = matches!(object.schema_type, SchemaType::Type(Type::Object));
+        if !is_object || object.additional_properties.is_some() {
             continue;
         }
         object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));

@@ -216,7 +216,8 @@ pub(crate) async fn stop(
     let account = caller.account;
     let fields = body::optional_object(&request, payload).await?;
     refuse_others(&fields, &["positions"])?;
-    let positions = fields.get("positions").map_or(Ok(Positions::Hold), |raw| positions(raw))?;
+    let positions = fields.get("positions").filter(|raw| raw.get() != "null");
+    let positions = positions.map_or(Ok(Positions::Hold), |raw| self::positions(raw))?;
     let view = engine.stop_bot(account, id(&path)?, positions).await?;
     Ok(HttpResponse::Ok().json(show::bot_view(&view, None)?))
 }

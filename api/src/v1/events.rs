@@ -58,7 +58,7 @@ enum Order {
         ("bot_id" = Option<BotId>, Query, description = "Only events about this bot."),
         ("from" = Option<Timestamp>, Query, description = "Only events of this time or later."),
         ("to" = Option<Timestamp>, Query, description = "Only events of before this time."),
-        ("order" = Option<Order>, Query, description = "`desc`, newest first, by default."),
+        ("order" = inline(Option<Order>), Query, description = "`desc`, newest first, by default."),
     ),
     responses((status = 200, description = "A page of events.", body = List<Event>)))]
 pub(crate) async fn list(
