@@ -27,6 +27,13 @@ pub enum ApiError {
         /// The scope that the request needs.
         scope: &'static str,
     },
+    /// It may not be used so.
+    NotAllowed {
+        /// A stable word for programs.
+        code: &'static str,
+        /// A sentence for people.
+        message: &'static str,
+    },
     /// There is no such thing for this account.
     NotFound(&'static str),
     /// There is nothing at this path.
@@ -78,6 +85,18 @@ struct Row {
 }
 
 impl ApiError {
+    /// The key, or the hook, may not be used from where the request comes from.
+    pub const ADDRESS: Self = Self::NotAllowed {
+        code: "address_not_allowed",
+        message: "this may not be used from your address: see its list of allowed addresses",
+    };
+
+    /// The secret that has to stand in a signal's body is not this.
+    pub const SECRET: Self = Self::NotAllowed {
+        code: "secret_wrong",
+        message: "the body has to hold the hook's secret as `secret`",
+    };
+
     /// One bad field or query parameter.
     pub fn field(param: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Fault { param: param.into(), code, message: message.into() }])
@@ -124,6 +143,9 @@ impl ApiError {
                 "scope_missing",
                 &format!("this API key lacks the scope {scope}"),
             ),
+            Self::NotAllowed { code, message } => {
+                row(StatusCode::FORBIDDEN, "permission_error", code, message)
+            }
             Self::NotFound(what) => {
                 row(StatusCode::NOT_FOUND, REQUEST, "resource_missing", &format!("there is no such {what}"))
             }
@@ -162,7 +184,7 @@ impl ApiError {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 REQUEST,
                 "body_too_large",
-                "a body holds at most 65536 bytes",
+                "a body holds at most 65536 bytes, a signal's 8192",
             ),
             Self::NotJson => row(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -9,10 +9,12 @@ use strategies::Funds;
 use tokio::time::Instant;
 
 use crate::actors::bot::{AddFunds, Bot, CloseTrade};
+use crate::answer::KeptAnswer;
 use crate::change::Positions;
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::{ANSWER, EngineHandle};
+use crate::signals::Attached;
 use crate::store::StoredBot;
 
 /// How long a request waits for what it ordered to fill, and how often it is looked after.
@@ -88,6 +90,31 @@ impl EngineHandle {
         funds: Funds,
         by: By,
     ) -> Result<Trade, EngineError> {
+        self.add_funds_with(account, id, funds, by, Attached::default()).await
+    }
+
+    /// Likewise; `answer` is kept with what is bought, for whoever asks again.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::add_funds`].
+    pub async fn add_funds_answering(
+        &self,
+        account: AccountId,
+        id: TradeId,
+        funds: Funds,
+        answer: Option<KeptAnswer>,
+    ) -> Result<Trade, EngineError> {
+        self.add_funds_with(account, id, funds, By::Hand, Attached { signal: None, answer }).await
+    }
+
+    pub(crate) async fn add_funds_with(
+        &self,
+        account: AccountId,
+        id: TradeId,
+        funds: Funds,
+        by: By,
+        attached: Attached,
+    ) -> Result<Trade, EngineError> {
         let trade = self.trade(account, id).await?;
         if trade.status == TradeStatus::Closed {
             let message = "the trade is closed: nothing can be added to it".to_owned();
@@ -99,7 +126,7 @@ impl EngineHandle {
             let bot = self.owner_of(&trade, account).await?;
             let running = self.running(bot.id).await?;
             let last = self.last_tick(&trade.pair, true).await?;
-            let add = AddFunds { trade_id: id, funds, last };
+            let add = AddFunds { trade_id: id, funds, last, attached };
             let (durable, ordered) = running.send(add).timeout(ANSWER).await??;
             durable.wait().await?;
             tracing::info!(trade = %id, ?by, ?funds, "funds were added to a trade");

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use model::{AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, ExchangeId, Timestamp};
+use model::{AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, ExchangeId, SignalId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::KeptAnswer;
@@ -34,6 +34,8 @@ pub struct Change {
     pub answer: Option<KeptAnswer>,
     /// Rows about what the account pays for and is paid.
     pub billing: Option<Box<BillingChange>>,
+    /// A signal that is done by this.
+    pub signal: Option<SignalId>,
 }
 
 /// A bot as its owner just defined it.

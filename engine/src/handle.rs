@@ -27,6 +27,7 @@ use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::portfolio::{KnownBalances, PriceBook};
 use crate::record::{self, Recorder};
+use crate::signals::Carrier;
 use crate::stats::BotStats;
 use crate::store::{
     BotFilter, EventFilter, KeyGrant, KnownStats, Page, StatsKey, Store, StoreError, StoredBot, StoredEvent,
@@ -86,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) billing: Mutex<()>,
     /// What the trades of bots that were asked for lately add up to.
     pub(crate) stats: DashMap<StatsKey, KnownStats>,
+    /// What carries out what hooks were sent.
+    pub(crate) carrier: Carrier,
 }
 
 impl Inner {

@@ -24,6 +24,7 @@ mod preview;
 pub mod probe;
 mod record;
 mod secrets;
+mod signals;
 mod silence;
 mod start;
 mod stats;
@@ -52,6 +53,7 @@ pub use portfolio::{
 };
 pub use record::{BotState, Decision, Recorder, StateError};
 pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
+pub use signals::{Action, ActionError, Hook, NewHook, NewSignal, Signal, SignalStatus};
 pub use start::{Engine, EngineConfig, StartError};
 pub use stats::BotStats;
 pub use store::{

@@ -27,6 +27,7 @@ use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::portfolio::{self, KnownBalances, PriceBook};
 use crate::secrets::{MasterKey, MasterKeyError};
+use crate::signals;
 use crate::store::{Store, StoreError, StoreLock};
 use crate::webhook::{Hub, sweep_for_ever};
 
@@ -261,16 +262,13 @@ impl Engine {
             stripe: config.stripe,
             billing: tokio::sync::Mutex::default(),
             stats: dashmap::DashMap::new(),
+            carrier: signals::Carrier::default(),
         };
         let handle = EngineHandle { inner: Arc::new(inner) };
-        // Before the sinks begin: what comes later they are told of.
-        let asked = store.clone();
-        let last_event =
-            io.spawn(async move { asked.last_event().await }).await.map_err(|_| StartError::Ended)??;
         let recovered = io.spawn(recover(handle.clone()));
-        recovered.await.map_err(|_| StartError::Ended)??;
+        let last_event = recovered.await.map_err(|_| StartError::Ended)??;
         handle.inner.ready.store(true, Ordering::Release);
-        tend(io, &handle, store, last_event, hub);
+        keep_going(&handle.inner, last_event);
         Ok(Started { handle, threads: vec![trading, webhooks], ended, lock })
     }
 
@@ -316,17 +314,22 @@ impl Engine {
     }
 }
 
-/// What goes on beside the trading for as long as the engine runs.
-fn tend(io: &Runtime, handle: &EngineHandle, store: Store, last_event: i64, hub: Hub) {
+/// Begins what goes on beside the bots until the store is closed; events after `last_event` are not told of yet where
+/// another process wrote them.
+fn keep_going(inner: &Arc<Inner>, last_event: i64) {
+    let Inner { store, io, hub, carrier, .. } = &**inner;
+    io.spawn(signals::carry_out(Arc::downgrade(inner), carrier.bell.clone()));
     io.spawn(answer::forget_old(store.clone()));
-    portfolio::keep_history(&handle.inner);
     io.spawn(sweep_for_ever(store.clone()));
-    io.spawn(billing::listen(store, last_event, move |told| hub.committed(&told)));
+    let hub = hub.clone();
+    io.spawn(billing::listen(store.clone(), last_event, move |told| hub.committed(&told)));
+    portfolio::keep_history(inner);
 }
 
-/// Hands every bot that lived to the fleet, and every endpoint to the hub.
-async fn recover(handle: EngineHandle) -> Result<(), StartError> {
+/// Hands every bot that lived to the fleet, and every endpoint to the hub; where the outbox was before that.
+async fn recover(handle: EngineHandle) -> Result<i64, StartError> {
     let Inner { store, fleet, hub, markets, unreconciled, .. } = &*handle.inner;
+    let last_event = store.last_event().await?;
     hub.begin(store).await?;
     fleet.send(Remember(store.marks().await?)).await.map_err(|_| StartError::Ended)?;
     let mut after = None;
@@ -350,7 +353,7 @@ async fn recover(handle: EngineHandle) -> Result<(), StartError> {
         }
         fleet.send(Recover(bots)).await.map_err(|_| StartError::Ended)?;
         if !page.has_more {
-            return Ok(());
+            return Ok(last_event);
         }
     }
 }

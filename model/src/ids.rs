@@ -87,6 +87,8 @@ id!(/** A stored exchange connection. */ ExchangeId, "exc_");
 id!(/** A webhook endpoint. */ WebhookId, "whk_");
 id!(/** A domain event, the same in every delivery of it. */ EventId, "evt_");
 id!(/** One delivery of an event to an endpoint: its first attempt and every retry. */ DeliveryId, "dlv_");
+id!(/** A bot's inbound hook. */ HookId, "hook_");
+id!(/** What an inbound hook was sent. */ SignalId, "sig_");
 id!(/** A payout to an account. */ PayoutId, "po_");
 id!(/** An API key's public name; not the key. */ KeyId, "key_");
 id!(/** An account: who owns bots, keys and endpoints. */ AccountId, "acc_");

@@ -35,8 +35,8 @@ pub use event::{
     TradeClosed, TradeOpened, TradeStoploss,
 };
 pub use ids::{
-    AccountId, BotId, ClientOrderId, DeliveryId, EventId, ExchangeId, FillId, IdError, KeyId, OrderId,
-    PayoutId, RequestId, TradeId, WebhookId,
+    AccountId, BotId, ClientOrderId, DeliveryId, EventId, ExchangeId, FillId, HookId, IdError, KeyId,
+    OrderId, PayoutId, RequestId, SignalId, TradeId, WebhookId,
 };
 pub use market::{Market, Tick};
 pub use money::{Pct, Price, Qty, Quote, Rate};

@@ -6,8 +6,8 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::{
-    AccountId, BotId, ClientOrderId, DeliveryId, EventId, ExchangeId, FillId, KeyId, OrderId, Pair, PayoutId,
-    Pct, Price, Qty, Quote, RequestId, Timestamp, TradeId, WebhookId,
+    AccountId, BotId, ClientOrderId, DeliveryId, EventId, ExchangeId, FillId, HookId, KeyId, OrderId, Pair,
+    PayoutId, Pct, Price, Qty, Quote, RequestId, SignalId, Timestamp, TradeId, WebhookId,
 };
 
 /// An exact decimal that has no name of its own: the schema of fields written by [`crate::number`].
@@ -48,6 +48,8 @@ schema! {
     WebhookId: id("The id of a webhook endpoint.", WebhookId::PREFIX);
     EventId: id("The id of an event, the same in every delivery of it.", EventId::PREFIX);
     DeliveryId: id("The id of a delivery of an event to an endpoint.", DeliveryId::PREFIX);
+    HookId: id("The id of a bot's inbound hook; not its token.", HookId::PREFIX);
+    SignalId: id("The id of what an inbound hook was sent.", SignalId::PREFIX);
     PayoutId: id("The id of a payout.", PayoutId::PREFIX);
     KeyId: id("The public name of an API key; not the key.", KeyId::PREFIX);
     AccountId: id("The id of an account.", AccountId::PREFIX);

@@ -13,7 +13,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
 use dashmap::DashMap;
 use engine::{Cidr, EngineHandle, KeyGrant, key_hash};
-use model::{AccountId, KeyId, Timestamp};
+use model::{AccountId, HookId, KeyId, Timestamp};
 
 use crate::ApiError;
 use crate::access::{self, AccessConfig};
@@ -30,6 +30,9 @@ const RESERVED: u32 = 10;
 
 /// How many keys that are spelled like ours and that nobody has may come from one client in a minute.
 const GUESSES: u32 = 20;
+
+/// How much an inbound hook may be sent in a minute.
+const SIGNALS: u32 = 10;
 
 /// Who asks, and what the key may do.
 #[derive(Clone, Debug)]
@@ -81,6 +84,7 @@ pub(crate) struct Door {
     limiter: Limiter<KeyId>,
     reserve: Limiter<KeyId>,
     guesses: Limiter<IpAddr>,
+    signals: Limiter<HookId>,
     trusted_proxy: Option<Cidr>,
     opened: Instant,
 }
@@ -92,6 +96,7 @@ impl Door {
             limiter: Limiter::new(access.limit_window),
             reserve: Limiter::new(access.limit_window),
             guesses: Limiter::new(Duration::from_mins(1)),
+            signals: Limiter::new(Duration::from_mins(1)),
             trusted_proxy: access.trusted_proxy,
             opened: Instant::now(),
         }
@@ -114,22 +119,29 @@ impl Door {
                 grant
             }
         };
-        let grant = grant.ok_or_else(|| self.guessed(request))?;
+        let grant = grant.ok_or_else(|| self.guessed(request, ApiError::Unauthorised))?;
         let now = now();
         let is_good =
             grant.key.revoked_at.is_none_or(|at| now < at) && grant.key.expires_at.is_none_or(|at| now < at);
         if is_good { Ok(grant) } else { Err(ApiError::Unauthorised) }
     }
 
-    /// Counts a key that nobody has. A good key is never refused for the guesses of others behind its address.
-    fn guessed(&self, request: &HttpRequest) -> ApiError {
-        let client = access::neighbourhood(access::client(request, self.trusted_proxy.as_ref()));
-        let quota = self.guesses.take(client, GUESSES, self.now_ms());
-        if quota.allowed {
-            ApiError::Unauthorised
-        } else {
-            ApiError::RateLimited { retry_after_s: quota.reset_s }
-        }
+    /// Counts a key, or a token, that nobody has; what its client is told. A good key is never refused for the guesses
+    /// of others behind its address.
+    pub(crate) fn guessed(&self, request: &HttpRequest, refusal: ApiError) -> ApiError {
+        let quota = self.guesses.take(access::neighbourhood(self.client(request)), GUESSES, self.now_ms());
+        if quota.allowed { refusal } else { ApiError::RateLimited { retry_after_s: quota.reset_s } }
+    }
+
+    /// Where a request comes from.
+    pub(crate) fn client(&self, request: &HttpRequest) -> IpAddr {
+        access::client(request, self.trusted_proxy.as_ref())
+    }
+
+    /// Counts what an inbound hook is sent.
+    pub(crate) fn signalled(&self, hook: HookId) -> Result<(), ApiError> {
+        let quota = self.signals.take(hook, SIGNALS, self.now_ms());
+        if quota.allowed { Ok(()) } else { Err(ApiError::RateLimited { retry_after_s: quota.reset_s }) }
     }
 
     /// Counts a request, and lets it in where the plan allows it, or where a bot is to be stopped.

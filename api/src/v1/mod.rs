@@ -6,6 +6,7 @@ mod bots;
 mod csv;
 mod events;
 mod exchanges;
+mod hooks;
 mod once;
 mod portfolio;
 mod preview;
@@ -60,6 +61,12 @@ pub(crate) fn operations() -> Vec<Operation> {
         deliveries::get,
         deliveries::replay,
         events::list,
+        hooks::create,
+        hooks::get,
+        hooks::rotate,
+        hooks::delete,
+        hooks::list,
+        hooks::receive,
         stripe::receive,
         openapi::json,
         page::page,

@@ -69,6 +69,17 @@ impl Once {
         self.answered(StatusCode::CREATED, Some(location), shown)
     }
 
+    /// What is kept with something whose end is not known yet: 202 with what is there before it. The answer that the
+    /// client gets in the end takes its place.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] for what is no JSON.
+    pub(crate) fn meanwhile(&self, shown: &impl Serialize) -> Result<Option<KeptAnswer>, ApiError> {
+        let body = serde_json::to_string(shown).map_err(|_| ApiError::Internal)?;
+        let answer = Answer { status: StatusCode::ACCEPTED.as_u16(), location: None, scope: None, body };
+        Ok(self.0.as_deref().map(|keeping| keeping.sealed(answer)))
+    }
+
     /// Likewise with another status.
     ///
     /// # Errors
@@ -91,6 +102,7 @@ impl Once {
 }
 
 impl Keeping {
+    /// As it is kept.
     fn sealed(&self, answer: Answer) -> KeptAnswer {
         let scope = self.caller.asked().map(str::to_owned);
         self.engine.sealed_answer(self.asked.clone(), Answer { scope, ..answer })

@@ -9,6 +9,7 @@ use model::{
 use super::auth::Caller;
 use super::bots::{NoFields, refuse_others};
 use super::csv;
+use super::once::Once;
 use super::show::{self, List};
 use crate::ApiError;
 use crate::body::{self, Fields};
@@ -164,6 +165,7 @@ pub(crate) async fn close(
     ))]
 pub(crate) async fn add_funds(
     caller: Caller,
+    once: Once,
     engine: Engine,
     path: web::Path<String>,
     request: HttpRequest,
@@ -172,7 +174,9 @@ pub(crate) async fn add_funds(
     let account = caller.account;
     let id = path.parse().map_err(|_| ApiError::NotFound("trade"))?;
     let funds = funds(&body::object(&request, payload).await?)?;
-    let trade = engine.add_funds(account, id, funds, By::Hand).await?;
+    // What is answered again should the server end before it knows more: what was done stands in the trade.
+    let before = once.meanwhile(&engine.trade(account, id).await?)?;
+    let trade = engine.add_funds_answering(account, id, funds, before).await?;
     let is_open = |order: &Order| {
         order.side == Side::Buy
             && matches!(

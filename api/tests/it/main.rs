@@ -7,6 +7,7 @@ mod by_hand;
 mod document;
 mod edge;
 mod exchanges;
+mod hooks;
 mod idempotency;
 mod limits;
 mod live;

@@ -101,6 +101,8 @@ async fn owned(live: &Live) -> Owned {
     let endpoint = endpoint.body["id"].as_str().unwrap().to_owned();
     let tested = live.server.post(&live.owner, &format!("/v1/webhooks/{endpoint}/test"), "").await;
     assert!(tested.status < 300, "{tested:?}");
+    let hook = live.server.post(&live.owner, &format!("{bot}/hook"), "").await;
+    assert_eq!(hook.status, 201, "{hook:?}");
     Owned::from([
         ("trades", first(&format!("{bot}/trades")).await),
         ("bots", bot.rsplit('/').next().unwrap().to_owned()),

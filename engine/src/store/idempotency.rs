@@ -6,14 +6,15 @@ use sqlx::Row as _;
 use super::{Store, StoreError, reading, writing};
 use crate::answer::{Asked, KEPT_S, KeptAnswer};
 
-/// Writes an answer within a transaction. One that is kept already stays, unless it is too old to be given.
+/// Writes an answer within a transaction. One that is kept already stays, unless it is too old to be given, or 202: that
+/// was kept until more is known.
 pub(super) const KEEP: &str =
     "INSERT INTO answers (idempotency_key, account_id, request, scope, status, location, body, created_at)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
      ON CONFLICT (account_id, idempotency_key) DO UPDATE SET request = excluded.request, scope = excluded.scope,
          status = excluded.status, location = excluded.location, body = excluded.body,
          created_at = excluded.created_at
-     WHERE answers.created_at <= excluded.created_at - 86400000000000";
+     WHERE answers.created_at <= excluded.created_at - 86400000000000 OR answers.status = 202";
 
 /// The query that writes an answer, for whichever database the executor is on.
 macro_rules! keep {

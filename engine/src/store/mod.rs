@@ -10,6 +10,7 @@ mod deliveries;
 mod events;
 mod exchanges;
 mod idempotency;
+mod inbound;
 mod lock;
 mod marks;
 mod payouts;
@@ -60,6 +61,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (5, "no status index", include_str!("../../../migrations/sqlite/0005_no_status_index.sql")),
     (6, "answers", include_str!("../../../migrations/sqlite/0006_answers.sql")),
     (7, "billing", include_str!("../../../migrations/sqlite/0007_billing.sql")),
+    (8, "signals", include_str!("../../../migrations/sqlite/0008_signals.sql")),
     (10, "webhooks", include_str!("../../../migrations/sqlite/0010_webhooks.sql")),
     (13, "portfolio", include_str!("../../../migrations/sqlite/0013_portfolio.sql")),
     (14, "stats", include_str!("../../../migrations/sqlite/0014_stats.sql")),
@@ -71,6 +73,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (4, "live", include_str!("../../../migrations/postgres/0004_live.sql")),
     (6, "answers", include_str!("../../../migrations/postgres/0006_answers.sql")),
     (7, "billing", include_str!("../../../migrations/postgres/0007_billing.sql")),
+    (8, "signals", include_str!("../../../migrations/postgres/0008_signals.sql")),
     (10, "webhooks", include_str!("../../../migrations/postgres/0010_webhooks.sql")),
     (13, "portfolio", include_str!("../../../migrations/postgres/0013_portfolio.sql")),
     (14, "stats", include_str!("../../../migrations/postgres/0014_stats.sql")),

@@ -7,12 +7,13 @@ use std::sync::OnceLock;
 
 use model::{
     AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, ExchangeId, ExitReason, Mark, OrderId, Pair,
-    Price, Timestamp, Trade, TradeId,
+    Price, SignalId, Timestamp, Trade, TradeId,
 };
 use serde::Serialize;
 use strategies::ladder_stake;
 
 use super::idempotency::keep;
+use super::inbound::SIGNAL_DONE;
 use super::realized::{Realized, add_realized};
 use super::subscriptions::write_billing;
 use super::{Store, StoreError};
@@ -220,6 +221,7 @@ pub(crate) struct Batch {
     lanes: BTreeMap<String, i64>,
     realized: Realized,
     billing: Vec<BillingChange>,
+    signals: Vec<SignalId>,
     marks: BTreeMap<(Pair, Timestamp), Price>,
 }
 
@@ -262,8 +264,19 @@ impl Batch {
 
     /// Adds a change that came after those it holds.
     pub(crate) fn add(&mut self, change: Change) {
-        let Change { created, redefined, bot, deleted, decision, intents, cancels, events, answer, billing } =
-            change;
+        let Change {
+            created,
+            redefined,
+            bot,
+            deleted,
+            decision,
+            intents,
+            cancels,
+            events,
+            answer,
+            billing,
+            signal,
+        } = change;
         self.changes += 1;
         self.news.cancels.extend(cancels);
         if let Some(bot) = created {
@@ -272,6 +285,7 @@ impl Batch {
         self.redefined.extend(redefined.map(|new| *new));
         self.deleted.extend(deleted);
         self.answers.extend(answer);
+        self.signals.extend(signal);
         self.billing.extend(billing.map(|change| *change));
         for event in &events {
             self.tell(event);
@@ -493,6 +507,9 @@ macro_rules! write_batch {
         write_rows!($transaction, $dialect, WRITE_INTENTS, $batch.intents);
         write_rows!($transaction, $dialect, WRITE_DUST, $batch.dust);
         write_rows!($transaction, $dialect, WRITE_EVENTS, $batch.events);
+        for signal in &$batch.signals {
+            sqlx::query(SIGNAL_DONE).bind(signal.to_string()).execute(&mut *$transaction).await?;
+        }
         for change in $batch.billing {
             write_billing!($transaction, change);
         }
@@ -556,7 +573,7 @@ fn text(value: Option<impl ToString>) -> Option<String> {
 }
 
 /// The wire name of an enum.
-fn word(value: &impl Serialize) -> String {
+pub(super) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),

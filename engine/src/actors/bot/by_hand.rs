@@ -2,13 +2,14 @@
 
 use actix::{Context, Handler, Message};
 use model::{ClientOrderId, ExitReason, Price, Timestamp, TradeId};
-use strategies::live::CannotAdd;
+use strategies::live::{CannotAdd, LiveBot, LiveStep};
 use strategies::{Funds, Trouble};
 
 use super::{Bot, Hand};
 use crate::change::{Change, Positions};
 use crate::error::EngineError;
 use crate::ledger::Durable;
+use crate::signals::Attached;
 
 /// A trade is to be sold at the market; nothing happens if it is over. Answered once it is decided.
 #[derive(Message)]
@@ -29,6 +30,8 @@ pub(crate) struct AddFunds {
     pub(crate) funds: Funds,
     /// The market's last price, which paper buys at.
     pub(crate) last: (Price, Timestamp),
+    /// What is written with it.
+    pub(crate) attached: Attached,
 }
 
 /// How many buys by hand one trade may have: each is carried along in the bot's state.
@@ -106,7 +109,7 @@ impl Handler<CloseTrade> for Bot {
 impl Handler<AddFunds> for Bot {
     type Result = Result<(Durable, Option<ClientOrderId>), EngineError>;
 
-    fn handle(&mut self, add: AddFunds, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, mut add: AddFunds, ctx: &mut Self::Context) -> Self::Result {
         let refused = |code, message: String| EngineError::Conflict { code, message };
         if !self.is_in(add.trade_id) {
             return Err(refused("trade_closed", "the trade is not open any more".to_owned()));
@@ -124,7 +127,8 @@ impl Handler<AddFunds> for Bot {
         if let Hand::Paper(paper) = &mut self.hand {
             let (qty, mut steps) = (paper.added(add.funds, price)?, Vec::new());
             let added = paper.add(qty, price, at, &mut steps);
-            let change = self.recorder.change(paper, steps, status);
+            let mut change = self.recorder.change(paper, steps, status);
+            add.attached.take_into(&mut change);
             let durable = self.ledger.enqueue(change)?;
             if let Err(trouble) = added {
                 return Err(self.give_up(&trouble, ctx));
@@ -136,7 +140,12 @@ impl Handler<AddFunds> for Bot {
         let qty = live.run().bot.added(add.funds, price)?;
         let id = ClientOrderId::new();
         let mut added = Ok(());
-        self.live(None, ctx, |bot, steps| added = bot.add(qty, price, &mut || id, steps));
+        let act = |bot: &mut LiveBot, steps: &mut Vec<LiveStep>| {
+            added = bot.add(qty, price, &mut || id, steps);
+            // What is refused is not done.
+            if added.is_ok() { add.attached } else { Attached::default() }
+        };
+        self.live_with(None, ctx, act);
         added.map_err(|why| match why {
             CannotAdd::NotHolding => refused("trade_closing", why.to_string()),
             CannotAdd::Entering => refused("entry_under_way", why.to_string()),

@@ -19,6 +19,7 @@ use crate::change::Positions;
 use crate::clock;
 use crate::failpoint::{self, Control};
 use crate::record::{LiveRun, StoredRun};
+use crate::signals::Attached;
 use crate::start::Unreconciled;
 
 /// What carries out a live bot's decisions.
@@ -117,10 +118,23 @@ impl Bot {
         ctx: &mut Context<Self>,
         act: impl FnOnce(&mut LiveBot, &mut Vec<LiveStep>),
     ) {
+        self.live_with(ticked_at, ctx, |bot, steps| {
+            act(bot, steps);
+            Attached::default()
+        });
+    }
+
+    /// Likewise; what `act` returns is written with what it does.
+    pub(super) fn live_with(
+        &mut self,
+        ticked_at: Option<model::Timestamp>,
+        ctx: &mut Context<Self>,
+        act: impl FnOnce(&mut LiveBot, &mut Vec<LiveStep>) -> Attached,
+    ) {
         let status = self.status();
         let Hand::Live(hand) = &mut self.hand else { return };
         let mut steps = Vec::new();
-        act(&mut hand.run.bot, &mut steps);
+        let mut attached = act(&mut hand.run.bot, &mut steps);
         if steps.is_empty() && ticked_at.is_some() {
             return;
         }
@@ -131,7 +145,8 @@ impl Bot {
                 hand.run.receipts.insert(order.client_id, receipt);
             }
         }
-        let change = self.recorder.live_change(&hand.run, steps.clone(), status);
+        let mut change = self.recorder.live_change(&hand.run, steps.clone(), status);
+        attached.take_into(&mut change);
         let has_orders = !change.intents.is_empty();
         let has_closed = steps.iter().any(|step| matches!(step, LiveStep::Closed(_)));
         let has_replaced = steps.iter().any(
