@@ -18,6 +18,7 @@ use crate::actors::bot::{Bot, Redefine, Resume, Stop};
 use crate::actors::fleet::{Find, Fleet, Forget, Launch};
 use crate::answer::KeptAnswer;
 use crate::billing::StripeConfig;
+use crate::candles::CandleBook;
 use crate::change::{BotStatus, Change, NewBot, Positions};
 use crate::clock;
 use crate::error::EngineError;
@@ -89,6 +90,8 @@ pub(crate) struct Inner {
     pub(crate) stats: DashMap<StatsKey, KnownStats>,
     /// What carries out what hooks were sent.
     pub(crate) carrier: Carrier,
+    /// Candles that were asked for lately.
+    pub(crate) candles: CandleBook,
 }
 
 impl Inner {

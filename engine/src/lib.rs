@@ -7,6 +7,7 @@ mod actors;
 mod answer;
 mod billing;
 mod by_hand;
+mod candles;
 mod change;
 mod cidr;
 mod clock;
@@ -39,6 +40,7 @@ pub use billing::{
     note_payout,
 };
 pub use by_hand::By;
+pub use candles::{CandleQuery, CandleStep, ShownCandle};
 pub use change::{BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, StatusError};
 pub use cidr::{Cidr, CidrError};
 pub use error::EngineError;

@@ -18,6 +18,7 @@ use crate::actors::feed::MarketFeed;
 use crate::actors::fleet::{Fleet, Recover, Recovered, Remember};
 use crate::answer;
 use crate::billing::{self, StripeConfig};
+use crate::candles::CandleBook;
 use crate::exchanges::{self, Connections, Venue};
 use crate::handle::{EngineHandle, Inner};
 use crate::ledger::Ledger;
@@ -263,6 +264,7 @@ impl Engine {
             billing: tokio::sync::Mutex::default(),
             stats: dashmap::DashMap::new(),
             carrier: signals::Carrier::default(),
+            candles: CandleBook::default(),
         };
         let handle = EngineHandle { inner: Arc::new(inner) };
         let recovered = io.spawn(recover(handle.clone()));

@@ -3,6 +3,7 @@
 mod account;
 mod auth;
 mod bots;
+mod candles;
 mod csv;
 mod events;
 mod exchanges;
@@ -40,6 +41,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         trades::of_bot,
         portfolio::get,
         portfolio::history,
+        candles::get,
         trades::list,
         trades::get,
         trades::close,

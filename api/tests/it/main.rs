@@ -4,6 +4,7 @@
 mod account;
 mod bots;
 mod by_hand;
+mod candles;
 mod document;
 mod edge;
 mod exchanges;

@@ -8,6 +8,7 @@ mod decode;
 mod error;
 mod fields;
 mod filters;
+pub mod klines;
 mod listing;
 pub mod rest;
 pub mod sign;

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 
 use model::{Pair, Price, Timestamp};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::budget::SharedBudget;
 use super::fields;
@@ -173,12 +172,12 @@ impl Rest {
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, VenueError> {
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, VenueError> {
     serde_json::from_slice(body).map_err(|error| unreadable(&error))
 }
 
 /// An answer to a read that is not what the venue documents: nothing happened, and the next may be better.
-fn unreadable(why: &dyn std::fmt::Display) -> VenueError {
+pub(super) fn unreadable(why: &dyn std::fmt::Display) -> VenueError {
     unusable(Effect::Read, why)
 }
 
