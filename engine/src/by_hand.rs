@@ -70,7 +70,11 @@ impl EngineHandle {
             if let Some(live) = live {
                 let last = self.last_tick(&trade.pair, was_running).await?;
                 let close = CloseTrade { trade_id: id, reason: by.exit_reason(), last };
-                live.send(close).timeout(ANSWER).await??.wait().await?;
+                match live.send(close).timeout(ANSWER).await {
+                    // It has just come to its end by itself, as what was told to close does: what it left is read below.
+                    Err(actix::MailboxError::Closed) => {}
+                    answered => answered??.wait().await?,
+                }
             }
         }
         self.looked_after(account, id, |trade| trade.status == TradeStatus::Closed).await
