@@ -112,6 +112,8 @@ fn test(only: &[String]) -> Result<()> {
 fn cargo_test() -> Result<()> {
     debian::have("nft", "nftables")?;
     debian::have("ip", "iproute2")?;
+    debian::have("curl", "curl")?;
+    debian::have("jq", "jq")?;
     let arguments = ["test", "--locked", "--workspace"];
     if std::env::var_os(postgres::URL_VARIABLE).is_some() {
         return cargo(&arguments, &[]);

@@ -9,6 +9,7 @@
 
 mod canary;
 mod demo;
+mod five_minutes;
 mod half_open;
 mod idempotency;
 mod openapi;
