@@ -362,3 +362,6 @@ impl Delivery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
