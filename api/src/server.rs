@@ -13,10 +13,11 @@ use engine::EngineHandle;
 use futures_util::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::connections::{self, Connections};
 use crate::edge::edge;
-use crate::v1::{self, Door, UnderWay};
+use crate::v1::{self, Closing, Door, UnderWay};
 use crate::{AccessConfig, ApiError};
 
 /// How long a stop waits for requests under way, in seconds.
@@ -53,6 +54,7 @@ pub struct Running {
     addresses: Bound,
     handles: Vec<ServerHandle>,
     thread: JoinHandle<()>,
+    close: watch::Sender<bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +76,8 @@ impl Running {
 
     /// Stops taking requests, waits up to five seconds for those under way, and returns once all is closed.
     pub async fn stop(self) {
+        // Streams never end by themselves.
+        self.close.send_replace(true);
         join_all(self.handles.iter().map(|handle| handle.stop(true))).await;
         if self.thread.join().is_err() {
             tracing::error!("the server's thread had panicked");
@@ -87,9 +91,10 @@ impl Running {
 /// Where an address cannot be bound or no thread can be made.
 pub fn serve(config: ApiConfig) -> io::Result<Running> {
     let (told, bound) = mpsc::channel();
+    let (close, closing) = watch::channel(false);
     let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
         rt::System::new().block_on(async move {
-            match bind(&config) {
+            match bind(&config, closing) {
                 Err(error) => drop(told.send(Err(error))),
                 Ok((addresses, servers)) => {
                     let handles = servers.iter().map(Server::handle).collect();
@@ -105,21 +110,22 @@ pub fn serve(config: ApiConfig) -> io::Result<Running> {
     })?;
     let (addresses, handles) =
         bound.recv().map_err(|_| io::Error::other("the server's thread ended before it was bound"))??;
-    Ok(Running { addresses, handles, thread })
+    Ok(Running { addresses, handles, thread, close })
 }
 
 /// The server, and beside it the one for the counters where those are elsewhere.
-fn bind(config: &ApiConfig) -> io::Result<(Bound, Vec<Server>)> {
-    let (api, server) = bind_api(config)?;
+fn bind(config: &ApiConfig, closing: watch::Receiver<bool>) -> io::Result<(Bound, Vec<Server>)> {
+    let (api, server) = bind_api(config, closing)?;
     let elsewhere = config.metrics.as_ref().and_then(|metrics| Some((metrics.listen?, metrics)));
     let Some((listen, metrics)) = elsewhere else { return Ok((Bound { api, metrics: None }, vec![server])) };
     let (address, beside) = bind_metrics(listen, config.engine.clone(), metrics.counters.clone())?;
     Ok((Bound { api, metrics: Some(address) }, vec![server, beside]))
 }
 
-fn bind_api(config: &ApiConfig) -> io::Result<(SocketAddr, Server)> {
+fn bind_api(config: &ApiConfig, closing: watch::Receiver<bool>) -> io::Result<(SocketAddr, Server)> {
     let door = web::Data::new(Door::new(&config.access));
     let under_way = web::Data::new(UnderWay::default());
+    let closing = web::Data::new(Closing(closing));
     let connections = Connections::new(config.access.max_connections_per_ip, config.access.trusted_proxy);
     let (listen, config) = (config.listen, config.clone());
     let server = HttpServer::new(move || {
@@ -127,6 +133,7 @@ fn bind_api(config: &ApiConfig) -> io::Result<(SocketAddr, Server)> {
         App::new()
             .app_data(door.clone())
             .app_data(under_way.clone())
+            .app_data(closing.clone())
             .app_data(web::Data::new(config.engine.clone()))
             .wrap(from_fn(edge))
             .configure(move |app| routes(app, config))

@@ -34,6 +34,7 @@ use crate::store::{
     BotFilter, EventFilter, KeyGrant, KnownStats, Page, StatsKey, Store, StoreError, StoredBot, StoredEvent,
     TradeFilter,
 };
+use crate::stream::Followers;
 use crate::view::{BotView, mark};
 use crate::webhook::Hub;
 
@@ -71,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) meters: Arc<Meters>,
     pub(crate) fleet: Addr<Fleet>,
     pub(crate) hub: Hub,
+    pub(crate) followers: Followers,
     pub(crate) ready: AtomicBool,
     pub(crate) locks: Vec<Mutex<()>>,
     pub(crate) connections: Connections,

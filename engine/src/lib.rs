@@ -30,6 +30,7 @@ mod silence;
 mod start;
 mod stats;
 mod store;
+mod stream;
 mod view;
 mod watch_index;
 mod webhook;
@@ -64,6 +65,7 @@ pub use store::{
     StoredEvent, TradeFilter, Webhook,
 };
 pub use strategies::{Funds, Preview, PreviewedEntry};
+pub use stream::{BotTurn, EventStream, Told};
 pub use view::BotView;
 pub use watch_index::{Slot, Wake, WatchIndex};
 pub use webhook::{CONCURRENCY, NewWebhook, WebhookPatch};

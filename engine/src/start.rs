@@ -30,6 +30,7 @@ use crate::portfolio::{self, KnownBalances, PriceBook};
 use crate::secrets::{MasterKey, MasterKeyError};
 use crate::signals;
 use crate::store::{Store, StoreError, StoreLock};
+use crate::stream::Followers;
 use crate::webhook::{Hub, sweep_for_ever};
 
 /// Held while what became of a live bot's orders before the start is not known; all of them share a count.
@@ -197,18 +198,15 @@ impl Engine {
 
         let trading = Thread::start("trading")?;
         let webhooks = Thread::start("webhooks")?;
-        let hub = Hub::new(
-            store.clone(),
-            io.handle().clone(),
-            &webhooks.arbiter,
-            master.clone(),
-            config.allow_loopback,
-        )
-        .map_err(|error| StartError::Client(error.to_string()))?;
-        let (rung, sends) = (hub.clone(), gateway.clone());
+        let hub =
+            Hub::new(store.clone(), io.handle().clone(), &webhooks.arbiter, &master, config.allow_loopback)
+                .map_err(|error| StartError::Client(error.to_string()))?;
+        let followers = Followers::default();
+        let (rung, sends, followed) = (hub.clone(), gateway.clone(), followers.clone());
         let (ledger, writer) = Ledger::new(store.clone(), move |news| {
             sends.committed(news);
             rung.committed(&news.told);
+            followed.committed(news);
         });
         io.spawn(async move {
             let result = writer.await.map_err(|error| error.to_string());
@@ -238,6 +236,7 @@ impl Engine {
             markets: markets.clone(),
             fleet: fleet.clone(),
             hub: hub.clone(),
+            followers,
             ready: AtomicBool::new(false),
             locks: Inner::locks(),
             connections: Connections::new(

@@ -12,6 +12,7 @@ mod once;
 mod portfolio;
 mod preview;
 mod show;
+mod stream;
 mod stripe;
 mod trades;
 mod webhooks;
@@ -21,6 +22,7 @@ use actix_web::web;
 
 pub(crate) use auth::{Caller, Door};
 pub(crate) use once::UnderWay;
+pub(crate) use stream::Closing;
 
 use crate::openapi::{self, Operation, page};
 use crate::{ApiError, server};
@@ -70,6 +72,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         hooks::list,
         hooks::receive,
         stripe::receive,
+        stream::follow,
         openapi::json,
         page::page,
         server::healthz,

@@ -17,6 +17,7 @@ mod preview;
 mod probes;
 mod receiver;
 mod server;
+mod stream;
 mod stripe;
 mod tenants;
 mod trades;

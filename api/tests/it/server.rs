@@ -160,7 +160,9 @@ impl Server {
         }
         let answer = request.send().await.unwrap();
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let text = answer.text().await.unwrap();
+        // A stream has no end to wait for.
+        let is_stream = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let text = if is_stream { String::new() } else { answer.text().await.unwrap() };
         Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null) }
     }
 

@@ -16,7 +16,7 @@ const NOWHERE: &str = "127.0.0.1:1";
 
 impl Server {
     /// Something happens to a bot of an account.
-    async fn happen(&self, account: AccountId, bot: u128, messages: &[&str]) {
+    pub(crate) async fn happen(&self, account: AccountId, bot: u128, messages: &[&str]) {
         let store = Store::open(&self.database_url).await.unwrap();
         let event = |message: &&str| DomainEvent {
             id: EventId::new(),

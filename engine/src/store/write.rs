@@ -22,6 +22,7 @@ use crate::billing::BillingChange;
 use crate::change::{BotChange, BotStatus, Change, NewBot};
 use crate::live::Intent;
 use crate::record::Dust;
+use crate::stream::BotTurn;
 
 /// A statement that writes many rows at once. It is prepared for 1, 2, 4 … 1,024 rows and for no number between,
 /// so that the database need not read it anew for every batch; what a batch lacks is filled up with rows of
@@ -230,6 +231,8 @@ pub(crate) struct Batch {
 pub struct News {
     /// Whose webhooks are to hear of it.
     pub told: HashSet<AccountId>,
+    /// Bots that were written, whose they are, and where each is then.
+    pub turned: Vec<(AccountId, BotTurn)>,
     /// Orders that may leave then.
     pub intents: Vec<Intent>,
     /// Orders that are taken back then, and over which connection.
@@ -310,6 +313,8 @@ impl Batch {
     }
 
     fn create(&mut self, bot: &NewBot) {
+        let turn = BotTurn { bot_id: bot.id, status: BotStatus::Stopped, trouble: None };
+        self.news.turned.push((bot.account_id, turn));
         self.created.extend(row![
             bot.id.to_string(),
             bot.account_id.to_string(),
@@ -325,6 +330,8 @@ impl Batch {
     }
 
     fn turn(&mut self, bot: BotChange) {
+        let turn = BotTurn { bot_id: bot.id, status: bot.status, trouble: bot.trouble.clone() };
+        self.news.turned.push((bot.account_id, turn));
         let (code, message) = bot.trouble.map(|trouble| (trouble.code, trouble.message)).unzip();
         let state = bot.state.map(|state| state.text());
         let keeps_state = state.is_none();

@@ -55,7 +55,7 @@ impl Hub {
         store: Store,
         io: Handle,
         arbiter: &ArbiterHandle,
-        master: MasterKey,
+        master: &MasterKey,
         allow_loopback: bool,
     ) -> Result<Self, reqwest::Error> {
         let targets = Targets::new(allow_loopback);
@@ -64,7 +64,7 @@ impl Hub {
         let rung = bell.clone();
         let courier =
             Courier::start_in_arbiter(arbiter, move |_| Courier::new(store, io, courier_post, rung));
-        Ok(Self { master, targets, post, courier, bell })
+        Ok(Self { master: master.clone(), targets, post, courier, bell })
     }
 
     /// Goes on with everybody's endpoints where the store says that they are.
