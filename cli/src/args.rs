@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use engine::Cidr;
 use model::{
     AccountId, KeyId, Pair, PayoutStatus, Pct, Price, Qty, Quote, SubscriptionStatus, Tier, Timestamp,
 };
@@ -272,13 +273,12 @@ pub(crate) enum AccountCommand {
 
 /// Who an account is at Stripe.
 #[derive(Args, Debug)]
-#[group(id = "link", required = true, multiple = true, args = ["customer", "connect"])]
 pub(crate) struct LinkArgs {
     /// Which account.
     #[arg(long, value_name = "ID")]
     pub(crate) account: AccountId,
     /// The customer who pays, `cus_…`.
-    #[arg(long, value_name = "CUS")]
+    #[arg(long, value_name = "CUS", required_unless_present = "connect")]
     pub(crate) customer: Option<String>,
     /// The connected account that is paid, `acct_…`.
     #[arg(long, value_name = "ACCT")]
@@ -403,6 +403,18 @@ pub(crate) enum KeyCommand {
         /// How long it is good, e.g. `90d`, `12h`.
         #[arg(long, value_name = "SPAN")]
         expires: Option<Span>,
+        /// From where it may be used: an address or a network such as 203.0.113.0/24; may be given again [default:
+        /// anywhere]
+        #[arg(long, value_delimiter = ',', value_name = "NETWORK")]
+        allow_ip: Vec<Cidr>,
+    },
+    /// Makes another key beside one and prints it, this once; the one before is good for a while more.
+    Rotate {
+        /// The key's id, `key_…`.
+        id: KeyId,
+        /// For how long, a week at most.
+        #[arg(long, value_name = "SPAN", default_value = "24h")]
+        overlap: Span,
     },
     /// Lists keys, without their secrets.
     List {
@@ -671,6 +683,11 @@ mod tests {
         refuse::<AdminArgs>("admin key create");
         refuse::<AdminArgs>("admin key create --account bot_1");
         refuse::<AdminArgs>("admin key revoke");
+        refuse::<AdminArgs>("admin key rotate");
+        refuse::<AdminArgs>(&format!(
+            "admin key create --account {} --allow-ip 1.2.3",
+            AccountId::from_u128(1)
+        ));
         refuse::<AdminArgs>("admin exchange forget");
         let account = AccountId::from_u128(1);
         refuse::<AdminArgs>(&format!("admin subscription set --account {account} --plan gold"));

@@ -8,7 +8,8 @@ use std::time::Duration;
 use actix::Addr;
 use dashmap::DashMap;
 use model::{
-    AccountId, BotDefinition, BotId, EventId, Market, Pair, Plans, Price, Quote, Trade, TradeId, Warning,
+    AccountId, BotDefinition, BotId, EventId, KeyId, Market, Pair, Plans, Price, Quote, Trade, TradeId,
+    Warning,
 };
 use strategies::Plan;
 use tokio::runtime::Handle;
@@ -492,6 +493,16 @@ impl EngineHandle {
     /// [`EngineError::Store`].
     pub async fn key_by_hash(&self, sha256: [u8; 32]) -> Result<Option<KeyGrant>, EngineError> {
         self.on_store(move |store| async move { store.key_by_hash(sha256).await }).await
+    }
+
+    /// Notes that a key was used, soon.
+    pub fn note_key_used(&self, id: KeyId) {
+        let (store, now) = (self.inner.store.clone(), clock::now());
+        self.inner.io.spawn(async move {
+            if let Err(error) = store.key_used(id, now).await {
+                tracing::warn!(%error, key = %id, "it could not be noted that a key was used");
+            }
+        });
     }
 
     // Inside

@@ -47,7 +47,7 @@ pub use cidr::{Cidr, CidrError};
 pub use error::EngineError;
 pub use exchanges::{NewExchange, StoredExchange};
 pub use handle::EngineHandle;
-pub use key::{SCOPES, key_hash, new_key};
+pub use key::{SCOPES, key_hash, key_hint, new_key};
 pub use ledger::{Durable, Ledger, LedgerError};
 pub use live::Intent;
 pub use meters::Meters;

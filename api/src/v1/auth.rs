@@ -22,6 +22,9 @@ use crate::limit::{Limiter, Quota};
 /// How long a key is taken for good without asking the store: a revoked one is refused after this.
 const TRUSTED_FOR: Duration = Duration::from_millis(500);
 
+/// How often it is noted that a key was used.
+const NOTED_EVERY: Duration = Duration::from_mins(1);
+
 /// How many keys are remembered, good and bad, before all are forgotten.
 const REMEMBERED: usize = 10_000;
 
@@ -81,6 +84,8 @@ impl FromRequest for Caller {
 #[derive(Debug)]
 pub(crate) struct Door {
     seen: DashMap<[u8; 32], (Option<KeyGrant>, Instant)>,
+    /// When it was last noted that a key was used.
+    used: DashMap<KeyId, Instant>,
     limiter: Limiter<KeyId>,
     reserve: Limiter<KeyId>,
     guesses: Limiter<IpAddr>,
@@ -93,6 +98,7 @@ impl Door {
     pub(crate) fn new(access: &AccessConfig) -> Self {
         Self {
             seen: DashMap::new(),
+            used: DashMap::new(),
             limiter: Limiter::new(access.limit_window),
             reserve: Limiter::new(access.limit_window),
             guesses: Limiter::new(Duration::from_mins(1)),
@@ -123,7 +129,32 @@ impl Door {
         let now = now();
         let is_good =
             grant.key.revoked_at.is_none_or(|at| now < at) && grant.key.expires_at.is_none_or(|at| now < at);
-        if is_good { Ok(grant) } else { Err(ApiError::Unauthorised) }
+        if !is_good {
+            return Err(ApiError::Unauthorised);
+        }
+        let allowed = &grant.key.allow_ips;
+        if !allowed.is_empty() {
+            let client = self.client(request);
+            if !allowed.iter().any(|network| network.contains(client)) {
+                return Err(ApiError::ADDRESS);
+            }
+        }
+        self.note_use(engine, grant.key.id);
+        Ok(grant)
+    }
+
+    /// Has it noted that a key was used, once a minute.
+    fn note_use(&self, engine: &EngineHandle, key: KeyId) {
+        let now = Instant::now();
+        let is_noted = |at: &Instant| now.duration_since(*at) < NOTED_EVERY;
+        if self.used.get(&key).is_some_and(|at| is_noted(&at)) {
+            return;
+        }
+        if self.used.len() >= REMEMBERED {
+            self.used.clear();
+        }
+        self.used.insert(key, now);
+        engine.note_key_used(key);
     }
 
     /// Counts a key, or a token, that nobody has; what its client is told. A good key is never refused for the guesses

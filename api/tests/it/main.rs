@@ -10,6 +10,7 @@ mod edge;
 mod exchanges;
 mod hooks;
 mod idempotency;
+mod keys;
 mod limits;
 mod live;
 mod portfolio;

@@ -121,6 +121,17 @@ impl Server {
         scopes: &[&str],
         expires_at: Option<Timestamp>,
     ) -> String {
+        self.key_from(account, scopes, expires_at, &[]).await
+    }
+
+    /// Likewise, from there.
+    pub(crate) async fn key_from(
+        &self,
+        account: AccountId,
+        scopes: &[&str],
+        expires_at: Option<Timestamp>,
+        allow_ips: &[&str],
+    ) -> String {
         let store = Store::open(&self.database_url).await.unwrap();
         let key = new_key();
         let stored = ApiKey {
@@ -131,6 +142,9 @@ impl Server {
             created_at: NOW,
             expires_at,
             revoked_at: None,
+            allow_ips: allow_ips.iter().map(|network| network.parse().unwrap()).collect(),
+            hint: engine::key_hint(&key),
+            last_used_at: None,
         };
         assert!(store.create_key(&stored, key_hash(&key).unwrap()).await.unwrap());
         store.close().await;

@@ -2,7 +2,8 @@
 
 use anyhow::bail;
 use engine::{EngineError, Store};
-use model::{AccountId, Payout, PayoutId, Period, Plans, Subscription};
+use model::{AccountId, Payout, PayoutId, PayoutStatus, Period, Plans, Quote, Subscription, Timestamp};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::now;
@@ -62,7 +63,7 @@ fn shown(account: AccountId, subscription: &Subscription, is_told: Option<bool>)
 ///
 /// # Errors
 /// Without such an account, and for amounts that make no sense.
-pub(super) async fn pay(store: &Store, wanted: &PayoutArgs) -> anyhow::Result<Value> {
+pub(super) async fn pay(store: &Store, wanted: &PayoutArgs) -> anyhow::Result<ShownPayout> {
     if wanted.amount.decimal().is_sign_negative() || wanted.amount.decimal().is_zero() {
         return Err(UsageError::new("`--amount` must be above 0").into());
     }
@@ -87,17 +88,50 @@ pub(super) async fn pay(store: &Store, wanted: &PayoutArgs) -> anyhow::Result<Va
         period: Period { start: wanted.period_start, end: wanted.period_end },
         processed_at: now(),
     };
-    let shown = shown_payout(&payout);
+    let shown = ShownPayout::from(&payout);
     engine::note_payout(store, payout).await.map_err(|error| unknown(error, wanted.account))?;
     Ok(shown)
 }
 
-pub(super) fn shown_payout(payout: &Payout) -> Value {
-    // Amounts as text, which keeps their digits.
-    let (gross, fees, net) = (payout.gross, payout.fees, payout.gross - payout.fees);
-    json!({"id": payout.id, "account_id": payout.account_id, "kind": payout.kind, "status": payout.status,
-        "gross": gross.to_string(), "fees": fees.to_string(), "net": net.to_string(), "currency": payout.currency,
-        "period": payout.period, "processed_at": payout.processed_at})
+/// A payout as it is shown; amounts keep their digits.
+#[derive(Serialize)]
+pub(super) struct ShownPayout {
+    id: PayoutId,
+    account_id: AccountId,
+    kind: String,
+    status: PayoutStatus,
+    gross: Quote,
+    fees: Quote,
+    net: Quote,
+    currency: String,
+    period: Period,
+    processed_at: Timestamp,
+}
+
+impl From<&Payout> for ShownPayout {
+    fn from(payout: &Payout) -> Self {
+        Self {
+            id: payout.id,
+            account_id: payout.account_id,
+            kind: payout.kind.clone(),
+            status: payout.status,
+            gross: payout.gross,
+            fees: payout.fees,
+            net: payout.gross - payout.fees,
+            currency: payout.currency.clone(),
+            period: payout.period,
+            processed_at: payout.processed_at,
+        }
+    }
+}
+
+impl ShownPayout {
+    /// For a table, where a number that goes through JSON's own type would lose digits.
+    pub(super) fn row(&self) -> Value {
+        json!({"id": self.id, "account_id": self.account_id, "kind": self.kind, "status": self.status,
+            "gross": self.gross.to_string(), "fees": self.fees.to_string(), "net": self.net.to_string(),
+            "currency": self.currency, "processed_at": self.processed_at})
+    }
 }
 
 /// Says who an account is at Stripe; what is in force then.

@@ -1,20 +1,22 @@
 //! `botprimex admin`: accounts and keys, straight in the store, beside a running server or without one.
 
 mod billing;
+pub(crate) mod keys;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
-use engine::{Account, ApiKey, SCOPES, Store, StoredBot, key_hash, new_key};
-use model::{AccountId, KeyId, Plans, Timestamp};
+use engine::{Account, Store, StoredBot};
+use model::{Plans, Timestamp};
 use serde_json::{Value, json};
 
+use self::billing::ShownPayout;
 use crate::args::{
-    AccountCommand, AdminArgs, AdminCommand, BotCommand, ExchangeCommand, KeyCommand, PayoutCommand, Span,
+    AccountCommand, AdminArgs, AdminCommand, BotCommand, ExchangeCommand, KeyCommand, PayoutCommand,
     SubscriptionCommand,
 };
-use crate::config::{Config, UsageError};
-use crate::output;
+use crate::config::Config;
+use crate::output::{self, Format};
 
 /// Does what it is told and prints what came of it.
 ///
@@ -51,25 +53,55 @@ async fn command(store: &Store, plans: &Plans, args: &AdminArgs) -> anyhow::Resu
             output::object(args.format, &billing::show(store, plans, *account).await?);
         }
         AdminCommand::Payout(PayoutCommand::Create(wanted)) => {
-            output::object(args.format, &billing::pay(store, wanted).await?);
+            let paid = billing::pay(store, wanted).await?;
+            match args.format {
+                Format::Json => output::json(&paid)?,
+                Format::Table => output::object(args.format, &paid.row()),
+            }
         }
         AdminCommand::Payout(PayoutCommand::List { account }) => {
-            let rows: Vec<Value> = store.payouts(*account).await?.iter().map(billing::shown_payout).collect();
-            let columns =
-                ["id", "account_id", "kind", "status", "gross", "fees", "net", "currency", "processed_at"];
-            output::list(args.format, &columns, &rows);
-        }
-        AdminCommand::Key(KeyCommand::Create { account, name, scopes, expires }) => {
-            let (key, spelled) = create_key(store, *account, name, scopes, *expires).await?;
-            let mut shown = shown_key(&key);
-            if let Some(object) = shown.as_object_mut() {
-                object.insert("key".to_owned(), json!(spelled));
+            let payouts = store.payouts(*account).await?;
+            let payouts: Vec<ShownPayout> = payouts.iter().map(ShownPayout::from).collect();
+            match args.format {
+                Format::Json => output::json(&payouts)?,
+                Format::Table => {
+                    let rows: Vec<Value> = payouts.iter().map(ShownPayout::row).collect();
+                    let columns = [
+                        "id",
+                        "account_id",
+                        "kind",
+                        "status",
+                        "gross",
+                        "fees",
+                        "net",
+                        "currency",
+                        "processed_at",
+                    ];
+                    output::list(args.format, &columns, &rows);
+                }
             }
-            output::object(args.format, &shown);
+        }
+        AdminCommand::Key(KeyCommand::Create { account, name, scopes, expires, allow_ip }) => {
+            let made = keys::create(store, *account, name, scopes, *expires, allow_ip).await?;
+            output::object(args.format, &keys::shown_once(&made));
+        }
+        AdminCommand::Key(KeyCommand::Rotate { id, overlap }) => {
+            output::object(args.format, &keys::rotate(store, *id, *overlap).await?);
         }
         AdminCommand::Key(KeyCommand::List { account }) => {
-            let rows: Vec<Value> = store.keys(*account).await?.iter().map(shown_key).collect();
-            let columns = ["id", "account_id", "name", "scopes", "created_at", "expires_at", "revoked_at"];
+            let rows: Vec<Value> = store.keys(*account).await?.iter().map(keys::shown).collect();
+            let columns = [
+                "id",
+                "account_id",
+                "name",
+                "hint",
+                "scopes",
+                "allow_ips",
+                "created_at",
+                "expires_at",
+                "revoked_at",
+                "last_used_at",
+            ];
             output::list(args.format, &columns, &rows);
         }
         AdminCommand::Key(KeyCommand::Revoke { id }) => {
@@ -91,46 +123,8 @@ async fn command(store: &Store, plans: &Plans, args: &AdminArgs) -> anyhow::Resu
     Ok(())
 }
 
-/// Makes a key; what it is spelled like is known only here.
-///
-/// # Errors
-/// For an unknown scope or account.
-pub(crate) async fn create_key(
-    store: &Store,
-    account_id: AccountId,
-    name: &str,
-    scopes: &[String],
-    expires: Option<Span>,
-) -> anyhow::Result<(ApiKey, String)> {
-    if let Some(unknown) = scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
-        let known = SCOPES.join(", ");
-        return Err(UsageError::new(format!("`{unknown}` is no scope: choose from {known}")).into());
-    }
-    let (created_at, spelled) = (now(), new_key());
-    let key = ApiKey {
-        id: KeyId::new(),
-        account_id,
-        name: name.to_owned(),
-        scopes: scopes.to_vec(),
-        created_at,
-        expires_at: expires.map(|span| created_at.plus_seconds(span.seconds.unsigned_abs())),
-        revoked_at: None,
-    };
-    let hash = key_hash(&spelled).unwrap_or_default();
-    if !store.create_key(&key, hash).await? {
-        bail!("there is no account {account_id}: make one with `botprimex admin account create`");
-    }
-    Ok((key, spelled))
-}
-
 fn shown_account(account: &Account) -> Value {
     json!({"id": account.id, "name": account.name, "plan": account.plan, "created_at": account.created_at})
-}
-
-fn shown_key(key: &ApiKey) -> Value {
-    let scopes = if key.scopes.is_empty() { json!(["*"]) } else { json!(key.scopes) };
-    json!({"id": key.id, "account_id": key.account_id, "name": key.name, "scopes": scopes,
-        "created_at": key.created_at, "expires_at": key.expires_at, "revoked_at": key.revoked_at})
 }
 
 fn shown_bot(bot: &StoredBot) -> Value {

@@ -244,7 +244,7 @@ fn venue_config(args: &DemoArgs, credential: Option<&Credential>) -> anyhow::Res
 async fn make_account(database_url: &str) -> anyhow::Result<(AccountId, String)> {
     let store = Store::open(database_url).await?;
     let account = store.create_account("demo", admin::now()).await?.id;
-    let (_, key) = admin::create_key(&store, account, "demo", &[], None).await?;
+    let (_, key) = admin::keys::create(&store, account, "demo", &[], None, &[]).await?;
     store.close().await;
     Ok((account, key))
 }

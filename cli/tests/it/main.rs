@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod accounts;
 mod canary;
 mod demo;
 mod five_minutes;

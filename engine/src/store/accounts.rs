@@ -3,7 +3,9 @@
 use model::{AccountId, KeyId, Tier, Timestamp};
 use sqlx::Row as _;
 
+use super::inbound::{items, list};
 use super::{Store, StoreError, parsed, reading, writing};
+use crate::cidr::Cidr;
 
 /// Who owns bots, keys and endpoints.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +37,12 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     /// Since when it is not good any more.
     pub revoked_at: Option<Timestamp>,
+    /// From where it may be used; empty means from anywhere.
+    pub allow_ips: Vec<Cidr>,
+    /// The part of its spelling that may be shown.
+    pub hint: String,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// What a key lets its bearer do.
@@ -59,6 +67,9 @@ macro_rules! stored_key {
             created_at: Timestamp::from_nanos(row.try_get("created_at")?),
             expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp::from_nanos),
             revoked_at: row.try_get::<Option<i64>, _>("revoked_at")?.map(Timestamp::from_nanos),
+            allow_ips: items("allow_ips", row.try_get("allow_ips")?)?,
+            hint: row.try_get("hint")?,
+            last_used_at: row.try_get::<Option<i64>, _>("last_used_at")?.map(Timestamp::from_nanos),
         }
     }};
 }
@@ -104,8 +115,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn create_key(&self, key: &ApiKey, sha256: [u8; 32]) -> Result<bool, StoreError> {
-        let sql = "INSERT INTO api_keys (id, account_id, name, sha256, scopes, created_at, expires_at)
-            SELECT $1, id, $3, $4, $5, $6, $7 FROM accounts WHERE id = $2";
+        let sql = "INSERT INTO api_keys (id, account_id, name, sha256, scopes, created_at, expires_at, allow_ips, hint)
+            SELECT $1, id, $3, $4, $5, $6, $7, $8, $9 FROM accounts WHERE id = $2";
         writing!(self, pool => {
             let insert = sqlx::query(sql)
                 .bind(key.id.to_string())
@@ -114,7 +125,9 @@ impl Store {
                 .bind(sha256.to_vec())
                 .bind(key.scopes.join(","))
                 .bind(key.created_at.nanos())
-                .bind(key.expires_at.map(Timestamp::nanos));
+                .bind(key.expires_at.map(Timestamp::nanos))
+                .bind(list(&key.allow_ips))
+                .bind(&key.hint);
             Ok(insert.execute(pool).await?.rows_affected() == 1)
         })
     }
@@ -124,7 +137,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn keys(&self, account: Option<AccountId>) -> Result<Vec<ApiKey>, StoreError> {
-        let sql = "SELECT id, account_id, name, scopes, created_at, expires_at, revoked_at FROM api_keys
+        let sql = "SELECT * FROM api_keys
             WHERE ($1 IS NULL OR account_id = $1) ORDER BY id";
         reading!(self, pool => {
             let query = sqlx::query(sql).bind(account.map(|id| id.to_string()));
@@ -144,13 +157,63 @@ impl Store {
         })
     }
 
+    /// Puts another key beside one, which is good until `until` at the latest from then on; false where there is no such
+    /// key, or it is good no more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn rotate_key(
+        &self,
+        old: KeyId,
+        new: &ApiKey,
+        sha256: [u8; 32],
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let retire = "UPDATE api_keys SET expires_at = CASE WHEN expires_at < $2 THEN expires_at ELSE $2 END
+            WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)";
+        let insert = "INSERT INTO api_keys (id, account_id, name, sha256, scopes, created_at, expires_at, allow_ips, hint)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+        writing!(self, pool => {
+            let mut transaction = pool.begin().await?;
+            let retire = sqlx::query(retire).bind(old.to_string()).bind(until.nanos()).bind(new.created_at.nanos());
+            if retire.execute(&mut *transaction).await?.rows_affected() != 1 {
+                return Ok(false);
+            }
+            sqlx::query(insert)
+                .bind(new.id.to_string())
+                .bind(new.account_id.to_string())
+                .bind(&new.name)
+                .bind(sha256.to_vec())
+                .bind(new.scopes.join(","))
+                .bind(new.created_at.nanos())
+                .bind(new.expires_at.map(Timestamp::nanos))
+                .bind(list(&new.allow_ips))
+                .bind(&new.hint)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(true)
+        })
+    }
+
+    /// Notes that a key was used.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn key_used(&self, id: KeyId, now: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+        writing!(self, pool => {
+            sqlx::query(sql).bind(id.to_string()).bind(now.nanos()).execute(pool).await?;
+        });
+        Ok(())
+    }
+
     /// What the key with this hash grants, revoked and expired ones included.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn key_by_hash(&self, sha256: [u8; 32]) -> Result<Option<KeyGrant>, StoreError> {
-        let sql = "SELECT api_keys.id, account_id, api_keys.name, scopes, api_keys.created_at, expires_at, revoked_at,
-                accounts.plan AS plan
+        let sql = "SELECT api_keys.*, accounts.plan AS plan
             FROM api_keys JOIN accounts ON accounts.id = api_keys.account_id WHERE sha256 = $1";
         reading!(self, pool => {
             let row = sqlx::query(sql).bind(sha256.to_vec()).fetch_optional(pool).await?;

@@ -11,11 +11,13 @@ use crate::signals::{Hook, Signal, SignalStatus};
 /// Notes within a transaction that a signal is done.
 pub(super) const SIGNAL_DONE: &str = "UPDATE signals SET status = 'done' WHERE id = $1";
 
-fn list(items: impl IntoIterator<Item = impl ToString>) -> String {
+/// Items as a stored text; none of them has a comma.
+pub(super) fn list(items: impl IntoIterator<Item = impl ToString>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
 }
 
-fn items<T: std::str::FromStr>(column: &'static str, text: &str) -> Result<Vec<T>, StoreError> {
+/// A stored text as the items that it lists.
+pub(super) fn items<T: std::str::FromStr>(column: &'static str, text: &str) -> Result<Vec<T>, StoreError> {
     text.split(',').filter(|item| !item.is_empty()).map(|item| parsed(column, item)).collect()
 }
 
