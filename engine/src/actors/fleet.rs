@@ -281,6 +281,12 @@ impl Handler<Launch> for Fleet {
             let recovered = Recovered { bot, exchange_id, unreconciled: None };
             return self.begin(recovered, &market, stopping, false, &ctx.address());
         }
+        if stopping.is_some() {
+            // What waits begins to trade once it may.
+            let message =
+                format!("{} does not answer, so nothing can be sold: try again", bot.definition.exchange);
+            return Err(EngineError::VenueSilent(message));
+        }
         let recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
         let row = Some(recorder.row(BotStatus::Starting, None, None));
         let durable = self.ledger.enqueue(Change { bot: row, ..Change::default() })?;
