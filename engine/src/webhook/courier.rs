@@ -1,32 +1,33 @@
-//! The courier: every endpoint, what each still has to hear, and the requests on their way to them.
+//! The courier: what all webhook sinks share, so that an endpoint that is slow, dead or hostile holds up nothing but
+//! itself.
 //!
-//! One reader follows the outbox for all of them: what it reads is kept a while for the account that it is about, and
-//! each of the account's endpoints takes it from there when it has room. One that is further behind reads for itself.
-//! One writer notes what came of the attempts of all of them, together. So an endpoint that is slow, dead or hostile
-//! holds up nothing but itself.
+//! One reader follows the outbox for all of them: what it reads is kept a while for the account that it is about, and each
+//! of the account's sinks is given of it what it asks for. One that is further behind has pages read for itself. One
+//! writer notes what came of the attempts of all of them, together.
 
 mod feed;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message};
-use model::{AccountId, Timestamp, WebhookId};
-use rand::Rng as _;
+use model::{AccountId, WebhookId};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::endpoint::Endpoint;
 use super::post::Post;
-use super::queue::{Lane, Outcome, Queue};
+use super::queue::Queue;
+use super::sink::{Again, Changed, Heard, Leave, Rest, WebhookSink};
 use crate::actors::deliver;
-use crate::clock;
-use crate::store::{Attempt, Delivery, DeliveryStatus, Notes, Store, StoreError, StoredEvent, Webhook};
+use crate::store::{
+    Delivery, DeliveryStatus, Notes, Origin, Progress, Store, StoreError, StoredEvent, Webhook,
+};
 use feed::Feed;
 
-/// How often what is due is looked at, and what came of attempts is noted.
+/// How often what came of attempts is noted.
 const BEAT: Duration = Duration::from_millis(25);
 
 /// After how many beats the outbox is looked at though nobody rang: another process may have written.
@@ -92,16 +93,30 @@ struct Page(Result<Vec<StoredEvent>, String>);
 /// What the store had for one endpoint; and up to which place all was there.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Own(WebhookId, i64, Result<Vec<StoredEvent>, String>);
+struct Own(Want, i64, Result<Vec<StoredEvent>, String>);
 
-/// An attempt is over.
+/// A sink has room for so many events after a place; it is answered when there are some.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub(super) struct Want {
+    pub(super) id: WebhookId,
+    pub(super) read: i64,
+    pub(super) room: usize,
+}
+
+/// What came of a sink's attempt; and how far it is, with whether rows before that can be closed.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Tried {
-    id: WebhookId,
-    lane: Lane,
-    came: (Outcome, Attempt),
+pub(super) struct Note {
+    pub(super) id: WebhookId,
+    pub(super) delivery: Option<Delivery>,
+    pub(super) moved: Option<(Progress, bool)>,
 }
+
+/// Of a sink that is to rest nothing is on its way.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Idle(pub(super) WebhookId);
 
 /// The notes are written, or not.
 #[derive(Message)]
@@ -113,12 +128,12 @@ struct Noted(Arc<Notes>, Result<(), String>);
 #[rtype(result = "()")]
 struct GivenUp(Result<(), String>);
 
-/// An endpoint that is delivered to.
+/// A sink, what it waits for, and how far it said that it is.
 struct Sink {
     account: AccountId,
-    endpoint: Arc<Endpoint>,
-    queue: Queue,
-    is_reading: bool,
+    address: Addr<WebhookSink>,
+    want: Option<Want>,
+    settled: i64,
 }
 
 /// The actor.
@@ -135,15 +150,14 @@ pub(crate) struct Courier {
     read: i64,
     is_reading: bool,
     may_have_more: bool,
-    /// Endpoints by when something of theirs is due next.
-    due: BTreeSet<(Timestamp, WebhookId)>,
     tried: Vec<Delivery>,
-    moved: HashSet<WebhookId>,
+    moved: HashMap<WebhookId, (Progress, bool)>,
     is_noting: bool,
     unwritten: Option<Arc<Notes>>,
     beats: u32,
     pause: u32,
-    finishing: Option<oneshot::Sender<()>>,
+    /// Sinks of which something is on its way, while all are to rest; and who waits for that.
+    finishing: Option<(HashSet<WebhookId>, oneshot::Sender<()>)>,
 }
 
 impl Courier {
@@ -158,9 +172,8 @@ impl Courier {
             read: 0,
             is_reading: false,
             may_have_more: false,
-            due: BTreeSet::new(),
             tried: Vec::new(),
-            moved: HashSet::new(),
+            moved: HashMap::new(),
             is_noting: false,
             unwritten: None,
             beats: 0,
@@ -197,42 +210,28 @@ impl Courier {
         self.ask(ctx, async move { store.outbox_after(read, PAGE).await }, Page);
     }
 
-    /// Gives an endpoint what it has room for, and sends what is due.
-    fn turn(&mut self, id: WebhookId, ctx: &Context<Self>) {
-        if self.finishing.is_some() {
-            return;
-        }
-        let now = clock::now();
-        self.feed(id, now, ctx);
+    /// Gives a sink what it has room for, once there is something.
+    fn serve(&mut self, id: WebhookId, ctx: &Context<Self>) {
         let Some(sink) = self.sinks.get_mut(&id) else { return };
-        let me = ctx.address();
-        while let Some((lane, event)) = sink.queue.next(now) {
-            send(&me, &self.post, id, &sink.endpoint, lane, &event);
-        }
-        if let Some(due) = sink.queue.due().filter(|due| *due > now) {
-            self.due.insert((due, id));
+        let Some(feed) = self.feeds.get(&sink.account) else { return };
+        let Some(want) = sink.want.take() else { return };
+        match feed.after(want.read, want.room) {
+            Some(events) if events.is_empty() => sink.want = Some(want),
+            Some(events) => deliver(&sink.address, Heard(events, 0)),
+            None => {
+                let (store, account, complete) = (self.store.clone(), sink.account, self.read);
+                let page = async move { store.events_after(account, want.read, PAGE).await };
+                self.ask(ctx, page, move |page| Own(want, complete, page));
+            }
         }
     }
 
-    fn feed(&mut self, id: WebhookId, now: Timestamp, ctx: &Context<Self>) {
-        let Some(sink) = self.sinks.get_mut(&id) else { return };
-        let Some(feed) = self.feeds.get(&sink.account) else { return };
-        while let Some((read, room)) = sink.queue.wants() {
-            match feed.after(read, room) {
-                Some(events) if events.is_empty() => return,
-                Some(events) => {
-                    sink.queue.push(events, read, now);
-                    self.moved.insert(id);
-                }
-                None => {
-                    if !std::mem::replace(&mut sink.is_reading, true) {
-                        let (store, account, complete) = (self.store.clone(), sink.account, self.read);
-                        let page = async move { store.events_after(account, read, PAGE).await };
-                        self.ask(ctx, page, move |page| Own(id, complete, page));
-                    }
-                    return;
-                }
-            }
+    /// Gives all sinks of some accounts, or of all, what they wait for.
+    fn serve_all(&mut self, of: Option<&HashSet<AccountId>>, ctx: &Context<Self>) {
+        let waits = |sink: &Sink| sink.want.is_some() && of.is_none_or(|told| told.contains(&sink.account));
+        let ids: Vec<_> = self.sinks.iter().filter(|(_, sink)| waits(sink)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.serve(id, ctx);
         }
     }
 
@@ -253,10 +252,14 @@ impl Courier {
     fn gather(&mut self) -> Notes {
         let mut notes = Notes::default();
         for mut delivery in std::mem::take(&mut self.tried) {
-            let is_open = match self.sinks.get_mut(&delivery.webhook_id) {
-                Some(sink) => sink.queue.holds(&delivery),
+            let is_waiting = delivery.status == DeliveryStatus::Waiting;
+            let is_open = match self.sinks.get(&delivery.webhook_id) {
+                // A start has to know of what is still to be made, and of what was made before something that is.
+                Some(sink) => {
+                    is_waiting || (delivery.origin == Origin::Event && delivery.event_seq > sink.settled)
+                }
                 None => {
-                    if delivery.status == DeliveryStatus::Waiting {
+                    if is_waiting {
                         (delivery.status, delivery.next_at) = (DeliveryStatus::Failed, None);
                     }
                     false
@@ -264,10 +267,10 @@ impl Courier {
             };
             notes.deliveries.push((delivery, is_open));
         }
-        for id in std::mem::take(&mut self.moved) {
-            let Some((progress, closes)) = self.sinks.get_mut(&id).and_then(|sink| sink.queue.moved()) else {
+        for (id, (progress, closes)) in std::mem::take(&mut self.moved) {
+            if !self.sinks.contains_key(&id) {
                 continue;
-            };
+            }
             if closes {
                 notes.closed.push((id, progress.settled));
             }
@@ -286,35 +289,33 @@ impl Courier {
 
     fn forget(&mut self, id: WebhookId) {
         let Some(sink) = self.sinks.remove(&id) else { return };
+        deliver(&sink.address, Leave);
         if !self.sinks.values().any(|other| other.account == sink.account) {
             self.feeds.remove(&sink.account);
         }
     }
 
-    fn is_idle(&self) -> bool {
-        let is_written = self.tried.is_empty() && self.unwritten.is_none() && !self.is_noting;
-        is_written && self.moved.is_empty() && !self.sinks.values().any(|sink| sink.queue.is_busy())
+    /// Whether all is written that there was to write.
+    fn is_written(&self) -> bool {
+        self.tried.is_empty() && self.moved.is_empty() && self.unwritten.is_none() && !self.is_noting
     }
 
     /// Looks after whatever goes by the clock.
     fn beat(&mut self, ctx: &Context<Self>) {
         self.beats = self.beats.wrapping_add(1);
         self.pause = self.pause.saturating_sub(1);
-        let now = clock::now();
-        while let Some((_, id)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
-            self.due.pop_first();
-            self.turn(id, ctx);
-        }
         self.note(ctx);
         if self.beats.is_multiple_of(LOOK_EVERY) {
             self.may_have_more = true;
+            self.serve_all(None, ctx);
         }
         if self.pause == 0 {
             self.follow(ctx);
         }
-        if self.finishing.is_some() && self.is_idle() {
+        let is_over = self.is_written() && self.finishing.as_ref().is_some_and(|(busy, _)| busy.is_empty());
+        if let Some((_, done)) = self.finishing.take_if(|_| is_over) {
             // Whoever asked may have lost patience.
-            let _ = self.finishing.take().map(|done| done.send(()));
+            let _ = done.send(());
         }
     }
 
@@ -322,23 +323,6 @@ impl Courier {
         tracing::error!(error, "the store failed the webhooks");
         self.pause = STORE_PAUSE;
     }
-}
-
-/// Sends an event on its way.
-fn send(
-    me: &Addr<Courier>,
-    post: &Post,
-    id: WebhookId,
-    endpoint: &Arc<Endpoint>,
-    lane: Lane,
-    event: &Arc<StoredEvent>,
-) {
-    let (me, post, endpoint, event) = (me.clone(), post.clone(), endpoint.clone(), event.clone());
-    // Not on the actor's context, which looks at all that it waits for whenever one is ready.
-    actix_rt::spawn(async move {
-        let came = post.send(&endpoint, &event.id.to_string(), event.body.clone(), clock::now()).await;
-        deliver(&me, Tried { id, lane, came });
-    });
 }
 
 impl Actor for Courier {
@@ -377,11 +361,11 @@ impl Handler<Open> for Courier {
             self.read = self.read.max(webhook.progress.settled);
         }
         self.feeds.entry(webhook.account_id).or_insert_with(|| Feed::new(self.read));
+        let (id, account, settled) = (webhook.id, webhook.account_id, webhook.progress.settled);
         let queue = Queue::new(&webhook, known);
-        let sink = Sink { account: webhook.account_id, endpoint, queue, is_reading: false };
-        self.sinks.insert(webhook.id, sink);
+        let address = WebhookSink::new(id, endpoint, queue, self.post.clone(), ctx.address()).start();
+        self.sinks.insert(id, Sink { account, address, want: None, settled });
         self.may_have_more = true;
-        self.turn(webhook.id, ctx);
         self.follow(ctx);
     }
 }
@@ -389,12 +373,11 @@ impl Handler<Open> for Courier {
 impl Handler<Change> for Courier {
     type Result = ();
 
-    fn handle(&mut self, change: Change, ctx: &mut Self::Context) {
-        if let Some(sink) = self.sinks.get_mut(&change.webhook.id) {
-            sink.endpoint = change.endpoint;
-            sink.queue.change(&change.webhook, change.hurry);
+    fn handle(&mut self, change: Change, _: &mut Self::Context) {
+        let Change { webhook, endpoint, hurry } = change;
+        if let Some(sink) = self.sinks.get(&webhook.id) {
+            deliver(&sink.address, Changed { webhook, endpoint, hurry });
         }
-        self.turn(change.webhook.id, ctx);
     }
 }
 
@@ -409,14 +392,10 @@ impl Handler<Close> for Courier {
 impl Handler<Replay> for Courier {
     type Result = ();
 
-    fn handle(&mut self, Replay(id, deliveries): Replay, ctx: &mut Self::Context) {
-        let now = clock::now();
-        if let Some(sink) = self.sinks.get_mut(&id) {
-            for (event, delivery) in deliveries {
-                sink.queue.replay(event, delivery, now);
-            }
+    fn handle(&mut self, Replay(id, deliveries): Replay, _: &mut Self::Context) {
+        if let Some(sink) = self.sinks.get(&id) {
+            deliver(&sink.address, Again(deliveries));
         }
-        self.turn(id, ctx);
     }
 }
 
@@ -424,7 +403,10 @@ impl Handler<Finish> for Courier {
     type Result = ();
 
     fn handle(&mut self, Finish(done): Finish, ctx: &mut Self::Context) {
-        self.finishing = Some(done);
+        for sink in self.sinks.values() {
+            deliver(&sink.address, Rest);
+        }
+        self.finishing = Some((self.sinks.keys().copied().collect(), done));
         self.note(ctx);
     }
 }
@@ -453,10 +435,7 @@ impl Handler<Page> for Courier {
                 feed.push(event);
             }
         }
-        let ids = self.sinks.iter().filter(|(_, sink)| told.contains(&sink.account)).map(|(id, _)| *id);
-        for id in ids.collect::<Vec<_>>() {
-            self.turn(id, ctx);
-        }
+        self.serve_all(Some(&told), ctx);
         self.follow(ctx);
     }
 }
@@ -464,38 +443,56 @@ impl Handler<Page> for Courier {
 impl Handler<Own> for Courier {
     type Result = ();
 
-    fn handle(&mut self, Own(id, complete, events): Own, ctx: &mut Self::Context) {
-        let Some(sink) = self.sinks.get_mut(&id) else { return };
-        sink.is_reading = false;
+    fn handle(&mut self, Own(want, complete, events): Own, _: &mut Self::Context) {
+        let Some(sink) = self.sinks.get_mut(&want.id) else { return };
         match events {
             Ok(events) => {
                 let read = if events.len() < PAGE as usize { complete } else { 0 };
-                sink.queue.push(events.into_iter().map(Arc::new), read, clock::now());
-                self.moved.insert(id);
-                self.turn(id, ctx);
+                deliver(&sink.address, Heard(events.into_iter().map(Arc::new).collect(), read));
             }
             Err(error) => {
-                self.due.insert((clock::now().plus_seconds(1), id));
+                sink.want = Some(want);
                 self.failed(&error);
             }
         }
     }
 }
 
-impl Handler<Tried> for Courier {
+impl Handler<Want> for Courier {
     type Result = ();
 
-    fn handle(&mut self, tried: Tried, ctx: &mut Self::Context) {
-        let Tried { id, lane, came } = tried;
-        let Some(sink) = self.sinks.get_mut(&id) else { return };
-        let jitter = rand::rng().random_range(0.0..=1.0);
-        if let Some(delivery) = sink.queue.tried(lane, came, clock::now(), jitter) {
-            self.tried.push(delivery);
-            self.moved.insert(id);
+    fn handle(&mut self, want: Want, ctx: &mut Self::Context) {
+        if let Some(sink) = self.sinks.get_mut(&want.id) {
+            sink.want = Some(want);
+            self.serve(want.id, ctx);
         }
-        self.turn(id, ctx);
+    }
+}
+
+impl Handler<Note> for Courier {
+    type Result = ();
+
+    fn handle(&mut self, Note { id, delivery, moved }: Note, ctx: &mut Self::Context) {
+        self.tried.extend(delivery);
+        if let Some((progress, closes)) = moved {
+            if let Some(sink) = self.sinks.get_mut(&id) {
+                sink.settled = progress.settled;
+            }
+            let before = self.moved.get(&id).is_some_and(|(_, closes)| *closes);
+            self.moved.insert(id, (progress, closes || before));
+        }
         if self.tried.len() >= MANY_NOTES {
             self.note(ctx);
+        }
+    }
+}
+
+impl Handler<Idle> for Courier {
+    type Result = ();
+
+    fn handle(&mut self, Idle(id): Idle, _: &mut Self::Context) {
+        if let Some((busy, _)) = &mut self.finishing {
+            busy.remove(&id);
         }
     }
 }

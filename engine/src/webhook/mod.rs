@@ -1,5 +1,4 @@
-//! Webhooks: endpoints, what each still has to hear, and the courier that is told by the ledger when something was
-//! committed.
+//! Webhooks: one sink per endpoint, and the courier that all sinks share, told by the ledger when something was committed.
 
 mod address;
 mod courier;
@@ -8,6 +7,7 @@ mod owner;
 mod post;
 mod queue;
 mod sign;
+mod sink;
 mod sweep;
 
 pub use endpoint::{CONCURRENCY, NewWebhook, WebhookPatch};
