@@ -196,8 +196,8 @@ impl EngineHandle {
         };
         let known = self.inner.stats.get(&key).map(|known| known.clone());
         let ask = move |store: Store| async move {
-            let open = store.open_trades(account, id).await?;
-            Ok((open, store.stats_now(&key, known).await?, key))
+            let (open, now) = store.standing(account, &key, known).await?;
+            Ok((open, now, key))
         };
         let (open, now, key) = self.on_store(ask).await?;
         let stats = now.stats.clone();

@@ -289,3 +289,37 @@ async fn an_older_store_is_filled_in_once() {
         assert_eq!(store.holdings(account).await.unwrap(), kept);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_read_together_is_of_one_moment() {
+    for (store, account, _folder) in stores().await {
+        let (mut changes, writer) = (Vec::new(), store.clone());
+        let mut trader = Trader::new(account, 0, &mut changes);
+        store.commit(changes).await.unwrap();
+        let id = BotId::from_u128(1);
+        let writing = tokio::spawn(async move {
+            for (permille, second) in [0, 50].into_iter().cycle().zip(1..400) {
+                let mut changes = Vec::new();
+                trader.price = 6_000_000_000_000;
+                trader.act((permille, 9), Timestamp::from_millis(second * 1_000), &mut changes);
+                writer.commit(changes).await.unwrap();
+            }
+        });
+        let key = crate::store::StatsKey { bot_id: id, dry_run: true, quote: "USDT".to_owned() };
+        while !writing.is_finished() {
+            let listed = store.trades(account, &TradeFilter::default(), 2, None).await.unwrap().rows;
+            let (open, stats) = store.standing(account, &key, None).await.unwrap();
+            let newest = open.last().map(|trade| trade.id);
+            assert!(
+                newest.is_none_or(|id| stats.last.is_none_or(|last| last < id)),
+                "none is open and closed"
+            );
+            for trade in listed.iter().chain(&open) {
+                let has_sold = trade.orders.iter().any(|order| order.side == model::Side::Sell);
+                let is_closed = trade.status == model::TradeStatus::Closed;
+                assert_eq!(has_sold, is_closed, "its orders are those of its row: {trade:#?}");
+            }
+        }
+        writing.await.unwrap();
+    }
+}

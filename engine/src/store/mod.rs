@@ -188,7 +188,29 @@ macro_rules! writing {
         }
     };
 }
-use {reading, writing};
+/// Runs statements on whichever database it is as of one moment: `$connection` sees nothing that is committed meanwhile.
+macro_rules! snapshot {
+    ($store:expr, $connection:ident => $body:expr) => {
+        match $store {
+            $crate::store::Store::Sqlite { readers, .. } => {
+                let mut transaction = readers.begin().await?;
+                let $connection = &mut *transaction;
+                let found = $body;
+                transaction.rollback().await?;
+                found
+            }
+            $crate::store::Store::Postgres(pool) => {
+                let mut transaction =
+                    pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+                let $connection = &mut *transaction;
+                let found = $body;
+                transaction.rollback().await?;
+                found
+            }
+        }
+    };
+}
+use {reading, snapshot, writing};
 
 /// A stored text as what it stands for.
 fn parsed<T: FromStr>(column: &'static str, text: &str) -> Result<T, StoreError> {

@@ -6,7 +6,7 @@ use model::{AccountId, BotId, Exchange, Pair, Qty, Quote, Timestamp};
 use sqlx::Row as _;
 
 use super::realized::{Key, Sum};
-use super::{Store, StoreError, parsed, worded, writing};
+use super::{Store, StoreError, parsed, snapshot, worded, writing};
 
 /// A bot, as far as its account's portfolio goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,15 +40,15 @@ pub(crate) struct Holdings {
     pub(crate) realized: Vec<(Key, Sum)>,
 }
 
-/// The same three questions in one transaction of either database, so that no trade is counted as open and closed.
+/// The three questions, asked as of one moment so that no trade is counted as open and closed.
 macro_rules! holdings {
-    ($transaction:ident, $account:ident) => {{
+    ($connection:ident, $account:ident) => {{
         let account = $account.to_string();
         let mut holdings = Holdings::default();
         let bots = sqlx::query(
             "SELECT id, exchange, pair, dry_run, capital FROM bots WHERE account_id = $1 AND deleted_at IS NULL",
         );
-        for row in bots.bind(&account).fetch_all(&mut *$transaction).await? {
+        for row in bots.bind(&account).fetch_all(&mut *$connection).await? {
             let capital: Option<&str> = row.try_get("capital")?;
             let place = BotPlace {
                 exchange: worded("exchange", row.try_get("exchange")?)?,
@@ -62,7 +62,7 @@ macro_rules! holdings {
             "SELECT bot_id, exchange, pair, dry_run, amount, stake FROM trades
              WHERE account_id = $1 AND status = 'open'",
         );
-        for row in open.bind(&account).fetch_all(&mut *$transaction).await? {
+        for row in open.bind(&account).fetch_all(&mut *$connection).await? {
             let trade = OpenTrade {
                 bot_id: parsed("bot_id", row.try_get("bot_id")?)?,
                 exchange: worded("exchange", row.try_get("exchange")?)?,
@@ -77,7 +77,7 @@ macro_rules! holdings {
             "SELECT exchange, dry_run, quote, trades, profit, fees FROM realized WHERE account_id = $1
              ORDER BY exchange, dry_run, quote",
         );
-        for row in realized.bind(&account).fetch_all(&mut *$transaction).await? {
+        for row in realized.bind(&account).fetch_all(&mut *$connection).await? {
             let exchange: Exchange = worded("exchange", row.try_get("exchange")?)?;
             let key = ($account, exchange, row.try_get("dry_run")?, row.try_get("quote")?);
             holdings.realized.push((key, super::realized::stored_sum!(row)));
@@ -89,21 +89,7 @@ macro_rules! holdings {
 impl Store {
     /// What an account holds at one moment.
     pub(crate) async fn holdings(&self, account: AccountId) -> Result<Holdings, StoreError> {
-        match self {
-            Self::Sqlite { readers, .. } => {
-                let mut transaction = readers.begin().await?;
-                let holdings = holdings!(transaction, account);
-                transaction.rollback().await?;
-                Ok(holdings)
-            }
-            Self::Postgres(pool) => {
-                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                let mut transaction = pool.begin_with(begin).await?;
-                let holdings = holdings!(transaction, account);
-                transaction.rollback().await?;
-                Ok(holdings)
-            }
-        }
+        Ok(snapshot!(self, connection => holdings!(connection, account)))
     }
 
     /// Accounts that have bots.

@@ -1,6 +1,6 @@
 //! A bot's statistics as they are stored: what was added up so far, and the closed trades that came after.
 
-use model::{BotId, Pct, Quote, Timestamp, TradeId};
+use model::{BotId, TradeId};
 use sqlx::Row as _;
 
 use super::{Store, StoreError, parsed, reading, writing};
@@ -20,7 +20,7 @@ pub(crate) struct StatsKey {
 pub(crate) struct KnownStats {
     pub(crate) stats: BotStats,
     /// The last trade in them.
-    last: Option<TradeId>,
+    pub(crate) last: Option<TradeId>,
     /// How many trades are in what is stored of them.
     stored: u64,
 }
@@ -30,7 +30,7 @@ const WORTH_STORING: u64 = 100;
 
 impl Store {
     /// What was added up so far.
-    async fn stored_stats(&self, key: &StatsKey) -> Result<Option<KnownStats>, StoreError> {
+    pub(super) async fn stored_stats(&self, key: &StatsKey) -> Result<Option<KnownStats>, StoreError> {
         let sql =
             "SELECT last_trade_id, figures FROM bot_stats WHERE bot_id = $1 AND dry_run = $2 AND quote = $3";
         reading!(self, pool => {
@@ -63,51 +63,15 @@ impl Store {
         Ok(())
     }
 
-    /// A bot's trades that closed after this one, in order: it has one open at a time, so they close as they opened.
-    async fn closed_after(
+    /// Adds trades that closed later to what is known. It is stored again once that saves the next one much reading.
+    pub(super) async fn summed_up(
         &self,
         key: &StatsKey,
-        after: Option<TradeId>,
-    ) -> Result<Vec<ClosedTrade>, StoreError> {
-        let sql = "SELECT id, opened_at, closed_at, profit, profit_pct, fees FROM trades
-            WHERE bot_id = $1 AND id > $2 AND status = 'closed' AND dry_run = $3 AND pair LIKE $4 ORDER BY id";
-        reading!(self, pool => {
-            let query = sqlx::query(sql)
-                .bind(key.bot_id.to_string())
-                .bind(after.map_or_else(String::new, |id| id.to_string()))
-                .bind(key.dry_run)
-                .bind(format!("%/{}", key.quote));
-            let mut trades = Vec::new();
-            for row in query.fetch_all(pool).await? {
-                let closed_at: Option<i64> = row.try_get("closed_at")?;
-                let profit: Option<&str> = row.try_get("profit")?;
-                let profit_pct: Option<&str> = row.try_get("profit_pct")?;
-                let opened_at = row.try_get("opened_at")?;
-                trades.push(ClosedTrade {
-                    id: parsed("id", row.try_get("id")?)?,
-                    opened_at: Timestamp::from_nanos(opened_at),
-                    closed_at: Timestamp::from_nanos(closed_at.unwrap_or(opened_at)),
-                    profit: profit.map_or(Ok(Quote::ZERO), |text| parsed("profit", text))?,
-                    profit_pct: profit_pct.map_or(Ok(Pct::ZERO), |text| parsed("profit_pct", text))?,
-                    fees: parsed("fees", row.try_get("fees")?)?,
-                });
-            }
-            Ok(trades)
-        })
-    }
-
-    /// What a bot's closed trades add up to by now. It is stored again once that saves the next one much reading.
-    pub(crate) async fn stats_now(
-        &self,
-        key: &StatsKey,
-        known: Option<KnownStats>,
+        mut now: KnownStats,
+        later: &[ClosedTrade],
     ) -> Result<KnownStats, StoreError> {
-        let mut now = match known {
-            Some(known) => known,
-            None => self.stored_stats(key).await?.unwrap_or_default(),
-        };
-        for trade in self.closed_after(key, now.last).await? {
-            now.stats.add(&trade);
+        for trade in later {
+            now.stats.add(trade);
             now.last = Some(trade.id);
         }
         if let Some(last) = now.last.filter(|_| now.stats.trades >= now.stored + WORTH_STORING) {
@@ -118,11 +82,42 @@ impl Store {
     }
 }
 
+/// A bot's trades that closed after this one, in order, as this connection sees them: it has one open at a time, so they
+/// close as they opened.
+macro_rules! closed_after {
+    ($connection:ident, $key:expr, $after:expr) => {{
+        let sql = "SELECT id, opened_at, closed_at, profit, profit_pct, fees FROM trades
+            WHERE bot_id = $1 AND id > $2 AND status = 'closed' AND dry_run = $3 AND pair LIKE $4 ORDER BY id";
+        let query = sqlx::query(sql)
+            .bind($key.bot_id.to_string())
+            .bind($after.map_or_else(String::new, |id: model::TradeId| id.to_string()))
+            .bind($key.dry_run)
+            .bind(format!("%/{}", $key.quote));
+        let mut trades = Vec::new();
+        for row in query.fetch_all(&mut *$connection).await? {
+            let closed_at: Option<i64> = row.try_get("closed_at")?;
+            let profit: Option<&str> = row.try_get("profit")?;
+            let profit_pct: Option<&str> = row.try_get("profit_pct")?;
+            let opened_at = row.try_get("opened_at")?;
+            trades.push($crate::stats::ClosedTrade {
+                id: parsed("id", row.try_get("id")?)?,
+                opened_at: model::Timestamp::from_nanos(opened_at),
+                closed_at: model::Timestamp::from_nanos(closed_at.unwrap_or(opened_at)),
+                profit: profit.map_or(Ok(model::Quote::ZERO), |text| parsed("profit", text))?,
+                profit_pct: profit_pct.map_or(Ok(model::Pct::ZERO), |text| parsed("profit_pct", text))?,
+                fees: parsed("fees", row.try_get("fees")?)?,
+            });
+        }
+        trades
+    }};
+}
+pub(super) use closed_after;
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
 
-    use model::{AccountId, BotDefinition};
+    use model::{AccountId, BotDefinition, Timestamp};
 
     use super::*;
     use crate::change::{Change, NewBot};
@@ -175,24 +170,25 @@ mod tests {
         transaction.commit().await.unwrap();
     }
 
+    async fn now(store: &Store, key: &StatsKey, known: Option<KnownStats>) -> KnownStats {
+        let account = store.accounts_with_bots().await.unwrap()[0];
+        store.standing(account, key, known).await.unwrap().1
+    }
+
     #[tokio::test]
     async fn a_bot_with_many_trades_is_summed_up_once() {
         let (store, key, _folder) = store(3_000).await;
-        let first = store.stats_now(&key, None).await.unwrap();
+        let first = now(&store, &key, None).await;
         assert_eq!((first.stats.trades, first.stats.profit.to_string()), (3_000, "3000".to_owned()));
         let account = store.accounts_with_bots().await.unwrap()[0];
         close(&store, account, key.bot_id, 3_000, 5).await;
         // A server that starts anew reads five, as one that remembers does.
-        let anew = store.stats_now(&key, None).await.unwrap();
-        let went_on = store.stats_now(&key, Some(first.clone())).await.unwrap();
+        let anew = now(&store, &key, None).await;
+        let went_on = now(&store, &key, Some(first.clone())).await;
         assert_eq!((anew.stats.trades, anew.stored), (3_005, 3_000));
         assert_eq!(anew, went_on);
         let real = StatsKey { dry_run: false, ..key };
-        assert_eq!(
-            store.stats_now(&real, None).await.unwrap().stats.trades,
-            4,
-            "other money is not mixed in"
-        );
+        assert_eq!(now(&store, &real, None).await.stats.trades, 4, "other money is not mixed in");
     }
 
     #[tokio::test]
@@ -201,7 +197,7 @@ mod tests {
         let (store, key, _folder) = store(100_000).await;
         let timed = async |known| {
             let begun = Instant::now();
-            let now = store.stats_now(&key, known).await.unwrap();
+            let now = self::now(&store, &key, known).await;
             let ratios = now.stats.ratios("150".parse().unwrap());
             (now, ratios, begun.elapsed())
         };

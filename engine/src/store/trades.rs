@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use model::{AccountId, BotId, Fill, Order, OrderId, Pair, Side, Timestamp, Trade, TradeId, TradeStatus};
 use sqlx::{QueryBuilder, Row as _};
 
-use super::{Page, Store, StoreError, parsed, reading, worded};
+use super::stats::closed_after;
+use super::{KnownStats, Page, StatsKey, Store, StoreError, parsed, snapshot, worded};
 
 /// Which trades of an account; what is `None` does not matter.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -61,114 +62,22 @@ macro_rules! stored_trade {
     }};
 }
 
-impl Store {
-    /// Trades of an account with their orders and fills, newest first, `after` being the last of the page before.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn trades(
-        &self,
-        account: AccountId,
-        filter: &TradeFilter,
-        limit: u32,
-        after: Option<TradeId>,
-    ) -> Result<Page<Trade>, StoreError> {
-        let mut page = self.trade_rows(account, filter, limit, after).await?;
-        self.fill_in_orders(&mut page.rows).await?;
-        Ok(page)
-    }
-
-    /// The same without their orders.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn trade_rows(
-        &self,
-        account: AccountId,
-        filter: &TradeFilter,
-        limit: u32,
-        after: Option<TradeId>,
-    ) -> Result<Page<Trade>, StoreError> {
-        let sql = "SELECT * FROM trades WHERE account_id = $1 AND ($2 IS NULL OR id < $2)
-                AND ($3 IS NULL OR bot_id = $3) AND ($4 IS NULL OR pair = $4) AND ($5 IS NULL OR status = $5)
-                AND ($6 IS NULL OR opened_at >= $6) AND ($7 IS NULL OR opened_at < $7)
-            ORDER BY id DESC LIMIT $8";
-        let status = filter.status.map(|status| match status {
-            TradeStatus::Open => "open",
-            TradeStatus::Closed => "closed",
-        });
-        let rows: Result<Vec<Trade>, StoreError> = reading!(self, pool => {
-            let query = sqlx::query(sql)
-                .bind(account.to_string())
-                .bind(after.map(|id| id.to_string()))
-                .bind(filter.bot_id.map(|id| id.to_string()))
-                .bind(filter.pair.as_ref().map(ToString::to_string))
-                .bind(status)
-                .bind(filter.from.map(Timestamp::nanos))
-                .bind(filter.to.map(Timestamp::nanos))
-                .bind(i64::from(limit) + 1);
-            query.fetch_all(pool).await?.into_iter().map(|row| Ok(stored_trade!(row))).collect()
-        });
-        Ok(Page::of(rows?, limit))
-    }
-
-    /// A bot's open trades, of which there is one at most unless it was turned from one pair to another.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn open_trades(&self, account: AccountId, bot: BotId) -> Result<Vec<Trade>, StoreError> {
-        // The status stands there as it is: so the index of open trades serves.
-        let sql =
-            "SELECT * FROM trades WHERE account_id = $1 AND bot_id = $2 AND status = 'open' ORDER BY id";
-        let trades: Result<Vec<Trade>, StoreError> = reading!(self, pool => {
-            let query = sqlx::query(sql).bind(account.to_string()).bind(bot.to_string());
-            query.fetch_all(pool).await?.into_iter().map(|row| Ok(stored_trade!(row))).collect()
-        });
-        let mut trades = trades?;
-        self.fill_in_orders(&mut trades).await?;
-        Ok(trades)
-    }
-
-    /// A trade of an account.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn trade(&self, account: AccountId, id: TradeId) -> Result<Option<Trade>, StoreError> {
-        let sql = "SELECT * FROM trades WHERE account_id = $1 AND id = $2";
-        let trade: Result<Option<Trade>, StoreError> = reading!(self, pool => {
-            let query = sqlx::query(sql).bind(account.to_string()).bind(id.to_string());
-            query.fetch_optional(pool).await?.map(|row| Ok(stored_trade!(row))).transpose()
-        });
-        let mut trade = Vec::from_iter(trade?);
-        self.fill_in_orders(&mut trade).await?;
-        Ok(trade.pop())
-    }
-
-    /// Puts the orders and fills into trades.
-    async fn fill_in_orders(&self, trades: &mut [Trade]) -> Result<(), StoreError> {
-        if trades.is_empty() {
-            return Ok(());
-        }
-        let mut orders = self.orders(trades).await?;
-        for trade in trades {
-            trade.orders = orders.remove(&trade.id).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    async fn orders(&self, trades: &[Trade]) -> Result<HashMap<TradeId, Vec<Order>>, StoreError> {
+/// Puts the orders and fills into trades, as this connection sees them.
+macro_rules! fill_in_orders {
+    ($connection:ident, $trades:expr) => {{
+        let trades: &mut [Trade] = $trades;
         let mut found: HashMap<TradeId, Vec<Order>> = HashMap::new();
         let mut fills: HashMap<OrderId, Vec<Fill>> = HashMap::new();
-        reading!(self, pool => {
+        if !trades.is_empty() {
             let mut select = QueryBuilder::new(
                 "SELECT fills.* FROM fills JOIN orders ON orders.id = fills.order_id WHERE orders.trade_id IN (",
             );
             let mut ids = select.separated(", ");
-            for trade in trades {
+            for trade in trades.iter() {
                 ids.push_bind(trade.id.to_string());
             }
             select.push(") ORDER BY fills.at, fills.venue_trade_id, fills.id");
-            for row in select.build().fetch_all(pool).await? {
+            for row in select.build().fetch_all(&mut *$connection).await? {
                 fills.entry(parsed("order_id", row.try_get("order_id")?)?).or_default().push(Fill {
                     id: parsed("id", row.try_get("id")?)?,
                     at: Timestamp::from_nanos(row.try_get("at")?),
@@ -181,11 +90,11 @@ impl Store {
             }
             let mut select = QueryBuilder::new("SELECT * FROM orders WHERE trade_id IN (");
             let mut ids = select.separated(", ");
-            for trade in trades {
+            for trade in trades.iter() {
                 ids.push_bind(trade.id.to_string());
             }
             select.push(") ORDER BY id");
-            for row in select.build().fetch_all(pool).await? {
+            for row in select.build().fetch_all(&mut *$connection).await? {
                 let id = parsed("id", row.try_get("id")?)?;
                 let receipt: Option<String> = row.try_get("receipt")?;
                 found.entry(parsed("trade_id", row.try_get("trade_id")?)?).or_default().push(Order {
@@ -202,7 +111,127 @@ impl Store {
                     receipt: receipt.and_then(|text| serde_json::from_str(&text).ok()),
                 });
             }
+        }
+        for trade in trades {
+            trade.orders = found.remove(&trade.id).unwrap_or_default();
+        }
+    }};
+}
+
+/// A page of trades without their orders, as this connection sees them.
+macro_rules! trade_rows {
+    ($connection:ident, $account:expr, $filter:expr, $limit:expr, $after:expr) => {{
+        let sql = "SELECT * FROM trades WHERE account_id = $1 AND ($2 IS NULL OR id < $2)
+                AND ($3 IS NULL OR bot_id = $3) AND ($4 IS NULL OR pair = $4) AND ($5 IS NULL OR status = $5)
+                AND ($6 IS NULL OR opened_at >= $6) AND ($7 IS NULL OR opened_at < $7)
+            ORDER BY id DESC LIMIT $8";
+        let status = $filter.status.map(|status| match status {
+            TradeStatus::Open => "open",
+            TradeStatus::Closed => "closed",
         });
-        Ok(found)
+        let query = sqlx::query(sql)
+            .bind($account.to_string())
+            .bind($after.map(|id: TradeId| id.to_string()))
+            .bind($filter.bot_id.map(|id| id.to_string()))
+            .bind($filter.pair.as_ref().map(ToString::to_string))
+            .bind(status)
+            .bind($filter.from.map(Timestamp::nanos))
+            .bind($filter.to.map(Timestamp::nanos))
+            .bind(i64::from($limit) + 1);
+        let rows = query.fetch_all(&mut *$connection).await?;
+        let rows =
+            rows.into_iter().map(|row| Ok(stored_trade!(row))).collect::<Result<Vec<Trade>, StoreError>>();
+        Page::of(rows?, $limit)
+    }};
+}
+
+/// A bot's open trades with their orders, as this connection sees them.
+macro_rules! open_trades {
+    ($connection:ident, $account:expr, $bot:expr) => {{
+        // The status stands there as it is: so the index of open trades serves.
+        let sql =
+            "SELECT * FROM trades WHERE account_id = $1 AND bot_id = $2 AND status = 'open' ORDER BY id";
+        let query = sqlx::query(sql).bind($account.to_string()).bind($bot.to_string());
+        let rows = query.fetch_all(&mut *$connection).await?;
+        let trades = rows.into_iter().map(|row| Ok(stored_trade!(row)));
+        let mut trades = trades.collect::<Result<Vec<Trade>, StoreError>>()?;
+        fill_in_orders!($connection, &mut trades);
+        trades
+    }};
+}
+
+impl Store {
+    /// Trades of an account with their orders and fills, newest first, `after` being the last of the page before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn trades(
+        &self,
+        account: AccountId,
+        filter: &TradeFilter,
+        limit: u32,
+        after: Option<TradeId>,
+    ) -> Result<Page<Trade>, StoreError> {
+        Ok(snapshot!(self, connection => {
+            let mut page = trade_rows!(connection, account, filter, limit, after);
+            fill_in_orders!(connection, &mut page.rows);
+            page
+        }))
+    }
+
+    /// The same without their orders.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn trade_rows(
+        &self,
+        account: AccountId,
+        filter: &TradeFilter,
+        limit: u32,
+        after: Option<TradeId>,
+    ) -> Result<Page<Trade>, StoreError> {
+        Ok(snapshot!(self, connection => trade_rows!(connection, account, filter, limit, after)))
+    }
+
+    /// A bot's open trades, of which there is one at most unless it was turned from one pair to another.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_trades(&self, account: AccountId, bot: BotId) -> Result<Vec<Trade>, StoreError> {
+        Ok(snapshot!(self, connection => open_trades!(connection, account, bot)))
+    }
+
+    /// A trade of an account.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn trade(&self, account: AccountId, id: TradeId) -> Result<Option<Trade>, StoreError> {
+        let sql = "SELECT * FROM trades WHERE account_id = $1 AND id = $2";
+        Ok(snapshot!(self, connection => {
+            let query = sqlx::query(sql).bind(account.to_string()).bind(id.to_string());
+            let row = query.fetch_optional(&mut *connection).await?;
+            let trade = row.map(|row| Ok(stored_trade!(row))).transpose();
+            let mut trade = Vec::from_iter::<Option<Trade>>(trade.map_err(|error: StoreError| error)?);
+            fill_in_orders!(connection, &mut trade);
+            trade.pop()
+        }))
+    }
+
+    /// What a bot holds, and what its closed trades add up to, as of one moment; the sums go on from what is known.
+    pub(crate) async fn standing(
+        &self,
+        account: AccountId,
+        key: &StatsKey,
+        known: Option<KnownStats>,
+    ) -> Result<(Vec<Trade>, KnownStats), StoreError> {
+        let known = match known {
+            Some(known) => known,
+            None => self.stored_stats(key).await?.unwrap_or_default(),
+        };
+        let (open, later) = snapshot!(self, connection => {
+            let later = closed_after!(connection, key, known.last);
+            (open_trades!(connection, account, key.bot_id), later)
+        });
+        Ok((open, self.summed_up(key, known, &later).await?))
     }
 }
