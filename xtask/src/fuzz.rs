@@ -1,5 +1,6 @@
-//! schemathesis (PyPI) asks the built server, which trades on the simulated exchange, everything that its OpenAPI document
-//! allows and much that it does not, and checks each answer against it: no 5xx, no other status, shape or header.
+//! `schemathesis`, from PyPI as `xtask/fuzz/requirements.txt` names it, asks the built server, which trades on the simulated
+//! exchange, everything that its document allows and much that it does not, and checks each answer against it: no 5xx, no
+//! other status, shape or header.
 
 use std::collections::hash_map::RandomState;
 use std::fs;
