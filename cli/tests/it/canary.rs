@@ -1,8 +1,11 @@
 //! No secret gets out: what a user planted is looked for wherever the server writes, at the most talkative log level.
 
 use std::fs::{self, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -32,7 +35,12 @@ fn spellings(secret: &str) -> Vec<Vec<u8>> {
 
 #[track_caller]
 fn check_free_of_secrets(what: &str, content: &[u8]) {
-    for secret in [KEY, SECRET] {
+    check_free_of(&[KEY, SECRET], what, content);
+}
+
+#[track_caller]
+fn check_free_of(secrets: &[&str], what: &str, content: &[u8]) {
+    for secret in secrets {
         for spelling in spellings(secret) {
             let is_there = content.windows(spelling.len()).any(|window| window == spelling);
             assert!(!is_there, "{what} holds {}", String::from_utf8_lossy(&spelling));
@@ -153,4 +161,90 @@ async fn a_planted_secret_is_found_nowhere() {
     let planted = fs::read(&planted).unwrap();
     let found = spellings(SECRET).iter().any(|one| planted.windows(one.len()).any(|window| window == one));
     assert!(found);
+}
+
+/// Takes deliveries, and keeps what came: heads and bodies.
+fn receiver() -> (u16, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, received) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+    let kept = received.clone();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let mut part = [0; 16_384];
+            let read = socket.read(&mut part).unwrap();
+            kept.lock().unwrap().extend_from_slice(&part[..read]);
+            // What came may be echoed by whoever it came to: that is not ours to tell on.
+            let _ = socket.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        }
+    });
+    (port, received)
+}
+
+#[tokio::test]
+async fn what_is_shown_once_and_what_signs_is_found_nowhere_else() {
+    const HEADER: &str = "cAnArYhEaDeRq1w2e3r4t5y6u7i8o9p0a1s2d3f4g5h6";
+    const STRIPE: &str = "whsec_Y0FuQXJ5U3RyaXBlU2VjcmV0T2ZUaGlzVGVzdEFsb25l";
+    let folder = tempfile::tempdir().unwrap();
+    let (books, log) = (folder.path().join("books.db"), folder.path().join("server.log"));
+    let database_url = format!("sqlite://{}", books.display());
+    let user = user(&database_url);
+    let mut command = botprimex(&["serve", "--listen", "127.0.0.1:0", "--database-url", &database_url]);
+    command.env("BOTPRIMEX_WEBHOOKS__ALLOW_LOOPBACK", "true").env("BOTPRIMEX_STRIPE__WEBHOOK_SECRET", STRIPE);
+    command.env("BOTPRIMEX_VENUES__BINANCE__REST_URL", "http://127.0.0.1:1");
+    command.env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", "ws://127.0.0.1:1");
+    let server = talking(command, &log);
+    let (port, received) = receiver();
+
+    let endpoint =
+        json!({"url": format!("http://127.0.0.1:{port}/"), "headers": {"X-Canary": HEADER}}).to_string();
+    let (status, made) = user.ask(&server, Method::POST, "/v1/webhooks", Some(&endpoint)).await;
+    assert_eq!(status, 201, "{made}");
+    let path = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
+    let (status, rotated) = user.ask(&server, Method::POST, &format!("{path}/rotate-secret"), None).await;
+    assert_eq!(status, 200, "{rotated}");
+    let secrets = [&made, &rotated].map(|answer| answer["secret"].as_str().unwrap().to_owned());
+    assert_ne!(secrets[0], secrets[1]);
+    let mut answers = vec![user.ask(&server, Method::POST, &format!("{path}/test"), None).await.1];
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let deliveries = user.ask(&server, Method::GET, &format!("{path}/deliveries"), None).await.1;
+        let is_delivered = deliveries["data"][0]["status"] == "delivered";
+        answers.push(deliveries);
+        if is_delivered {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{answers:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    // Refused requests are logged, and answered, without what they came with.
+    let forged = json!({"id": "evt_1", "type": "payout.paid"}).to_string();
+    let request = user.request(Method::POST, &format!("{}/v1/integrations/stripe", server.url));
+    let forged = request.header("stripe-signature", "t=1,v1=00").body(forged).send().await.unwrap();
+    assert_eq!(forged.status(), 400);
+    let refused = json!({"url": 1, "headers": {"X-Canary": [HEADER]}, "concurrency": HEADER}).to_string();
+    answers.push(user.ask(&server, Method::PATCH, &path, Some(&refused)).await.1);
+    for path in ["/v1/webhooks", &path, "/v1/events", "/v1/account", "/v1/account/subscription", "/v1/none"] {
+        answers.push(user.ask(&server, Method::GET, path, None).await.1);
+    }
+    let metrics = user.request(Method::GET, &format!("{}/metrics", server.url)).send().await.unwrap();
+    answers.push(metrics.text().await.unwrap().into());
+    let files =
+        || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let mut written: Vec<_> =
+        files().into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    assert!(server.stop());
+    written.extend(files().into_iter().map(|path| (path.clone(), fs::read(path).unwrap())));
+
+    let raw: Vec<&str> = secrets.iter().map(|secret| secret.strip_prefix("whsec_").unwrap()).collect();
+    let planted = [user.key(), HEADER, STRIPE, raw[0], raw[1]];
+    for (path, content) in &written {
+        check_free_of(&planted, &path.display().to_string(), content);
+    }
+    check_free_of(&planted, "an answer", Value::from(answers).to_string().as_bytes());
+    // The header goes where it was meant to go, and nothing else does.
+    let received = received.lock().unwrap().clone();
+    assert!(String::from_utf8_lossy(&received).contains(HEADER));
+    check_free_of(&[user.key(), STRIPE, raw[0], raw[1]], "a delivery", &received);
+    assert!(fs::read_to_string(&log).unwrap().contains("TRACE"));
 }

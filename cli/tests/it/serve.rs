@@ -19,6 +19,10 @@ pub(crate) struct User {
 }
 
 impl User {
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(crate) fn request(&self, method: Method, url: &str) -> reqwest::RequestBuilder {
         self.http.request(method, url).bearer_auth(&self.key)
     }
