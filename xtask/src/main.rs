@@ -14,6 +14,7 @@ mod fuzz;
 mod graph;
 mod postgres;
 mod server;
+mod signatures;
 mod torture;
 
 use postgres::Postgres;
@@ -61,7 +62,7 @@ enum Chore {
 type Step = (&'static str, fn() -> Result<()>);
 
 /// What fails soonest comes first.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("graph", graph::check),
     ("fmt", || cargo(&["fmt", "--all", "--check"], &[])),
     ("clippy", || {
@@ -70,6 +71,7 @@ const STEPS: [Step; 8] = [
     ("doc", || cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])),
     ("test", cargo_test),
     ("clients", || clients::prove(&[])),
+    ("signatures", signatures::prove),
     ("fuzz-api", fuzz::short),
     ("torture", torture::short),
 ];
