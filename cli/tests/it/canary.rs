@@ -171,9 +171,9 @@ fn receiver() -> (u16, Arc<Mutex<Vec<u8>>>) {
     std::thread::spawn(move || {
         for socket in listener.incoming() {
             let mut socket = socket.unwrap();
-            let mut part = [0; 16_384];
-            let read = socket.read(&mut part).unwrap();
-            kept.lock().unwrap().extend_from_slice(&part[..read]);
+            let mut came = [0; 16_384];
+            let read = socket.read(&mut came).unwrap();
+            kept.lock().unwrap().extend_from_slice(&came[..read]);
             // What came may be echoed by whoever it came to: that is not ours to tell on.
             let _ = socket.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
         }
