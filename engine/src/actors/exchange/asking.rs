@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
-use connectors::binance::trade::{Cost, ExecutionsFrom, Lane, OrderReport, OrdersFrom, TradeRest};
+use connectors::binance::trade::{Cost, ExecutionsFrom, Lane, OrderReport, OrdersFrom, PAGE, TradeRest};
 use model::{ClientOrderId, Pair, Timestamp};
 use strategies::live::{End, Report, Role};
 
@@ -98,10 +98,8 @@ impl Question {
     async fn is_nowhere(&self) -> Result<bool, VenueError> {
         let id = self.id.to_string();
         let from = Timestamp::from_nanos(self.since.nanos().saturating_sub(OVERLAP_NS));
-        let mut orders = self.orders(OrdersFrom::Since(from)).await?;
-        let from = ExecutionsFrom::Since(from);
-        let executions = self.rest.executions(&self.pair, from, self.clock.now()).await?;
-        let mut of_others: BTreeSet<i64> = executions.iter().map(|told| told.venue_order_id).collect();
+        let mut orders = self.orders_to_the_last(from).await?;
+        let mut of_others = self.executed_to_the_last(from).await?;
         loop {
             if orders.iter().any(|order| order.client_order_id == id) {
                 return Ok(false);
@@ -114,6 +112,32 @@ impl Question {
             orders = self.orders(OrdersFrom::Id(older)).await?;
             if orders.iter().all(|order| order.venue_order_id != older) {
                 return Ok(false);
+            }
+        }
+    }
+
+    /// Every order of the pair since then, page by page.
+    async fn orders_to_the_last(&self, since: Timestamp) -> Result<Vec<OrderReport>, VenueError> {
+        let mut orders = self.orders(OrdersFrom::Since(since)).await?;
+        let mut told = orders.len();
+        while let Some(last) = orders.last().filter(|_| told >= PAGE).map(|order| order.venue_order_id) {
+            let more = self.orders(OrdersFrom::Id(last + 1)).await?;
+            told = more.len();
+            orders.extend(more);
+        }
+        Ok(orders)
+    }
+
+    /// The orders that anything was executed of since then, page by page.
+    async fn executed_to_the_last(&self, since: Timestamp) -> Result<BTreeSet<i64>, VenueError> {
+        let mut of = BTreeSet::new();
+        let mut from = ExecutionsFrom::Since(since);
+        loop {
+            let page = self.rest.executions(&self.pair, from, self.clock.now()).await?;
+            of.extend(page.iter().map(|told| told.venue_order_id));
+            match page.last() {
+                Some(last) if page.len() >= PAGE => from = ExecutionsFrom::Id(last.trade_id + 1),
+                _ => return Ok(of),
             }
         }
     }
@@ -271,6 +295,46 @@ mod tests {
     use venue::{Config, Speed};
 
     use super::*;
+
+    /// More than a page of them after it.
+    #[actix_rt::test]
+    async fn an_order_is_not_taken_for_absent_because_many_came_after_it_or_before() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (key, secret) = ("public-key".to_owned(), "hidden".to_owned());
+        let credentials = vec![venue::Credential { key: key.clone(), secret: secret.clone() }];
+        let speed = Speed::Times(0.000_001);
+        let venue = venue::start(Config { credentials, speed, ..Config::default() }).await.unwrap();
+        let url = format!("http://{}", venue.address());
+        let rest = TradeRest::new(&url, &Credential::new(key, secret).unwrap()).unwrap();
+        let pair: Pair = "BTC/USDT".parse().unwrap();
+        let since = clock::now();
+        let place = async |side| {
+            let client_order_id = ClientOrderId::new();
+            let qty = "0.001".parse().unwrap();
+            let kind = RequestKind::Market;
+            let order = OrderRequest { pair: pair.clone(), client_order_id, side, qty, kind };
+            rest.place(&order.body(), clock::now()).await.unwrap();
+            client_order_id
+        };
+        let mut last = place(Side::Buy).await;
+        for number in 0..PAGE + 5 {
+            // What was bought is sold: there are coins for a few only.
+            last = place(if number % 2 == 0 { Side::Sell } else { Side::Buy }).await;
+        }
+        let question = Question {
+            rest: rest.clone(),
+            clock: VenueClock::default(),
+            pair,
+            id: last,
+            since,
+            is_late: true,
+        };
+        assert_eq!(question.orders_to_the_last(since).await.unwrap().len(), PAGE + 6);
+        assert!(!question.is_nowhere().await.unwrap(), "the last of them came");
+        let never = Question { id: ClientOrderId::new(), ..question };
+        assert!(never.is_nowhere().await.unwrap());
+        venue.stop().await;
+    }
 
     /// What rested before an order was decided and filled after it.
     #[actix_rt::test]
