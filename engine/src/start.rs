@@ -29,7 +29,7 @@ use crate::meters::Meters;
 use crate::portfolio::{self, KnownBalances, PriceBook};
 use crate::secrets::{MasterKey, MasterKeyError};
 use crate::signals;
-use crate::store::{Store, StoreError, StoreLock};
+use crate::store::{News, Store, StoreError, StoreLock};
 use crate::stream::Followers;
 use crate::webhook::{Hub, sweep_for_ever};
 
@@ -318,12 +318,16 @@ impl Engine {
 /// Begins what goes on beside the bots until the store is closed; events after `last_event` are not told of yet where
 /// another process wrote them.
 fn keep_going(inner: &Arc<Inner>, last_event: i64) {
-    let Inner { store, io, hub, carrier, .. } = &**inner;
+    let Inner { store, io, hub, followers, carrier, .. } = &**inner;
     io.spawn(signals::carry_out(Arc::downgrade(inner), carrier.bell.clone()));
     io.spawn(answer::forget_old(store.clone()));
     io.spawn(sweep_for_ever(store.clone()));
-    let hub = hub.clone();
-    io.spawn(billing::listen(store.clone(), last_event, move |told| hub.committed(&told)));
+    let (hub, followers) = (hub.clone(), followers.clone());
+    let ring = move |told| {
+        hub.committed(&told);
+        followers.committed(&News { told, ..News::default() });
+    };
+    io.spawn(billing::listen(store.clone(), last_event, ring));
     portfolio::keep_history(inner);
 }
 

@@ -38,8 +38,20 @@ async fn an_account_sees_its_plan_and_hears_of_another_one() {
     assert_eq!(server.get(&tenant, "/v1/account/subscription").await.body, before);
     assert_eq!(before["limits"]["requests_per_minute"], 100);
 
+    let mut stream = reqwest::Client::new()
+        .get(format!("{}/v1/stream", server.url))
+        .bearer_auth(&tenant.key)
+        .send()
+        .await
+        .unwrap();
     assert!(give(&server, &tenant, &Plans::default(), Tier::Pro).await);
     let given = Instant::now();
+    let mut followed = String::new();
+    while !followed.contains("event: subscription.changed") {
+        let chunk = actix_web::rt::time::timeout(Duration::from_secs(3), stream.chunk()).await;
+        followed.push_str(std::str::from_utf8(&chunk.expect(&followed).unwrap().unwrap()).unwrap());
+    }
+    drop(stream);
     let told = receiver.heard(1).await[0].body();
     assert!(given.elapsed() < Duration::from_secs(3), "it took {:?}", given.elapsed());
     assert_eq!(told["event"], "subscription.changed");

@@ -23,7 +23,7 @@ use crate::clock;
 use crate::error::EngineError;
 use crate::handle::EngineHandle;
 use crate::secrets::Secret;
-use crate::store::{Store, StoreError};
+use crate::store::{News, Store, StoreError};
 
 /// What the operator agreed on with Stripe.
 #[derive(Clone, Debug)]
@@ -311,6 +311,7 @@ impl EngineHandle {
         let told = change.events.iter().map(|event| event.account_id).collect();
         self.on_store(move |store| async move { store.commit([change]).await }).await?;
         self.inner.hub.committed(&told);
+        self.inner.followers.committed(&News { told, ..News::default() });
         Ok(outcome)
     }
 
