@@ -1,4 +1,4 @@
-//! `schemathesis`, from PyPI as `xtask/fuzz/requirements.txt` names it, asks the built server, which trades on the simulated
+//! `schemathesis`, from `PyPI` as `xtask/fuzz/requirements.txt` names it, asks the built server, which trades on the simulated
 //! exchange, everything that its document allows and much that it does not, and checks each answer against it: no 5xx, no
 //! other status, shape or header.
 
