@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use api::{AccessConfig, ApiConfig};
-use engine::{ApiKey, Engine, EngineConfig, Store, key_hash, new_key};
+use engine::{ApiKey, Engine, EngineConfig, Store, key_hash, key_hint, new_key};
 use model::{KeyId, PlanLimits, Plans, Timestamp};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -108,6 +108,9 @@ async fn key(database_url: &str) -> String {
         created_at: Timestamp::MIN,
         expires_at: None,
         revoked_at: None,
+        allow_ips: Vec::new(),
+        hint: key_hint(&spelled),
+        last_used_at: None,
     };
     assert!(store.create_key(&key, key_hash(&spelled).unwrap()).await.unwrap());
     store.close().await;
