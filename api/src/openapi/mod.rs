@@ -5,7 +5,7 @@
 //! 1. Annotate the handler with `#[utoipa::path(…)]`: method, whole path, tag (one of [`TAGS`]), security, parameters,
 //!    body, and the answers that are its own. The first line of its doc comment is the summary, the rest the description.
 //!
-//!    ```ignore
+//!    ```text
 //!    /// Start a bot
 //!    ///
 //!    /// Idempotent: a running bot is answered as it is.

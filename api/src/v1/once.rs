@@ -7,7 +7,7 @@
 //! One that only moves what is there, such as a start, does nothing: its answer is kept after it. One that *makes*
 //! something takes [`Once`] and lets the engine's method write the answer in the transaction that makes it:
 //!
-//! ```ignore
+//! ```text
 //! pub(crate) async fn create(caller: Caller, once: Once, engine: Engine, …) -> Result<HttpResponse, ApiError> {
 //!     let answer = |thing: &Thing| once.created(format!("/v1/things/{}", thing.id), &Shown::of(thing));
 //!     engine.create_thing_answering(account, new, answer).await
