@@ -1,7 +1,8 @@
-//! The published webhook libraries of two makers, in two languages, verify what the built server signs.
+//! The published webhook libraries of two makers, in two languages, verify what the built server signs, and what
+//! Stripe's library signs is verified by the server.
 //!
-//! `engine/tests/receivers` has a proof in each language, with every version pinned. A proof that exits with 0 has seen
-//! everything that it checks.
+//! `engine/tests/receivers` has a proof in each language and `api/tests/senders` one of Stripe, with every version
+//! pinned. A proof that exits with 0 has seen everything that it checks.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,36 +17,51 @@ use crate::{cargo, root, run, target};
 /// Longer than a proof takes by far; what hangs is ended.
 const PROOF_SECONDS: &str = "120";
 
-/// Runs both proofs against one server.
+/// What the server and Stripe are said to have agreed on.
+const STRIPE_SECRET: &str = "whsec_of_the_signatures_proof";
+
+/// Runs all proofs against one server.
 pub(crate) fn prove() -> Result<()> {
     // What the tests build, the binary among it: built alone its crates would have other features, and be built anew.
     cargo(&["test", "--locked", "--workspace", "--no-run"], &[])?;
     let receivers = root()?.join("engine/tests/receivers");
     let python = environment("receivers", &receivers.join("requirements.txt"))?;
     let modules = modules(&receivers)?;
+    let senders = root()?.join("api/tests/senders");
+    let stripe = environment("senders", &senders.join("requirements.txt"))?;
+    let node = Path::new("node");
+    let proofs = [
+        (python.as_path(), receivers.join("proof.py")),
+        (node, receivers.join("proof.mjs")),
+        (stripe.as_path(), senders.join("stripe_proof.py")),
+    ];
     let folder = env::temp_dir().join(format!("botprimex-signatures-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let proven = serve_and_prove(&folder, &receivers, &python, &modules);
+    let proven = serve_and_prove(&folder, &proofs, &modules);
     fs::remove_dir_all(&folder)?;
     proven
 }
 
-fn serve_and_prove(folder: &Path, receivers: &Path, python: &Path, modules: &Path) -> Result<()> {
+fn serve_and_prove(folder: &Path, proofs: &[(&Path, PathBuf)], modules: &Path) -> Result<()> {
     let binary = target()?.join("debug/botprimex");
     let binary = binary.to_str().context("the target folder is not UTF-8")?;
     let database = format!("sqlite://{}", folder.join("books.db").display());
     let allow = "BOTPRIMEX_WEBHOOKS__ALLOW_LOOPBACK=true";
-    let program = ["env", allow, binary, "serve", "--listen", "127.0.0.1:0", "--database-url", &database];
+    let stripe = format!("BOTPRIMEX_STRIPE__WEBHOOK_SECRET={STRIPE_SECRET}");
+    let program =
+        ["env", allow, &stripe, binary, "serve", "--listen", "127.0.0.1:0", "--database-url", &database];
     let (_server, ready) = Server::start(&program, None, "TERM", Talks::Stdout, "READY http://")?;
     let url = ready.strip_prefix("READY ").context("the server's READY line does not begin with READY")?;
     let account = admin(binary, &database, &["account", "create", "--name", "receiver"], "id")?;
     let key = admin(binary, &database, &["key", "create", "--account", &account], "key")?;
-    for (program, proof) in [(python, "proof.py"), (Path::new("node"), "proof.mjs")] {
+    let link = ["--account", &account, "--customer", "cus_proof", "--connect", "acct_proof"];
+    admin(binary, &database, &[&["account", "link-stripe"], link.as_slice()].concat(), "id")?;
+    for (program, proof) in proofs {
         run(Command::new("timeout")
             .args(["--kill-after=5", PROOF_SECONDS])
             .arg(program)
-            .arg(receivers.join(proof))
-            .envs([("BOTPRIMEX_URL", url), ("BOTPRIMEX_KEY", &key)])
+            .arg(proof)
+            .envs([("BOTPRIMEX_URL", url), ("BOTPRIMEX_KEY", &key), ("STRIPE_SECRET", STRIPE_SECRET)])
             .env("BOTPRIMEX_MODULES", modules)
             .env("PYTHONDONTWRITEBYTECODE", "1"))?;
     }
