@@ -23,14 +23,18 @@ pub(crate) struct FuzzArguments {
     /// From so many seeds.
     #[arg(long, default_value_t = 3)]
     seeds: u32,
-    /// The first seed; the others follow it.
+    /// The first seed, the others follow it; a new one without this.
     #[arg(long)]
     seed: Option<u32>,
 }
 
-/// 2,000 requests from one new seed: the step of `cargo xtask test`.
+/// The seed of [`short`].
+const SAME_SEED: u32 = 2_026;
+
+/// 2,000 requests, the step of `cargo xtask test`: always from the same seed, so that a change fails of nothing but what
+/// it changed. New ones are asked for by `cargo xtask fuzz-api`.
 pub(crate) fn short() -> Result<()> {
-    run(FuzzArguments { requests: 2_000, seeds: 1, seed: None })
+    run(FuzzArguments { requests: 2_000, seeds: 1, seed: Some(SAME_SEED) })
 }
 
 /// Runs it, seed after seed, against a new server each.
