@@ -7,6 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use engine::{Action, Cidr, EngineHandle, Hook, NewHook, NewSignal, Positions, Secret, Signal, SignalStatus};
 use model::{BotId, Fault, HookId, Quote, SignalId, Timestamp};
+use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -224,7 +225,9 @@ pub(crate) async fn rotate(
     let mut body = Reader::new(body::optional_object(&request, payload).await?);
     let wanted = format!("a whole number of seconds from 0 to {LONGEST_OVERLAP_S}");
     let overlap_s = body.read("overlap_s", &wanted, |raw| {
-        serde_json::from_str(raw).ok().filter(|seconds| *seconds <= LONGEST_OVERLAP_S)
+        // `60.0` is whole as well.
+        let seconds = model::number::parse(raw).ok().filter(Decimal::is_integer)?;
+        u64::try_from(seconds).ok().filter(|seconds| *seconds <= LONGEST_OVERLAP_S)
     });
     body.finish()?;
     let answer =
