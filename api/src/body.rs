@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
-use model::BotDefinition;
+use model::{BotDefinition, Fault};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -48,6 +48,35 @@ pub async fn optional_object(request: &HttpRequest, payload: web::Payload) -> Re
         (false, true) => fields(&text),
         (false, false) => Err(ApiError::NotJson),
     }
+}
+
+/// A body without fields.
+#[derive(utoipa::ToSchema)]
+#[schema(example = json!({}))]
+pub(crate) struct NoFields {}
+
+/// Reads a body that may be missing and has no fields.
+///
+/// # Errors
+/// As [`optional_object`]; and every field that it has.
+pub(crate) async fn nothing(request: &HttpRequest, payload: web::Payload) -> Result<(), ApiError> {
+    refuse_others(&optional_object(request, payload).await?, &[])
+}
+
+/// Names every field that has no meaning here.
+///
+/// # Errors
+/// [`ApiError::Invalid`] with each field that is not among the `known`.
+pub(crate) fn refuse_others(fields: &Fields, known: &[&str]) -> Result<(), ApiError> {
+    let others = fields.keys().filter(|name| !known.contains(&name.as_str()));
+    let faults: Vec<Fault> = others
+        .map(|name| Fault {
+            param: name.chars().take(60).collect(),
+            code: "parameter_unknown",
+            message: "is not a field here: leave it out".to_owned(),
+        })
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(ApiError::Invalid(faults)) }
 }
 
 /// The fields of a JSON text.

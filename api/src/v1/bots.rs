@@ -9,14 +9,10 @@ use super::auth::Caller;
 use super::once::Once;
 use super::show::{self, Bot, BotDetail, List};
 use crate::ApiError;
-use crate::body::{self, Fields};
+use crate::body;
 use crate::query::{Page, Query};
 
 type Engine = web::Data<EngineHandle>;
-
-/// A body without fields.
-#[derive(utoipa::ToSchema)]
-pub(super) struct NoFields {}
 
 /// How a bot is to stop.
 #[derive(utoipa::ToSchema)]
@@ -183,7 +179,7 @@ pub(crate) async fn delete(
 /// Idempotent. A trade that `stop` with `hold` left open is taken up again. A live bot needs a usable exchange connection.
 #[utoipa::path(post, path = "/v1/bots/{id}/start", tag = "Bots", security(("api_key" = ["bots:write"])),
     params(("id" = BotId, Path, description = "Which bot.")),
-    request_body = Option<NoFields>,
+    request_body = Option<body::NoFields>,
     responses((status = 200, description = "The bot.", body = BotDetail)))]
 pub(crate) async fn start(
     caller: Caller,
@@ -193,8 +189,7 @@ pub(crate) async fn start(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
-    let fields = body::optional_object(&request, payload).await?;
-    refuse_others(&fields, &[])?;
+    body::nothing(&request, payload).await?;
     let view = engine.start_bot(account, id(&path)?).await?;
     Ok(HttpResponse::Ok().json(show::bot_view(&view, None)?))
 }
@@ -215,7 +210,7 @@ pub(crate) async fn stop(
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let fields = body::optional_object(&request, payload).await?;
-    refuse_others(&fields, &["positions"])?;
+    body::refuse_others(&fields, &["positions"])?;
     let positions = fields.get("positions").filter(|raw| raw.get() != "null");
     let positions = positions.map_or(Ok(Positions::Hold), |raw| self::positions(raw))?;
     let view = engine.stop_bot(account, id(&path)?, positions).await?;
@@ -228,17 +223,4 @@ fn positions(raw: &RawValue) -> Result<Positions, ApiError> {
         let message = format!("{given} is not one of \"hold\", \"close\", \"drain\"");
         ApiError::field("positions", "parameter_invalid", message)
     })
-}
-
-/// Names every field that has no meaning here.
-pub(super) fn refuse_others(fields: &Fields, known: &[&str]) -> Result<(), ApiError> {
-    let others = fields.keys().filter(|name| !known.contains(&name.as_str()));
-    let faults: Vec<model::Fault> = others
-        .map(|name| model::Fault {
-            param: name.chars().take(60).collect(),
-            code: "parameter_unknown",
-            message: "is not a field here: leave it out".to_owned(),
-        })
-        .collect();
-    if faults.is_empty() { Ok(()) } else { Err(ApiError::Invalid(faults)) }
 }

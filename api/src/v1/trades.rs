@@ -7,7 +7,6 @@ use model::{
 };
 
 use super::auth::Caller;
-use super::bots::{NoFields, refuse_others};
 use super::csv;
 use super::once::Once;
 use super::show::{self, List};
@@ -131,7 +130,7 @@ pub(crate) async fn get(
 /// It is sold at the market. Answered with 202 while the venue has not sold all of it.
 #[utoipa::path(post, path = "/v1/trades/{id}/close", tag = "Trades", security(("api_key" = ["bots:write"])),
     params(("id" = TradeId, Path, description = "Which trade.")),
-    request_body = Option<NoFields>,
+    request_body = Option<body::NoFields>,
     responses(
         (status = 200, description = "The trade, closed.", body = Trade),
         (status = 202, description = "The trade, which is being sold.", body = Trade),
@@ -146,7 +145,7 @@ pub(crate) async fn close(
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let id = path.parse().map_err(|_| ApiError::NotFound("trade"))?;
-    refuse_others(&body::optional_object(&request, payload).await?, &[])?;
+    body::nothing(&request, payload).await?;
     let trade = engine.close_trade(account, id, By::Hand).await?;
     Ok(under_way(trade.status == TradeStatus::Open, &trade))
 }
@@ -194,7 +193,7 @@ fn under_way(is_under_way: bool, trade: &Trade) -> HttpResponse {
 
 /// How much is to be added: `amount` in quote or `qty` in base, one of them.
 fn funds(fields: &Fields) -> Result<Funds, ApiError> {
-    refuse_others(fields, &["amount", "qty"])?;
+    body::refuse_others(fields, &["amount", "qty"])?;
     let given = |name: &str| fields.get(name).filter(|raw| raw.get() != "null");
     match (given("amount"), given("qty")) {
         (Some(raw), None) => match serde_json::from_str::<Quote>(raw.get()) {

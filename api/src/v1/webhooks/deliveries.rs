@@ -5,7 +5,7 @@ use engine::{Delivery, DeliveryFilter, DeliveryStatus};
 use model::{DeliveryId, EventId, EventKind, Timestamp, WebhookId};
 use serde::Serialize;
 
-use super::{Engine, Nothing, fields, named};
+use super::{Engine, fields, named};
 use crate::ApiError;
 use crate::body;
 use crate::query::{self, Query};
@@ -168,7 +168,7 @@ pub(crate) async fn get(
 /// tested as well.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/test", tag = "Webhooks", security(("api_key" = ["webhooks:write"])),
     params(("id" = WebhookId, Path, description = "Which endpoint.")),
-    request_body = Option<Nothing>,
+    request_body = Option<body::NoFields>,
     responses((status = 200, description = "What came of it.", body = Shown)))]
 pub(crate) async fn test(
     caller: Caller,
@@ -179,7 +179,7 @@ pub(crate) async fn test(
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let id = named(&path)?;
-    fields::none(&body::optional_object(&request, payload).await?)?;
+    body::nothing(&request, payload).await?;
     let delivery = engine.test_webhook(account, id).await?;
     Ok(HttpResponse::Ok().json(Shown::of(&delivery)))
 }
@@ -191,7 +191,7 @@ pub(crate) async fn test(
     security(("api_key" = ["webhooks:write"])),
     params(("id" = WebhookId, Path, description = "Which endpoint."),
         ("delivery_id" = DeliveryId, Path, description = "Which delivery.")),
-    request_body = Option<Nothing>,
+    request_body = Option<body::NoFields>,
     responses((status = 202, description = "The new delivery; it is made at once.", body = Shown),
         (status = 409, description = "The endpoint is disabled, or the delivery was a test.")))]
 pub(crate) async fn replay(
@@ -203,7 +203,7 @@ pub(crate) async fn replay(
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let (webhook, id) = both(&path)?;
-    fields::none(&body::optional_object(&request, payload).await?)?;
+    body::nothing(&request, payload).await?;
     let delivery = engine.replay_delivery(account, webhook, id).await?;
     Ok(HttpResponse::Accepted().json(Shown::of(&delivery)))
 }

@@ -31,11 +31,7 @@ impl<'a> Reader<'a> {
     fn new(fields: &'a Fields, known: &[&str]) -> Self {
         let mut reader = Self { fields, faults: Vec::new() };
         for name in fields.keys().filter(|name| !known.contains(&name.as_str())) {
-            let message = if known.is_empty() {
-                "is not a field here: leave it out".to_owned()
-            } else {
-                format!("is not a field here; known are {}", known.join(", "))
-            };
+            let message = format!("is not a field here; known are {}", known.join(", "));
             reader.fault(name, "parameter_unknown", message);
         }
         reader
@@ -180,9 +176,4 @@ pub(super) fn since(fields: &Fields) -> Result<Timestamp, ApiError> {
             Err(ApiError::Invalid(body.faults))
         }
     }
-}
-
-/// A body without fields.
-pub(super) fn none(fields: &Fields) -> Result<(), ApiError> {
-    Reader::new(fields, &[]).finish(())
 }

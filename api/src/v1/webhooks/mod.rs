@@ -112,11 +112,6 @@ struct EndpointPatch {
     status: Option<Status>,
 }
 
-/// A body without fields.
-#[derive(utoipa::ToSchema)]
-#[schema(example = json!({}))]
-struct Nothing {}
-
 impl<'a> Shown<'a> {
     fn of(webhook: &'a Webhook) -> Self {
         let all = &EventKind::ALL;
@@ -239,7 +234,7 @@ pub(crate) async fn delete(
 #[utoipa::path(post, path = "/v1/webhooks/{id}/rotate-secret", tag = "Webhooks",
     security(("api_key" = ["webhooks:write"])),
     params(("id" = WebhookId, Path, description = "Which endpoint.")),
-    request_body = Option<Nothing>,
+    request_body = Option<body::NoFields>,
     responses((status = 200, description = "The endpoint, with its new secret.", body = Shown)))]
 pub(crate) async fn rotate(
     caller: Caller,
@@ -251,7 +246,7 @@ pub(crate) async fn rotate(
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let id = named(&path)?;
-    fields::none(&body::optional_object(&request, payload).await?)?;
+    body::nothing(&request, payload).await?;
     let answer = |webhook: &Webhook, secret: &Secret| {
         let shown = Shown { secret: Some(secret.expose()), ..Shown::of(webhook) };
         once.answered(StatusCode::OK, None, &shown)
