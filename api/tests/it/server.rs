@@ -92,7 +92,10 @@ impl Server {
         let api =
             api::serve(api::ApiConfig { engine: engine.handle(), listen, metrics: None, access }).unwrap();
         let url = format!("http://{}", api.address());
-        Self { url, database_url, api, engine, http: reqwest::Client::new(), _folder: folder }
+        // The server closes what is silent for five seconds: what might be closed in this very moment is not used again.
+        let http =
+            reqwest::Client::builder().pool_idle_timeout(std::time::Duration::from_secs(2)).build().unwrap();
+        Self { url, database_url, api, engine, http, _folder: folder }
     }
 
     /// Ends it; the store goes with it.
