@@ -69,8 +69,20 @@ pub(crate) struct OpenTrade {
     pub(crate) bot: String,
     pub(crate) pair: String,
     pub(crate) stop: Decimal,
+    /// What it bought, fees in the coin off it.
+    pub(crate) amount: Decimal,
     pub(crate) sells: Vec<Sell>,
 }
+
+impl OpenTrade {
+    /// Whether it is so little that the exchange takes no order for it: then nothing can guard it.
+    pub(crate) fn is_dust(&self) -> bool {
+        self.amount * self.stop < LEAST
+    }
+}
+
+/// The least that the exchange takes an order for, in quote.
+const LEAST: Decimal = Decimal::from_parts(5, 0, 0, false, 0);
 
 /// An order that sells.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,15 +148,16 @@ impl Database {
 
     /// What is held now.
     pub(crate) async fn open_trades(&self) -> Result<Vec<OpenTrade>> {
-        let sql = "SELECT t.id, t.bot_id, t.pair, t.stop_price, o.client_order_id, o.kind, o.status
+        let sql = "SELECT t.id, t.bot_id, t.pair, t.stop_price, t.amount, o.client_order_id, o.kind, o.status
                    FROM trades t LEFT JOIN orders o ON o.trade_id = t.id AND o.side = 'sell'
                    WHERE t.status = 'open' AND t.stop_price IS NOT NULL ORDER BY t.id";
         let mut trades: Vec<OpenTrade> = Vec::new();
-        for [id, bot, pair, stop, order, kind, status] in self.rows(sql).await? {
+        for [id, bot, pair, stop, amount, order, kind, status] in self.rows(sql).await? {
             let id = known(id)?;
             if trades.last().is_none_or(|last| last.id != id) {
-                let (bot, pair, stop) = (known(bot)?, known(pair)?, known(stop)?.parse()?);
-                trades.push(OpenTrade { id, bot, pair, stop, sells: Vec::new() });
+                let (bot, pair) = (known(bot)?, known(pair)?);
+                let (stop, amount) = (known(stop)?.parse()?, known(amount)?.parse()?);
+                trades.push(OpenTrade { id, bot, pair, stop, amount, sells: Vec::new() });
             }
             let told = order.zip(kind).zip(status).map(|((client_id, kind), status)| Sell {
                 client_id,

@@ -79,7 +79,8 @@ pub(crate) async fn run(plan: &Plan, folder: &Path) -> Result<Drilled> {
         let lives_for = Duration::from_millis(dice.random_range(1_000..4_000));
         gaps.watch(&stage, &database, &stops_at_exchange, lives_for, &mut drilled).await?;
         life.kill()?;
-        let trades = database.open_trades().await?;
+        let mut trades = database.open_trades().await?;
+        trades.retain(|trade| !trade.is_dust());
         let fallen = fall(&stage, trades, &stops_at_exchange, &mut dice, &mut drilled).await?;
         life = stage.server.live().await?;
         follow(&stage, &database, fallen, &mut drilled).await?;
@@ -205,7 +206,8 @@ impl Gaps {
             let open = database.open_trades().await?;
             let ledger = stage.exchange.ledger(&stage.server.http).await?;
             let passed = std::mem::replace(&mut last, Instant::now()).elapsed();
-            let held = open.iter().filter(|trade| stops_at_exchange.contains(&trade.bot));
+            let held =
+                open.iter().filter(|trade| stops_at_exchange.contains(&trade.bot) && !trade.is_dust());
             let bare: Vec<&OpenTrade> = held.filter(|trade| !is_guarded(trade, &ledger)).collect();
             self.0.retain(|id, _| bare.iter().any(|trade| trade.id == *id));
             for trade in bare {
