@@ -20,7 +20,6 @@ use connectors::binance::trade::{
 };
 use model::{BotId, ClientOrderId, ExchangeId, Pair, Qty, Receipt, Timestamp};
 use strategies::live::{End, LiveOrder, Report, Role};
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::bot::Bot;
 use super::deliver;
@@ -178,7 +177,7 @@ pub(crate) struct ExchangeConnection {
     sent: Arc<SentLog>,
     markets: Arc<Markets>,
     clock: VenueClock,
-    socket: Option<UnboundedSender<socket::Ask>>,
+    socket: Option<socket::Line>,
     is_up: bool,
     /// Its bots were told that the venue does not accept the key.
     is_locked: bool,
@@ -334,8 +333,10 @@ impl ExchangeConnection {
         // Should no answer come by whatever way, it is asked for.
         order.ask_after(self.stream.answer_within);
         failpoint::pass_soon("sent");
+        let shared_with = pipelined(order.role);
         if let (true, Some(socket)) = (self.is_up, &self.socket)
-            && socket.send(socket::Ask::Place { id, body: body.clone() }).is_ok()
+            && socket.unanswered() <= shared_with
+            && socket.send(socket::Ask::Place { id, body: body.clone() })
         {
             return;
         }
@@ -390,7 +391,7 @@ impl ExchangeConnection {
         failpoint::pass_soon("canceling");
         let pair = order.pair.clone();
         if let (true, Some(socket)) = (self.is_up, &self.socket)
-            && socket.send(socket::Ask::Cancel { id, pair: pair.clone() }).is_ok()
+            && socket.send(socket::Ask::Cancel { id, pair: pair.clone() })
         {
             return;
         }
@@ -450,6 +451,13 @@ impl ExchangeConnection {
         // Whether it is still open decides whether it is taken back again.
         order.ask_after(wait);
     }
+}
+
+/// With how many unanswered requests an order may share the socket; else it leaves by REST, over a connection of its
+/// own. Should the socket break, all that shares it is in doubt at once, and what the venue had not read yet stays so
+/// until its absence is proven. What guards or sells shares it with nothing.
+const fn pipelined(role: Role) -> usize {
+    if role.is_entry() { 4 } else { 0 }
 }
 
 /// The venue's words for an id that one of its open orders has.

@@ -1,6 +1,8 @@
 //! The connection's socket: a task that owns it, and what it hears.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
@@ -21,6 +23,25 @@ pub(super) enum Ask {
     Cancel { id: ClientOrderId, pair: Pair },
 }
 
+/// The way to the task that owns the socket.
+pub(super) struct Line {
+    asks: UnboundedSender<Ask>,
+    unanswered: Arc<AtomicUsize>,
+}
+
+impl Line {
+    /// Sends something over the socket; whether there still is one.
+    pub(super) fn send(&self, ask: Ask) -> bool {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        self.asks.send(ask).is_ok()
+    }
+
+    /// How much was sent and is not answered.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Relaxed)
+    }
+}
+
 /// What it heard, but for answers.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -38,11 +59,12 @@ pub(super) fn open(
     budget: &SharedBudget,
     clock: &VenueClock,
     me: Addr<ExchangeConnection>,
-) -> UnboundedSender<Ask> {
+) -> Line {
     let stream = TradeStream::new(config, credential, clock.now()).with_budget(budget.clone());
     let (asks, asked) = unbounded_channel();
-    actix_rt::spawn(listen(stream, clock.clone(), asked, me));
-    asks
+    let unanswered = Arc::new(AtomicUsize::new(0));
+    actix_rt::spawn(listen(stream, clock.clone(), asked, unanswered.clone(), me));
+    Line { asks, unanswered }
 }
 
 /// Keeps the socket, and hands what it hears to the connection; ends with it.
@@ -50,6 +72,7 @@ async fn listen(
     mut stream: TradeStream,
     clock: VenueClock,
     mut asked: UnboundedReceiver<Ask>,
+    unanswered: Arc<AtomicUsize>,
     me: Addr<ExchangeConnection>,
 ) {
     let mut waiting: HashMap<AskId, (ClientOrderId, bool)> = HashMap::new();
@@ -79,6 +102,7 @@ async fn listen(
                 TradeEvent::Balances { .. } | TradeEvent::Moved { .. } => deliver(&me, Heard::Balances),
                 TradeEvent::Answer { id, result } => {
                     if let Some((client_id, is_cancel)) = waiting.remove(&id) {
+                        unanswered.fetch_sub(1, Ordering::Relaxed);
                         deliver(&me, Answered { client_id, is_cancel, result });
                     }
                 }
