@@ -57,6 +57,7 @@ pub use portfolio::{
 pub use record::{BotState, Decision, Recorder, StateError};
 pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use signals::{Action, ActionError, Hook, NewHook, NewSignal, Signal, SignalStatus};
+pub use silence::Patience;
 pub use start::{Engine, EngineConfig, StartError};
 pub use stats::BotStats;
 pub use store::{

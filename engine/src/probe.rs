@@ -15,6 +15,7 @@ use crate::ledger::Ledger;
 use crate::live::Gateway;
 use crate::markets::Markets;
 use crate::meters::Meters;
+use crate::silence::Patience;
 use crate::store::StoredBot;
 
 /// A feed and its fleet. Nothing is connected to: ticks come from [`Probe::hear`].
@@ -47,9 +48,10 @@ impl Probe {
             markets.learn(pair, *market);
         }
         let config = StreamConfig::new("ws://127.0.0.1:1");
-        let feed = MarketFeed::new(config, markets.clone(), ledger.clone(), meters.clone())
-            .unconnected(pairs)
-            .start();
+        let feed =
+            MarketFeed::new(config, markets.clone(), ledger.clone(), meters.clone(), Patience::default())
+                .unconnected(pairs)
+                .start();
         let fleet =
             Fleet::new(feed.clone(), ledger.clone(), markets, meters.clone(), io, Gateway::default()).start();
         Ok(Self { feed, fleet, meters })

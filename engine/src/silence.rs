@@ -3,11 +3,32 @@
 
 use std::time::{Duration, Instant};
 
-/// How long the venue may tell no price by any way before the owners of live bots hear of it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long silence is borne.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// How long a symbol may be silent while its connection lives until its stream counts as dead; noticed within an
+    /// eighth more.
+    pub stream: Duration,
+    /// How often silence is looked after, and prices are asked for meanwhile.
+    pub look_every: Duration,
+    /// How long the venue may tell no price by any way before the owners of live bots hear of it.
+    pub live: Duration,
+    /// How long the connection may be down before the owners of bots on paper do.
+    pub paper: Duration,
+}
 
-/// How long the connection may be down before the owners of bots on paper do.
-const PAPER_PATIENCE: Duration = Duration::from_mins(1);
+/// A dead stream is noticed within 15 s and its price known in another way within two more; owners of live bots are
+/// told after 10 s without any, those of bots on paper after a minute.
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            stream: Duration::from_secs(13),
+            look_every: Duration::from_secs(2),
+            live: Duration::from_secs(10),
+            paper: Duration::from_mins(1),
+        }
+    }
+}
 
 /// One symbol: how it is heard, and how else its price is learnt.
 #[derive(Debug, Default)]
@@ -55,9 +76,9 @@ impl Silence {
     }
 
     /// The venue did not, having been asked at that time; whether owners are to be told now.
-    pub(crate) fn unpriced(&mut self, asked_at: Instant, now: Instant) -> bool {
+    pub(crate) fn unpriced(&mut self, asked_at: Instant, now: Instant, patience: &Patience) -> bool {
         let since = *self.failing_since.get_or_insert(asked_at);
-        let is_due = !self.is_told && now.saturating_duration_since(since) >= PATIENCE;
+        let is_due = !self.is_told && now.saturating_duration_since(since) >= patience.live;
         self.is_told |= is_due;
         is_due
     }
@@ -87,8 +108,8 @@ impl Downtime {
     }
 
     /// Whether the owners of bots on paper are to be told now.
-    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
-        let is_long = self.since.is_some_and(|since| now.saturating_duration_since(since) >= PAPER_PATIENCE);
+    pub(crate) fn is_due(&mut self, now: Instant, patience: &Patience) -> bool {
+        let is_long = self.since.is_some_and(|since| now.saturating_duration_since(since) >= patience.paper);
         let is_due = is_long && !self.is_told;
         self.is_told |= is_due;
         is_due
@@ -104,6 +125,18 @@ impl Downtime {
 mod tests {
     use super::*;
 
+    const PATIENCE: Patience = Patience {
+        stream: Duration::from_secs(13),
+        look_every: Duration::from_secs(2),
+        live: Duration::from_secs(10),
+        paper: Duration::from_mins(1),
+    };
+
+    #[test]
+    fn owners_are_told_as_late_as_is_promised() {
+        assert_eq!(Patience::default(), PATIENCE);
+    }
+
     fn seconds(count: u64) -> Duration {
         Duration::from_secs(count)
     }
@@ -118,7 +151,10 @@ mod tests {
             assert!(silence.is_silent() && !silence.fell_silent() && !silence.is_told());
             silence.priced();
             // Once in a while it does not.
-            assert!(second % 10 != 0 || !silence.unpriced(start + seconds(second), start + seconds(second)));
+            assert!(
+                second % 10 != 0
+                    || !silence.unpriced(start + seconds(second), start + seconds(second), &PATIENCE)
+            );
         }
         silence.heard();
         assert!(!silence.is_silent());
@@ -131,7 +167,7 @@ mod tests {
         silence.broke();
         let mut told = Vec::new();
         for second in (0..60).step_by(2) {
-            if silence.unpriced(start + seconds(second), start + seconds(second + 1)) {
+            if silence.unpriced(start + seconds(second), start + seconds(second + 1), &PATIENCE) {
                 told.push(second);
             }
             if second == 30 {
@@ -148,14 +184,14 @@ mod tests {
     #[test]
     fn owners_of_bots_on_paper_are_told_once_of_a_connection_that_stays_down() {
         let (mut downtime, start) = (Downtime::default(), Instant::now());
-        assert!(!downtime.is_due(start));
+        assert!(!downtime.is_due(start, &PATIENCE));
         let mut told = Vec::new();
         for second in 0..200 {
             if second == 100 {
                 downtime.up();
             }
             downtime.down(start + seconds(second));
-            if downtime.is_due(start + seconds(second)) {
+            if downtime.is_due(start + seconds(second), &PATIENCE) {
                 told.push(second);
             }
         }

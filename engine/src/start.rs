@@ -29,6 +29,7 @@ use crate::meters::Meters;
 use crate::portfolio::{self, KnownBalances, PriceBook};
 use crate::secrets::{MasterKey, MasterKeyError};
 use crate::signals;
+use crate::silence::Patience;
 use crate::store::{News, Store, StoreError, StoreLock};
 use crate::stream::Followers;
 use crate::webhook::{Hub, sweep_for_ever};
@@ -155,12 +156,20 @@ impl Engine {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: EngineConfig) -> Result<Self, StartError> {
+        Self::start_with(config, Patience::default()).await
+    }
+
+    /// The same with another patience: for tests, which have none.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_with(config: EngineConfig, patience: Patience) -> Result<Self, StartError> {
         let io = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("io")
             .enable_all()
             .build()?;
-        match Self::start_on(&io, config).await {
+        match Self::start_on(&io, config, patience).await {
             Ok(Started { handle, threads, ended, lock }) => Ok(Self { handle, io, threads, ended, lock }),
             Err(error) => {
                 // A runtime may not be dropped where async code runs.
@@ -170,7 +179,7 @@ impl Engine {
         }
     }
 
-    async fn start_on(io: &Runtime, config: EngineConfig) -> Result<Started, StartError> {
+    async fn start_on(io: &Runtime, config: EngineConfig, patience: Patience) -> Result<Started, StartError> {
         let (url, configured) = (config.database_url.clone(), config.master_key.clone());
         let (end, ended) = watch::channel(None);
         let gateway = Gateway::default();
@@ -221,7 +230,7 @@ impl Engine {
         let feed = MarketFeed::start_in_arbiter(&trading.arbiter, {
             let (config, markets) = (StreamConfig::new(config.stream_url), markets.clone());
             let (ledger, meters) = (ledger.clone(), meters.clone());
-            move |_| MarketFeed::new(config, markets, ledger, meters)
+            move |_| MarketFeed::new(config, markets, ledger, meters, patience)
         });
         let fleet = Fleet::start_in_arbiter(&trading.arbiter, {
             let (ledger, markets, io) = (ledger.clone(), markets.clone(), io.handle().clone());

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::SymbolId;
@@ -20,11 +20,8 @@ use crate::clock;
 use crate::ledger::Ledger;
 use crate::markets::{Asked, LastPrice, Markets};
 use crate::meters::Meters;
-use crate::silence::{Downtime, Silence};
+use crate::silence::{Downtime, Patience, Silence};
 use crate::watch_index::{Slot, Wake, WatchIndex};
-
-/// How often silence is looked after, and prices are asked for meanwhile.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A bot begins to watch a pair; it is told its [`Place`].
 #[derive(Message)]
@@ -142,6 +139,7 @@ pub(crate) struct MarketFeed {
     woken: Vec<Wake>,
     downtime: Downtime,
     is_asking: bool,
+    patience: Patience,
 }
 
 impl MarketFeed {
@@ -151,9 +149,11 @@ impl MarketFeed {
         markets: Arc<Markets>,
         ledger: Ledger,
         meters: Arc<Meters>,
+        patience: Patience,
     ) -> Self {
         Self {
-            config,
+            config: StreamConfig { stale_after: patience.stream, ..config },
+            patience,
             markets,
             ledger,
             meters,
@@ -219,7 +219,7 @@ impl MarketFeed {
     /// Looks after silence: tells of it, and asks the venue for the prices that live bots go by.
     fn look(&mut self, me: &Addr<Self>) {
         let now = Instant::now();
-        if self.downtime.is_due(now) {
+        if self.downtime.is_due(now, &self.patience) {
             for symbol in &self.symbols {
                 symbol.paper.tell(&paper_stale());
             }
@@ -279,12 +279,18 @@ impl Symbol {
     }
 
     /// Takes in what the venue said of its price; nothing once the stream is heard again, which knows better.
-    fn told(&mut self, told: Option<(Price, Timestamp)>, asked_at: Instant, woken: &mut Vec<Wake>) {
+    fn told(
+        &mut self,
+        told: Option<(Price, Timestamp)>,
+        asked_at: Instant,
+        patience: &Patience,
+        woken: &mut Vec<Wake>,
+    ) {
         if !self.silence.is_silent() {
             return;
         }
         let Some((price, at)) = told else {
-            if self.silence.unpriced(asked_at, Instant::now()) {
+            if self.silence.unpriced(asked_at, Instant::now(), patience) {
                 self.live.tell(&live_stale(&self.pair));
             }
             return;
@@ -364,7 +370,7 @@ impl Actor for MarketFeed {
         let (requests, asked) = unbounded_channel();
         self.requests = Some(requests);
         actix_rt::spawn(listen(MarketStream::new(self.config.clone()), ctx.address(), asked));
-        ctx.run_interval(LOOK_EVERY, |feed, ctx| feed.look(&ctx.address()));
+        ctx.run_interval(self.patience.look_every, |feed, ctx| feed.look(&ctx.address()));
     }
 }
 
@@ -461,7 +467,7 @@ impl Handler<Told> for MarketFeed {
                 Some((price, asked.at))
             });
             if let Some(symbol) = self.symbols.get_mut(id.0 as usize) {
-                symbol.told(told, asked_at, &mut self.woken);
+                symbol.told(told, asked_at, &self.patience, &mut self.woken);
             }
         }
     }

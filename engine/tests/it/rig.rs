@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use engine::{
-    ApiCredential, Engine, EngineConfig, EngineHandle, EventFilter, NewExchange, Secret, Store, StoredEvent,
+    ApiCredential, Engine, EngineConfig, EngineHandle, EventFilter, NewExchange, Patience, Secret, Store,
+    StoredEvent,
 };
 use model::{AccountId, BotDefinition, BotId, Exchange, Timestamp};
 use serde_json::{Value, json};
@@ -38,6 +39,11 @@ pub(crate) struct Rig {
 impl Rig {
     /// On an exchange, with its key stored.
     pub(crate) async fn start(venue: SocketAddr) -> Self {
+        Self::start_with(venue, Patience::default()).await
+    }
+
+    /// The same, with a patience of its own.
+    pub(crate) async fn start_with(venue: SocketAddr, patience: Patience) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
@@ -45,7 +51,7 @@ impl Rig {
         let store = Store::open(&database_url).await.unwrap();
         let account = store.create_account("one", Timestamp::MIN).await.unwrap().id;
         store.close().await;
-        let engine = Engine::start(EngineConfig {
+        let config = EngineConfig {
             database_url,
             master_key: None,
             rest_url: format!("http://{venue}"),
@@ -57,9 +63,8 @@ impl Rig {
             allow_loopback: true,
             plans: model::Plans::default(),
             stripe: None,
-        })
-        .await
-        .unwrap();
+        };
+        let engine = Engine::start_with(config, patience).await.unwrap();
         let handle = engine.handle();
         let new = NewExchange {
             exchange: Exchange::Binance,
