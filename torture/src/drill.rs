@@ -206,8 +206,7 @@ impl Gaps {
             let open = database.open_trades().await?;
             let ledger = stage.exchange.ledger(&stage.server.http).await?;
             let passed = std::mem::replace(&mut last, Instant::now()).elapsed();
-            let held =
-                open.iter().filter(|trade| stops_at_exchange.contains(&trade.bot) && !trade.is_dust());
+            let held = open.iter().filter(|trade| stops_at_exchange.contains(&trade.bot) && !trade.is_dust());
             let bare: Vec<&OpenTrade> = held.filter(|trade| !is_guarded(trade, &ledger)).collect();
             self.0.retain(|id, _| bare.iter().any(|trade| trade.id == *id));
             for trade in bare {

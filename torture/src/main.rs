@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -46,7 +46,7 @@ struct Arguments {
     #[arg(long, default_value_t = 100, default_value_ifs([("hide", "true", "1"), ("stops", "true", "40")]))]
     kills: usize,
     /// How many bots trade.
-    #[arg(long, default_value_t = 20, default_value_if("hide", "true", "60"))]
+    #[arg(long, default_value_t = 20, default_value_ifs([("long", "true", "160"), ("hide", "true", "60")]))]
     bots: usize,
     /// What the market, the faults and the kills grow from.
     #[arg(long, default_value_t = 1)]
@@ -56,8 +56,11 @@ struct Arguments {
     /// doubt.
     #[arg(long)]
     hide: bool,
+    /// So many bots and so long a life that more than a thousand orders are hidden.
+    #[arg(long, requires = "hide")]
+    long: bool,
     /// How long each life is, in seconds; without it most end within a moment.
-    #[arg(long, value_name = "SECONDS", default_value_if("hide", "true", "150"))]
+    #[arg(long, value_name = "SECONDS", default_value_ifs([("long", "true", "200"), ("hide", "true", "150")]))]
     life_s: Option<u64>,
     /// Keep the books on a Postgres of its own.
     #[arg(long)]
@@ -80,10 +83,13 @@ struct Arguments {
     /// Instead: trade in two ways that are known to be broken, and fail unless both are found to be.
     #[arg(long, conflicts_with = "permissive_control")]
     controls: bool,
-    /// Instead: cut the power at every point of 150 commits, and again where SQLite does not wait for the disk, which
+    /// Instead: cut the power at points all over 150 commits, and again where SQLite does not wait for the disk, which
     /// must be found out.
     #[arg(long, conflicts_with_all = ["failpoints", "controls", "permissive_control"])]
     power_cut: bool,
+    /// At how many points; a third as often where SQLite does not wait.
+    #[arg(long, default_value_t = 1_500, requires = "power_cut")]
+    cuts: usize,
     /// Instead: answer what the server writes and syncs with an input/output error.
     #[arg(long, conflicts_with_all = ["failpoints", "controls", "power_cut", "hide", "postgres", "stops"])]
     disk_errors: bool,
@@ -232,7 +238,9 @@ async fn power_cut(arguments: &Arguments) -> Result<bool> {
     let mut both = Vec::new();
     for is_negligent in [false, true] {
         let mut folder = folder()?;
-        both.push(power_cut::run(writer, arguments.seed, is_negligent, folder.path()).await?);
+        eprintln!("torture: seed {}, 150 commits are recorded", arguments.seed);
+        let cuts = if is_negligent { arguments.cuts / 3 } else { arguments.cuts };
+        both.push(power_cut::run(writer, arguments.seed, cuts, is_negligent, folder.path()).await?);
         folder.disable_cleanup(arguments.keep);
     }
     let [careful, negligent] = both.as_slice() else { return Ok(false) };
@@ -241,19 +249,31 @@ async fn power_cut(arguments: &Arguments) -> Result<bool> {
     Ok(careful.cuts >= 500 && (careful.lost, careful.broken) == (0, 0) && negligent.lost > 0)
 }
 
-/// Ends it at every step; whether all is well and every step was come by.
+/// Ends it at every step, the kinds beside each other: a server that ends is waited for most of the time. Whether all is
+/// well and every step was come by with every kind.
 async fn every_step(arguments: &Arguments) -> Result<bool> {
-    let mut reached = Reached::default();
-    let mut violations = Violations::default();
+    let began = Instant::now();
+    let mut running = Vec::new();
     for kind in Kind::PURE {
         let mut folder = folder()?;
         let plan = plan(arguments, kind, None, folder.path())?;
-        let found = failpoints::run(&plan, kind, folder.path(), &mut reached).await?;
-        folder.disable_cleanup(arguments.keep || !found.is_empty());
+        let keep = arguments.keep;
+        running.push(std::thread::spawn(move || -> Result<_> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (reached, found) = runtime.block_on(failpoints::run(&plan, kind, folder.path()))?;
+            folder.disable_cleanup(keep || !found.is_empty());
+            Ok((reached, found))
+        }));
+    }
+    let (mut reached, mut violations) = (Reached::default(), Violations::default());
+    for thread in running {
+        let joined = thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+        let (of_kind, found) = joined?;
+        reached.merge(of_kind);
         violations.merge(found);
     }
-    report::print_steps(&reached, &violations, &replay(arguments));
-    Ok(violations.is_empty() && PLACES.iter().all(|place| reached.times(place) > 0))
+    report::print_steps(&reached, &violations, began.elapsed(), &replay(arguments));
+    Ok(violations.is_empty() && PLACES.iter().all(|place| reached.is_complete(place)))
 }
 
 /// The one command that does the same again.

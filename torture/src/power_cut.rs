@@ -1,4 +1,4 @@
-//! The power is cut at every point of a recorded series of commits: what was written and not synced is gone, or half
+//! The power is cut at points all over a recorded series of commits: what was written and not synced is gone, or half
 //! of it. The store must open, be whole, and hold everything that was acknowledged by then.
 //!
 //! `strace` records what a small program writes that commits through the real ledger. Of every file there is what the
@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::str::FromStr as _;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rand::{Rng as _, SeedableRng as _};
@@ -52,7 +53,9 @@ enum Event {
 /// What was found at all cut points.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Found {
-    /// Places in the record at which the power was cut.
+    /// Places in the record at which the power could have been cut.
+    pub(crate) places: usize,
+    /// And at which it was: spread over all of them.
     pub(crate) cuts: usize,
     /// Stores that were opened: one with nothing that was not synced, one with half of it.
     pub(crate) opened: usize,
@@ -62,10 +65,22 @@ pub(crate) struct Found {
     pub(crate) most_lost: u64,
     /// Of those, which were not whole.
     pub(crate) broken: usize,
+    /// How long all of it took, the recording among it.
+    pub(crate) took: Duration,
 }
 
-/// Records the writer in `folder` and cuts everywhere; `is_negligent` lets SQLite not wait for the disk.
-pub(crate) async fn run(writer: &Path, seed: u64, is_negligent: bool, folder: &Path) -> Result<Found> {
+/// How often progress is told.
+const TELL_EVERY: usize = 250;
+
+/// Records the writer in `folder` and cuts at so many places; `is_negligent` lets SQLite not wait for the disk.
+pub(crate) async fn run(
+    writer: &Path,
+    seed: u64,
+    cuts: usize,
+    is_negligent: bool,
+    folder: &Path,
+) -> Result<Found> {
+    let began = Instant::now();
     let recorded = folder.join("recorded");
     std::fs::create_dir(&recorded)?;
     let trace = folder.join("trace");
@@ -87,19 +102,24 @@ pub(crate) async fn run(writer: &Path, seed: u64, is_negligent: bool, folder: &P
     }
     let text = std::fs::read_to_string(&trace)?;
     let events = events(&text, recorded.to_str().context("a folder that is not UTF-8")?)?;
-    cut_everywhere(&events, seed, &folder.join("cut")).await
+    let found = cut(&events, seed, cuts, &folder.join("cut")).await?;
+    Ok(Found { took: began.elapsed(), ..found })
 }
 
-async fn cut_everywhere(events: &[Event], seed: u64, folder: &Path) -> Result<Found> {
+async fn cut(events: &[Event], seed: u64, cuts: usize, folder: &Path) -> Result<Found> {
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
-    let (mut disk, mut acknowledged, mut found) = (Disk::default(), 0, Found::default());
-    for event in events {
+    // Before the store is made there is nothing to lose.
+    let first = events.iter().position(|event| matches!(event, Event::Acknowledged(_)));
+    let first = first.context("nothing was acknowledged")?;
+    let places = events.len() - first;
+    let chosen = spread(places, cuts, &mut dice);
+    let (mut disk, mut acknowledged, mut found) = (Disk::default(), 0, Found { places, ..Found::default() });
+    for (place, event) in events.iter().enumerate() {
         match event {
             Event::Acknowledged(number) => acknowledged = *number,
             event => disk.take(event),
         }
-        // Before the store is made there is nothing to lose.
-        if acknowledged == 0 {
+        if place.checked_sub(first).is_none_or(|place| chosen.binary_search(&place).is_err()) {
             continue;
         }
         found.cuts += 1;
@@ -115,14 +135,22 @@ async fn cut_everywhere(events: &[Event], seed: u64, folder: &Path) -> Result<Fo
                 Err(_) => found.broken += 1,
             }
         }
-        if found.cuts % 500 == 0 {
-            eprintln!("torture: {} cuts", found.cuts);
+        if found.cuts % TELL_EVERY == 0 {
+            eprintln!("torture: {} of {} cuts", found.cuts, chosen.len());
         }
     }
     if acknowledged != COMMITS {
         bail!("only {acknowledged} of {COMMITS} commits are in the record");
     }
     Ok(found)
+}
+
+/// So many of `places`, or all of them, ascending: one out of each of as many stretches, wherever in it. What recurs in
+/// a record is not missed by a stride of its own length.
+fn spread(places: usize, count: usize, dice: &mut ChaCha8Rng) -> Vec<usize> {
+    let count = count.min(places);
+    let begins = |stretch: usize| stretch * places / count.max(1);
+    (0..count).map(|stretch| dice.random_range(begins(stretch)..begins(stretch + 1))).collect()
 }
 
 /// How many commits a store has; an error where it does not open or is not whole.
@@ -349,6 +377,17 @@ mod tests {
             (&b"ab"[..], 1),
             "what came during it is not"
         );
+    }
+
+    #[test]
+    fn cuts_are_spread_over_all_places() {
+        let mut dice = ChaCha8Rng::seed_from_u64(1);
+        let chosen = spread(1_000, 300, &mut dice);
+        assert_eq!(chosen.len(), 300);
+        assert!(chosen.is_sorted_by(|one, next| one < next && next - one <= 7), "{chosen:?}");
+        assert!(chosen.first() < Some(&4) && chosen.last() > Some(&995));
+        assert_eq!(spread(5, 300, &mut dice), [0, 1, 2, 3, 4]);
+        assert!(spread(0, 300, &mut dice).is_empty());
     }
 
     #[test]

@@ -50,9 +50,10 @@ pub(crate) fn print(outcome: &Outcome, replay: &str) {
 
 /// Prints what came of ending it at every step.
 #[expect(clippy::print_stdout, reason = "the report is what this program answers")]
-pub(crate) fn print_steps(reached: &Reached, violations: &Violations, replay: &str) {
-    for place in PLACES {
-        println!("{place:<13}{} times: {}", reached.times(place), reached.kinds(place));
+pub(crate) fn print_steps(reached: &Reached, violations: &Violations, took: Duration, replay: &str) {
+    println!("ended at     how often, by kind of bot, in {} s", took.as_secs());
+    for place in &PLACES {
+        println!("{:<13}{}", place.name, reached.kinds(place));
     }
     verdict(violations, replay);
 }
@@ -116,9 +117,11 @@ pub(crate) fn print_control(way: &str, symptom: &str, violations: &Violations) {
 /// Prints what came of cutting the power.
 #[expect(clippy::print_stdout, reason = "the report is what this program answers")]
 pub(crate) fn print_cuts(what: &str, found: &Found) {
-    let Found { cuts, opened, lost, most_lost, broken } = found;
+    let Found { places, cuts, opened, lost, most_lost, broken, took } = found;
     println!(
-        "{what}: {cuts} cuts, {opened} stores opened, {lost} lacked acknowledged commits (up to {most_lost}), {broken} broken"
+        "{what}: {cuts} cuts of {places} places, {opened} stores opened, {lost} lacked acknowledged commits (up to \
+         {most_lost}), {broken} broken; in {} s",
+        took.as_secs()
     );
 }
 
