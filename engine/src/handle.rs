@@ -9,7 +9,7 @@ use actix::Addr;
 use dashmap::DashMap;
 use model::{
     AccountId, BotDefinition, BotId, EventId, KeyId, Market, Pair, Plans, Price, Quote, Trade, TradeId,
-    Warning,
+    TradeStatus, Warning,
 };
 use strategies::Plan;
 use tokio::runtime::Handle;
@@ -28,6 +28,7 @@ use crate::ledger::Ledger;
 use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::portfolio::{KnownBalances, PriceBook};
+use crate::rates::Rates;
 use crate::record::{self, Recorder};
 use crate::signals::Carrier;
 use crate::stats::BotStats;
@@ -83,6 +84,8 @@ pub(crate) struct Inner {
     pub(crate) plans: Plans,
     /// What coins are worth.
     pub(crate) prices: PriceBook,
+    /// What coins are worth that open trades are in.
+    pub(crate) rates: Rates,
     /// What real accounts hold.
     pub(crate) known: Arc<KnownBalances>,
     /// What was agreed on with Stripe.
@@ -208,7 +211,7 @@ impl EngineHandle {
             self.inner.stats.insert(key, now);
         }
         let capital = self.capital(&bot.definition);
-        Ok(BotView { open_trade: self.marked(open).pop(), bot, stats, capital })
+        Ok(BotView { open_trade: self.marked(open).await.pop(), bot, stats, capital })
     }
 
     /// What a bot's whole ladder needs, fees included.
@@ -325,6 +328,7 @@ impl EngineHandle {
                 if !self.holds(account, id).await? {
                     self.has_room_for_a_life(account).await?;
                 }
+                let _followed = self.inner.rates.ready(bot.definition.pair.quote()).await;
                 let launch = Launch { bot, stopping: None, exchange_id };
                 self.inner.fleet.send(launch).timeout(ANSWER).await??
             }
@@ -366,6 +370,7 @@ impl EngineHandle {
         if has_to_live {
             // It lives once more, only until it is flat or all its orders are accounted for.
             let exchange_id = if bot.definition.dry_run { None } else { Some(self.connect(bot).await?) };
+            let _followed = self.inner.rates.ready(bot.definition.pair.quote()).await;
             let launch = Launch { bot: bot.clone(), stopping: Some(positions), exchange_id };
             return Ok(self.inner.fleet.send(launch).timeout(ANSWER).await??.wait().await?);
         }
@@ -407,7 +412,7 @@ impl EngineHandle {
     ) -> Result<Page<Trade>, EngineError> {
         let ask = move |store: Store| async move { store.trades(account, &filter, limit, after).await };
         let page = self.on_store(ask).await?;
-        Ok(Page { rows: self.marked(page.rows), has_more: page.has_more })
+        Ok(Page { rows: self.marked(page.rows).await, has_more: page.has_more })
     }
 
     /// The same without their orders, for whoever wants many.
@@ -423,7 +428,7 @@ impl EngineHandle {
     ) -> Result<Page<Trade>, EngineError> {
         let ask = move |store: Store| async move { store.trade_rows(account, &filter, limit, after).await };
         let page = self.on_store(ask).await?;
-        Ok(Page { rows: self.marked(page.rows), has_more: page.has_more })
+        Ok(Page { rows: self.marked(page.rows).await, has_more: page.has_more })
     }
 
     /// A trade, at the last price while it is open.
@@ -433,7 +438,7 @@ impl EngineHandle {
     pub async fn trade(&self, account: AccountId, id: TradeId) -> Result<Trade, EngineError> {
         let trade = self.on_store(move |store| async move { store.trade(account, id).await }).await?;
         let trade = Vec::from_iter(trade);
-        self.marked(trade).pop().ok_or(EngineError::NotFound("trade"))
+        self.marked(trade).await.pop().ok_or(EngineError::NotFound("trade"))
     }
 
     /// An account's events of the last thirty days, `after` being the last of the page before.
@@ -537,9 +542,10 @@ impl EngineHandle {
         Ok(!self.on_store(ask).await?.is_empty())
     }
 
-    fn marked(&self, mut trades: Vec<Trade>) -> Vec<Trade> {
-        for trade in &mut trades {
-            mark(trade, self.inner.markets.last(&trade.pair).get(), self.inner.markets.fee());
+    async fn marked(&self, mut trades: Vec<Trade>) -> Vec<Trade> {
+        for trade in trades.iter_mut().filter(|trade| trade.status == TradeStatus::Open) {
+            let usd_rate = self.usd_rate(trade.pair.quote()).await;
+            mark(trade, self.inner.markets.last(&trade.pair).get(), self.inner.markets.fee(), usd_rate);
         }
         trades
     }

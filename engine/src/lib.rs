@@ -23,6 +23,7 @@ mod meters;
 mod portfolio;
 mod preview;
 pub mod probe;
+mod rates;
 mod record;
 mod secrets;
 mod signals;

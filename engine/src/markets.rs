@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use connectors::binance::rest::{ListedMarket, MAX_NAMED_PAIRS, Rest, VenueError};
@@ -78,6 +78,8 @@ struct Rules {
 pub(crate) struct LastPrice {
     price: AtomicI64,
     at: AtomicI64,
+    /// Whether it is the market's price still, as far as anybody can know.
+    is_current: AtomicBool,
 }
 
 impl LastPrice {
@@ -85,6 +87,30 @@ impl LastPrice {
     pub(crate) fn set(&self, price: Price, at: Timestamp) {
         self.price.store(price.e8(), Ordering::Relaxed);
         self.at.store(at.nanos(), Ordering::Relaxed);
+        self.is_current.store(true, Ordering::Relaxed);
+    }
+
+    /// Publishes what the venue told when it was asked, unless something newer is known.
+    pub(crate) fn seed(&self, price: Price) {
+        if self.current().is_none() {
+            self.price.store(price.e8(), Ordering::Relaxed);
+            self.is_current.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// It is the last price still: the venue said so.
+    pub(crate) fn confirm(&self) {
+        self.is_current.store(true, Ordering::Relaxed);
+    }
+
+    /// Nobody tells any more whether it is the market's price still.
+    pub(crate) fn lose(&self) {
+        self.is_current.store(false, Ordering::Relaxed);
+    }
+
+    /// The price that something may be valued by; `None` where the last one known may be an old one.
+    pub(crate) fn current(&self) -> Option<Price> {
+        if self.is_current.load(Ordering::Relaxed) { self.get() } else { None }
     }
 
     /// The last tick's time, by the venue's clock; 1970 before the first.

@@ -15,6 +15,7 @@ use crate::ledger::Ledger;
 use crate::live::Gateway;
 use crate::markets::Markets;
 use crate::meters::Meters;
+use crate::rates::Rates;
 use crate::silence::Patience;
 use crate::store::StoredBot;
 
@@ -52,8 +53,10 @@ impl Probe {
             MarketFeed::new(config, markets.clone(), ledger.clone(), meters.clone(), Patience::default())
                 .unconnected(pairs)
                 .start();
+        let rates = Rates::new(markets.clone(), feed.clone(), io);
         let fleet =
-            Fleet::new(feed.clone(), ledger.clone(), markets, meters.clone(), io, Gateway::default()).start();
+            Fleet::new(feed.clone(), ledger.clone(), markets, meters.clone(), rates, Gateway::default())
+                .start();
         Ok(Self { feed, fleet, meters })
     }
 

@@ -1,5 +1,6 @@
 //! Starting and stopping: the threads, what runs on each, and the one path from the store to living bots.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -10,6 +11,7 @@ use actix_rt::{Arbiter, ArbiterHandle, System};
 use connectors::binance::rest::Rest;
 use connectors::binance::stream::StreamConfig;
 use connectors::binance::trade::SharedBudget;
+use futures_util::future::join_all;
 use model::{Plans, Rate};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -27,6 +29,7 @@ use crate::live::sent::{self, SentLog};
 use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::portfolio::{self, KnownBalances, PriceBook};
+use crate::rates::{Rates, Worth};
 use crate::secrets::{MasterKey, MasterKeyError};
 use crate::signals;
 use crate::silence::Patience;
@@ -232,10 +235,11 @@ impl Engine {
             let (ledger, meters) = (ledger.clone(), meters.clone());
             move |_| MarketFeed::new(config, markets, ledger, meters, patience)
         });
+        let rates = Rates::new(markets.clone(), feed.clone(), io.handle().clone());
         let fleet = Fleet::start_in_arbiter(&trading.arbiter, {
-            let (ledger, markets, io) = (ledger.clone(), markets.clone(), io.handle().clone());
+            let (ledger, markets, rates) = (ledger.clone(), markets.clone(), rates.clone());
             let (meters, gateway) = (meters.clone(), gateway.clone());
-            move |_| Fleet::new(feed, ledger, markets, meters, io, gateway)
+            move |_| Fleet::new(feed, ledger, markets, meters, rates, gateway)
         });
         let known = Arc::new(KnownBalances::default());
         let inner = Inner {
@@ -267,6 +271,7 @@ impl Engine {
             unreconciled: Arc::default(),
             plans: config.plans,
             prices: PriceBook::default(),
+            rates,
             known,
             stripe: config.stripe,
             billing: tokio::sync::Mutex::default(),
@@ -340,6 +345,13 @@ fn keep_going(inner: &Arc<Inner>, last_event: i64) {
     portfolio::keep_history(inner);
 }
 
+/// Has what these bots' quote coins are worth at hand before the first of them can close a trade; where the venue does
+/// not tell, they are not kept waiting.
+async fn follow(handle: &EngineHandle, bots: &[Recovered]) -> Vec<Worth> {
+    let coins: BTreeSet<&str> = bots.iter().map(|recovered| recovered.bot.definition.pair.quote()).collect();
+    join_all(coins.into_iter().map(|coin| handle.inner.rates.ready(coin))).await
+}
+
 /// Hands every bot that lived to the fleet, and every endpoint to the hub; where the outbox was before that.
 async fn recover(handle: EngineHandle) -> Result<i64, StartError> {
     let Inner { store, fleet, hub, markets, unreconciled, .. } = &*handle.inner;
@@ -365,6 +377,7 @@ async fn recover(handle: EngineHandle) -> Result<i64, StartError> {
             let exchange_id = if is_live { handle.connect(&bot).await.ok() } else { None };
             bots.push(Recovered { bot, exchange_id, unreconciled });
         }
+        let _followed = follow(&handle, &bots).await;
         fleet.send(Recover(bots)).await.map_err(|_| StartError::Ended)?;
         if !page.has_more {
             return Ok(last_event);

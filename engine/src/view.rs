@@ -3,7 +3,7 @@
 use model::{Pct, Price, Quote, Rate, Trade, TradeStatus};
 use rust_decimal::Decimal;
 
-use crate::record::DOLLARS;
+use crate::rates::valued;
 use crate::stats::BotStats;
 use crate::store::StoredBot;
 
@@ -20,13 +20,18 @@ pub struct BotView {
     pub capital: Quote,
 }
 
-/// An open trade's profit if all of it were sold at `price` for `fee`; a closed one stays as it is.
-pub(crate) fn mark(trade: &mut Trade, price: Option<Price>, fee: Rate) {
-    let Some(price) = price.filter(|_| trade.status == TradeStatus::Open) else { return };
+/// An open trade's profit if all of it were sold at `price` for `fee`, in US dollars at `usd_rate`; a closed one stays as
+/// it is.
+pub(crate) fn mark(trade: &mut Trade, price: Option<Price>, fee: Rate, usd_rate: Option<Quote>) {
+    if trade.status != TradeStatus::Open {
+        return;
+    }
+    trade.usd_rate = usd_rate;
+    let Some(price) = price else { return };
     let worth = price * trade.amount;
     let profit = worth - worth * fee - trade.stake;
     let share = profit.decimal().checked_div(trade.stake.decimal()).unwrap_or_default();
     trade.profit = Some(profit);
     trade.profit_pct = Pct::new((share * Decimal::ONE_HUNDRED).round_dp(8).normalize()).ok();
-    trade.profit_usd = trade.profit.filter(|_| DOLLARS.contains(&trade.pair.quote()));
+    trade.profit_usd = usd_rate.and_then(|rate| valued(profit, rate));
 }

@@ -216,9 +216,12 @@ pub struct TradeClosed {
     /// Profit as a percentage of what was spent.
     #[schema(required)]
     pub profit_pct: Option<Pct>,
-    /// Profit in US dollars, where the quote coin is one.
+    /// Profit in US dollars, as far as the quote coin had a known price when the trade closed.
     #[schema(required)]
     pub profit_usd: Option<Quote>,
+    /// US dollars for one quote coin at that moment; 1 where it is a dollar.
+    #[schema(required)]
+    pub usd_rate: Option<Quote>,
     /// Why it was closed.
     #[schema(required)]
     pub exit_reason: Option<ExitReason>,
@@ -250,6 +253,7 @@ impl From<&Trade> for TradeClosed {
             profit: trade.profit,
             profit_pct: trade.profit_pct,
             profit_usd: trade.profit_usd,
+            usd_rate: trade.usd_rate,
             exit_reason: trade.exit_reason,
             entry_price: trade.entry_price,
             exit_price: trade.exit_price,
@@ -348,6 +352,7 @@ mod tests {
                 profit: Some("1.20".parse().unwrap()),
                 profit_pct: Some("2.40".parse().unwrap()),
                 profit_usd: None,
+                usd_rate: None,
                 exit_reason: Some(ExitReason::TakeProfit),
                 entry_price: "100.1".parse().unwrap(),
                 exit_price: Some("102.5".parse().unwrap()),
@@ -363,7 +368,7 @@ mod tests {
                 r#"{"id":"evt_00000000000000000000000000000007","event":"trade.closed","#,
                 r#""timestamp":"2026-04-01T14:30:00Z","data":{"bot_id":"bot_00000000000000000000000000000002","#,
                 r#""trade_id":"trade_00000000000000000000000000000003","pair":"BTC/USDT","side":"sell","#,
-                r#""profit":1.20,"profit_pct":2.40,"profit_usd":null,"exit_reason":"take_profit","#,
+                r#""profit":1.20,"profit_pct":2.40,"profit_usd":null,"usd_rate":null,"exit_reason":"take_profit","#,
                 r#""entry_price":100.1,"exit_price":102.5,"amount":0.50,"opened_at":"2026-04-01T14:28:20Z","#,
                 r#""closed_at":"2026-04-01T14:30:00Z","dry_run":true}}"#
             )

@@ -87,9 +87,13 @@ pub struct Trade {
     /// Profit as a percentage of `stake`.
     #[schema(required)]
     pub profit_pct: Option<Pct>,
-    /// Profit in US dollars, where the quote coin is one or has a known price.
+    /// Profit in US dollars: `profit · usd_rate`, to eight decimals where the quote coin is no dollar.
     #[schema(required)]
     pub profit_usd: Option<Quote>,
+    /// US dollars for one quote coin: 1 where it is a dollar. Of a closed trade the venue's price at the moment of its
+    /// close, kept and never reckoned anew; `null` where none could be had then. Of an open one the last price.
+    #[schema(required)]
+    pub usd_rate: Option<Quote>,
     /// Why it was closed.
     #[schema(required)]
     pub exit_reason: Option<ExitReason>,

@@ -49,7 +49,7 @@ fn all() -> [Event; 8] {
                 "A trade is flat again",
                 named::<TradeClosed>(),
                 json!({"bot_id": BOT, "trade_id": TRADE, "pair": "BTC/USDT", "side": "sell", "profit": 12.50,
-                    "profit_pct": 2.4, "profit_usd": 12.50, "exit_reason": "take_profit", "entry_price": 61899.46,
+                    "profit_pct": 2.4, "profit_usd": 12.50, "usd_rate": 1, "exit_reason": "take_profit", "entry_price": 61899.46,
                     "exit_price": 63447.04, "amount": 0.0082, "opened_at": "2026-04-01T12:00:05Z",
                     "closed_at": "2026-04-01T14:30:00Z", "dry_run": true}),
             ),

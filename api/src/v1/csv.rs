@@ -16,7 +16,7 @@ const AT_ONCE: u32 = 500;
 
 /// The columns, named as in JSON. A trade's orders have no place in a row.
 const HEADER: &str = "id,bot_id,exchange,pair,side,status,dry_run,opened_at,closed_at,entry_price,exit_price,amount,\
-                      stake,fees,profit,profit_pct,profit_usd,exit_reason,stop_price,take_profit_price\r\n";
+                      stake,fees,profit,profit_pct,profit_usd,usd_rate,exit_reason,stop_price,take_profit_price\r\n";
 
 /// Where the reading stands.
 struct Reading {
@@ -93,6 +93,7 @@ fn row(trade: &Trade) -> String {
         maybe(trade.profit),
         maybe(trade.profit_pct),
         maybe(trade.profit_usd),
+        maybe(trade.usd_rate),
         maybe(trade.exit_reason.map(ExitReason::as_str)),
         maybe(trade.stop_price),
         maybe(trade.take_profit_price),

@@ -91,8 +91,9 @@ struct History {
 /// `equity = cash + exposure = capital + realized_profit + unrealized_profit`, to the last digit. Every balance's `value`
 /// is `total · price`, and `equity_usd` is the sum of `value_usd`.
 ///
-/// Figures in US dollars are rounded to eight decimals where the currency is no dollar; `rates` lists what was used. What
-/// has no known price is `null`, and a coin of yours without one is named in `unpriced` and counts for nothing.
+/// Figures in US dollars are rounded to eight decimals where the currency is no dollar; `rates` lists what was used, at the
+/// last prices. `realized_profit_usd` alone goes by no present price: it is the sum of what closed trades were worth when
+/// they closed, without those that had no rate then (`unvalued_trades`). What has no known price is `null`, and a coin of yours without one is named in `unpriced` and counts for nothing.
 /// `unrealized_profit` is before the fee of selling, and a trade's own `profit` after it.
 ///
 /// `limit` and `starting_after` page through `bots`.

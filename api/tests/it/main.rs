@@ -6,6 +6,7 @@ mod bots;
 mod by_hand;
 mod candles;
 mod document;
+mod dollars;
 mod edge;
 mod exchanges;
 mod hooks;

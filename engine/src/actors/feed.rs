@@ -96,6 +96,16 @@ struct Told {
     result: Result<Asked, VenueError>,
 }
 
+/// Somebody values coins by a pair's price: it is kept current whether or not a bot watches.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Follow(pub(crate) Pair);
+
+/// Somebody does no more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Unfollow(pub(crate) Pair);
+
 /// What the connection heard.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -106,6 +116,8 @@ struct Symbol {
     pair: Pair,
     paper: Watchers,
     live: Watchers,
+    /// How many value coins by its price.
+    following: usize,
     last: Arc<LastPrice>,
     silence: Silence,
 }
@@ -186,6 +198,7 @@ impl MarketFeed {
             pair: pair.clone(),
             paper: Watchers::new(),
             live: Watchers::new(),
+            following: 0,
             last: self.markets.last(pair),
             silence: Silence::default(),
         });
@@ -224,7 +237,9 @@ impl MarketFeed {
                 symbol.paper.tell(&paper_stale());
             }
         }
-        let is_asked_for = |symbol: &Symbol| symbol.silence.is_silent() && symbol.live.watching > 0;
+        let is_asked_for = |symbol: &Symbol| {
+            symbol.silence.is_silent() && (symbol.live.watching > 0 || symbol.following > 0)
+        };
         let asked = (0..).map(SymbolId).zip(&self.symbols).filter(|(_, symbol)| is_asked_for(symbol));
         let (symbols, pairs): (Vec<SymbolId>, Vec<Pair>) =
             asked.map(|(id, symbol)| (id, symbol.pair.clone())).unzip();
@@ -274,8 +289,9 @@ impl Symbol {
         if is_live { &mut self.live } else { &mut self.paper }
     }
 
-    fn watching(&self) -> usize {
-        self.paper.watching + self.live.watching
+    /// Whether anybody wants to hear of it.
+    fn is_wanted(&self) -> bool {
+        self.paper.watching + self.live.watching + self.following > 0
     }
 
     /// Takes in what the venue said of its price; nothing once the stream is heard again, which knows better.
@@ -291,11 +307,13 @@ impl Symbol {
         }
         let Some((price, at)) = told else {
             if self.silence.unpriced(asked_at, Instant::now(), patience) {
+                self.last.lose();
                 self.live.tell(&live_stale(&self.pair));
             }
             return;
         };
         self.silence.priced();
+        self.last.confirm();
         if self.last.get() == Some(price) {
             return;
         }
@@ -478,7 +496,7 @@ impl Handler<Join> for MarketFeed {
 
     fn handle(&mut self, join: Join, _: &mut Self::Context) {
         let Join { pair, bot, watch, is_live } = join;
-        let id = self.symbol(&pair);
+        let id = self.want(&pair);
         let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return };
         let slot = symbol.watchers(is_live).add(bot.clone(), &watch);
         deliver(&bot, Joined(Place { symbol: id, is_live, slot }));
@@ -488,13 +506,29 @@ impl Handler<Join> for MarketFeed {
         } else if !is_live && self.downtime.is_told() {
             deliver(&bot, Stale(paper_stale()));
         }
-        if symbol.watching() == 1 {
-            symbol.silence = Silence::default();
-            if self.downtime.is_down() {
-                symbol.silence.broke();
-            }
-            self.ask(Request::Subscribe(pair));
+    }
+}
+
+impl Handler<Follow> for MarketFeed {
+    type Result = ();
+
+    fn handle(&mut self, Follow(pair): Follow, _: &mut Self::Context) {
+        let id = self.want(&pair);
+        if let Some(symbol) = self.symbols.get_mut(id.0 as usize) {
+            symbol.following += 1;
         }
+    }
+}
+
+impl Handler<Unfollow> for MarketFeed {
+    type Result = ();
+
+    fn handle(&mut self, Unfollow(pair): Unfollow, _: &mut Self::Context) {
+        let id = self.symbol(&pair);
+        if let Some(symbol) = self.symbols.get_mut(id.0 as usize) {
+            symbol.following = symbol.following.saturating_sub(1);
+        }
+        self.let_go(id);
     }
 }
 
@@ -518,8 +552,32 @@ impl Handler<Leave> for MarketFeed {
 
     fn handle(&mut self, Leave(place): Leave, _: &mut Self::Context) {
         let Some(symbol) = self.symbols.get_mut(place.symbol.0 as usize) else { return };
-        if symbol.watchers(place.is_live).remove(place.slot) && symbol.watching() == 0 {
-            self.ask(Request::Unsubscribe(place.symbol));
+        if symbol.watchers(place.is_live).remove(place.slot) {
+            self.let_go(place.symbol);
+        }
+    }
+}
+
+impl MarketFeed {
+    /// The symbol of a pair that somebody is about to listen to.
+    fn want(&mut self, pair: &Pair) -> SymbolId {
+        let id = self.symbol(pair);
+        let is_down = self.downtime.is_down();
+        if let Some(symbol) = self.symbols.get_mut(id.0 as usize).filter(|symbol| !symbol.is_wanted()) {
+            symbol.silence = Silence::default();
+            if is_down {
+                symbol.silence.broke();
+            }
+            self.ask(Request::Subscribe(pair.clone()));
+        }
+        id
+    }
+
+    /// Somebody stopped listening to a symbol; it may have been the last.
+    fn let_go(&self, id: SymbolId) {
+        if let Some(symbol) = self.symbols.get(id.0 as usize).filter(|symbol| !symbol.is_wanted()) {
+            symbol.last.lose();
+            self.ask(Request::Unsubscribe(id));
         }
     }
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message};
 use model::{BotId, ExchangeId, Mark, Market, Pair};
 use strategies::{PaperBot, Plan};
-use tokio::runtime::Handle;
 
 use super::bot::{Bot, Hand, LiveHand, Parts};
 use super::deliver;
@@ -20,6 +19,7 @@ use crate::ledger::{Durable, Ledger};
 use crate::live::Gateway;
 use crate::markets::Markets;
 use crate::meters::Meters;
+use crate::rates::Rates;
 use crate::record::Recorder;
 use crate::start::Unreconciled;
 use crate::store::StoredBot;
@@ -120,8 +120,7 @@ pub(crate) struct Fleet {
     ledger: Ledger,
     markets: Arc<Markets>,
     meters: Arc<Meters>,
-    /// Where the venue is asked.
-    io: Handle,
+    rates: Rates,
     gateway: Gateway,
     live: HashMap<BotId, Addr<Bot>>,
     waiting: HashMap<BotId, Waiting>,
@@ -137,7 +136,7 @@ impl Fleet {
         ledger: Ledger,
         markets: Arc<Markets>,
         meters: Arc<Meters>,
-        io: Handle,
+        rates: Rates,
         gateway: Gateway,
     ) -> Self {
         Self {
@@ -145,7 +144,7 @@ impl Fleet {
             ledger,
             markets,
             meters,
-            io,
+            rates,
             gateway,
             live: HashMap::new(),
             waiting: HashMap::new(),
@@ -167,6 +166,7 @@ impl Fleet {
         let Recovered { bot, exchange_id, unreconciled } = recovered;
         let plan = self.plans.shared(Plan::new(&bot.definition, market)?);
         let mut recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
+        recorder.value_by(self.rates.worth(bot.definition.pair.quote()));
         let stored = match &bot.state {
             None => None,
             Some(state) => recorder.resume(state).map_err(corrupt)?,
@@ -243,7 +243,7 @@ impl Fleet {
             return;
         }
         let markets = self.markets.clone();
-        self.io.spawn(async move {
+        self.markets.spawn(async move {
             let market = markets.market(&pair).await.map_err(|error| error.to_string());
             deliver(&me, Listed { pair, market });
         });

@@ -78,6 +78,15 @@ impl EngineHandle {
         asked.await.map_err(|_| EngineError::Unavailable("the engine is closing".to_owned()))
     }
 
+    /// US dollars for one coin: by the prices that are followed for the bots that trade for it, else by those that the
+    /// venue tells now; `None` where neither does.
+    pub(crate) async fn usd_rate(&self, coin: &str) -> Option<Quote> {
+        match self.inner.rates.known(coin).usd() {
+            Some(rate) => Some(rate),
+            None => self.prices().await.ok()?.usd(coin),
+        }
+    }
+
     /// An account's bots with their part of it, newest first, `after` being the last of the page before.
     ///
     /// # Errors

@@ -9,6 +9,8 @@ use rust_decimal::Decimal;
 use tokio::sync::Mutex;
 
 use crate::markets::Markets;
+use crate::rates::along;
+use crate::rates::route::{self, TRADED};
 use crate::record::DOLLARS;
 
 /// How long prices are good before the venue is asked again: all of them in one request.
@@ -41,21 +43,13 @@ impl Prices {
         found.map(|(price, currency)| (price, currency.to_owned()))
     }
 
-    /// US dollars for one coin, to the last digit of the prices that tell it; `None` where none does.
+    /// US dollars for one coin by the nearest pairs that tell it; `None` where none does.
     pub(crate) fn usd(&self, asset: &str) -> Option<Quote> {
-        let (price, currency) = self.of(asset)?;
-        let rate = match currency.as_str() {
-            "BTC" => {
-                price.decimal().checked_mul(self.of("BTC").filter(|(_, of)| of != "BTC")?.0.decimal())?
-            }
-            _ => price.decimal(),
-        };
-        Quote::new(rate.normalize()).ok()
+        route::to_usd(asset)
+            .iter()
+            .find_map(|way| along(way.iter().map(|leg| Some((self.price(&leg.pair)?, leg.is_inverse)))))
     }
 }
-
-/// Dollars that coins are traded for, the most traded first.
-const TRADED: [&str; 3] = ["USDT", "USDC", "FDUSD"];
 
 /// The prices that were asked for last.
 #[derive(Debug, Default)]

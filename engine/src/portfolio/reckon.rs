@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::prices::Prices;
+use crate::rates::valued;
 use crate::store::{BotPlace, Holdings, OpenTrade};
 
 /// What an account is worth, and of what.
@@ -37,9 +38,11 @@ pub struct Side {
     /// What bots hold in coins, at the last price.
     #[schema(required)]
     pub exposure_usd: Option<Quote>,
-    /// What closed trades made.
+    /// What closed trades made: the sum of their `profit_usd`, each at the rate of its own close.
     #[schema(required)]
     pub realized_profit_usd: Option<Quote>,
+    /// How many closed trades are not in it, because no rate could be had when they closed.
+    pub unvalued_trades: i64,
     /// What open trades would make at the last price, before the fee of selling.
     #[schema(required)]
     pub unrealized_profit_usd: Option<Quote>,
@@ -81,6 +84,10 @@ pub struct Currency {
     pub exposure: Option<Quote>,
     /// What closed trades made, fees off it.
     pub realized_profit: Quote,
+    /// The same in US dollars, each trade at the rate of its own close.
+    pub realized_profit_usd: Quote,
+    /// How many closed trades are not in that, because no rate could be had when they closed.
+    pub unvalued_trades: i64,
     /// What open trades would make at the last price, before the fee of selling.
     #[schema(required)]
     pub unrealized_profit: Option<Quote>,
@@ -164,6 +171,8 @@ struct Book {
     trades: i64,
     profit: Decimal,
     fees: Decimal,
+    profit_usd: Decimal,
+    unvalued: i64,
     /// What open trades spent, in all.
     spent: Decimal,
     /// Coins and what they cost, by pair.
@@ -226,6 +235,8 @@ fn books(holdings: &Holdings, fee: Rate) -> Books {
         book.trades += sum.trades;
         book.profit += sum.profit;
         book.fees += sum.fees;
+        book.profit_usd += sum.profit_usd;
+        book.unvalued += sum.unvalued;
     }
     books
 }
@@ -269,6 +280,8 @@ fn side(books: &Books, dry_run: bool, prices: &Prices) -> Side {
             equity: exposure.filter(|_| dry_run).map(|exposure| quote(cash + exposure)),
             exposure: exposure.map(quote),
             realized_profit: quote(book.profit),
+            realized_profit_usd: quote(book.profit_usd),
+            unvalued_trades: book.unvalued,
             unrealized_profit: exposure.map(|exposure| quote(exposure - book.spent)),
             fees: quote(book.fees),
         });
@@ -278,7 +291,8 @@ fn side(books: &Books, dry_run: bool, prices: &Prices) -> Side {
         each.map(|currency| in_usd(amount(currency)?, &currency.currency, prices)).sum()
     };
     side.exposure_usd = usd(|currency| currency.exposure);
-    side.realized_profit_usd = usd(|currency| Some(currency.realized_profit));
+    side.realized_profit_usd = Some(side.currencies.iter().map(|c| c.realized_profit_usd).sum());
+    side.unvalued_trades = side.currencies.iter().map(|c| c.unvalued_trades).sum();
     side.unrealized_profit_usd = usd(|currency| currency.unrealized_profit);
     side.capital_usd = if dry_run { usd(|currency| currency.capital) } else { None };
     side
@@ -340,12 +354,7 @@ pub(crate) fn in_usd(amount: Quote, currency: &str, prices: &Prices) -> Option<Q
     if amount.is_zero() {
         return Some(Quote::ZERO);
     }
-    let rate = prices.usd(currency)?;
-    if rate.decimal() == Decimal::ONE {
-        return Some(amount);
-    }
-    let exact = amount.decimal().checked_mul(rate.decimal())?;
-    Quote::new(exact.round_dp(8).normalize()).ok()
+    valued(amount, prices.usd(currency)?)
 }
 
 /// An amount that is far from any bound: validation keeps every part of it there.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use strategies::live::{End, Execution, LiveBot, LiveOrder, LiveStep, LiveTrade, Terms};
 
-use super::{DOLLARS, Decision};
+use super::Decision;
 use crate::clock;
 
 /// A live bot, the connection it trades over, and the times that its orders took.
@@ -178,7 +178,8 @@ impl Decision {
             fees: books.fees(pair),
             profit,
             profit_pct: profit.map(|profit| books.profit_pct(pair, profit)),
-            profit_usd: profit.filter(|_| DOLLARS.contains(&pair.quote())),
+            profit_usd: self.in_usd(profit),
+            usd_rate: profit.and(self.usd_rate),
             exit_reason: closing.map(|closing| closing.reason),
             stop_price: machine.stop_price(),
             take_profit_price: machine.take_profit_price(),

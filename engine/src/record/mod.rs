@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use model::{
     AccountId, BotDefinition, BotFailed, BotId, BotTurned, DomainEvent, EventData, EventId, Exchange, Pair,
-    Timestamp, Trade, TradeId,
+    Quote, Timestamp, Trade, TradeId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -19,6 +19,7 @@ use strategies::{PaperBot, PaperStep};
 
 use crate::change::{BotChange, BotStatus, BotTrouble, Change, Positions};
 use crate::live::Intent;
+use crate::rates::{Worth, valued};
 
 pub(crate) use live::{Dust, LiveRun, StoredRun, engaged_with, has_orders_under_way};
 
@@ -31,6 +32,8 @@ pub struct Recorder {
     bot: Arc<Identity>,
     trade_id: Option<TradeId>,
     stopping: Option<Positions>,
+    /// What its quote coin is worth.
+    worth: Worth,
 }
 
 /// What is told of a bot with everything it does.
@@ -100,6 +103,8 @@ pub struct Decision {
     bot: Arc<Identity>,
     trade_id: TradeId,
     steps: Steps,
+    /// US dollars for one quote coin when it was decided; of a decision that closes the trade.
+    usd_rate: Option<Quote>,
 }
 
 /// What happened, in order.
@@ -120,7 +125,13 @@ impl Recorder {
             dry_run: bot.dry_run,
             name: bot.name.as_str().into(),
         };
-        Self { bot: Arc::new(bot), trade_id: None, stopping: None }
+        let worth = Worth::unfollowed(bot.pair.quote());
+        Self { bot: Arc::new(bot), trade_id: None, stopping: None, worth }
+    }
+
+    /// What its quote coin is worth, from now on: what closed trades are valued by.
+    pub(crate) fn value_by(&mut self, worth: Worth) {
+        self.worth = worth;
     }
 
     /// Goes on with the trade of a stored state; what is returned is the machine's own. `None` where the bot was of
@@ -165,11 +176,13 @@ impl Recorder {
             self.trade_id.get_or_insert_with(TradeId::new);
         }
         let trade_id = self.trade_id;
+        let mut usd_rate = None;
         if matches!(steps.last(), Some(PaperStep::Exited(_))) {
             self.trade_id = None;
+            usd_rate = self.worth.usd();
         }
         let steps = Steps::Paper(steps);
-        let decision = trade_id.map(|trade_id| Decision { bot: self.bot.clone(), trade_id, steps });
+        let decision = trade_id.map(|trade_id| Decision { bot: self.bot.clone(), trade_id, steps, usd_rate });
         let bot = Some(self.row(status, None, Some(self.state(paper.into()))));
         Change { bot, decision, ..Change::default() }
     }
@@ -199,10 +212,13 @@ impl Recorder {
             _ => None,
         });
         let cancels = cancels.collect();
+        let mut usd_rate = None;
         if steps.iter().any(|step| matches!(step, LiveStep::Closed(_))) {
             self.trade_id = None;
+            usd_rate = self.worth.usd();
         }
-        let decision = Some(Decision { bot: self.bot.clone(), trade_id, steps: Steps::Live(steps) });
+        let steps = Steps::Live(steps);
+        let decision = Some(Decision { bot: self.bot.clone(), trade_id, steps, usd_rate });
         let state = self.state(run.into());
         let bot = Some(self.row(status, None, Some(state)));
         Change { bot, decision, intents, cancels, ..Change::default() }
@@ -285,6 +301,11 @@ impl Decision {
         }
     }
 
+    /// A profit in US dollars at the rate of this moment.
+    fn in_usd(&self, profit: Option<Quote>) -> Option<Quote> {
+        valued(profit?, self.usd_rate?)
+    }
+
     /// What a trade that it closed has left, too little to be sold.
     pub(crate) fn dust(&self, after: &BotState) -> Option<Dust> {
         match (&self.steps, &after.machine) {
@@ -364,7 +385,32 @@ mod tests {
         // 1.01 sold at 110 less 0.1 %, for 0.5 at 100 and 0.51 at 98.09 with 0.1 % on each.
         assert_eq!(last.profit.unwrap().decimal().normalize().to_string(), "10.8629741");
         assert_eq!(last.profit_usd, last.profit);
+        assert_eq!(last.usd_rate.unwrap().to_string(), "1");
         assert_ne!(tell(&mut recorder, &mut paper, "100", 4).trade.unwrap().id, last.id);
+    }
+
+    #[test]
+    fn a_trade_in_a_coin_that_is_no_dollar_is_valued_by_the_rate_of_its_close_alone() {
+        let (_, mut paper, mut definition, _) = bot();
+        definition.pair = "BTC/ETH".parse().unwrap();
+        let mut recorder = Recorder::new(AccountId::from_u128(1), BotId::from_u128(1), &definition);
+        let rate = |price: &str| Worth::Coin(Arc::new(crate::rates::CoinRate::fixed(price.parse().unwrap())));
+        recorder.value_by(rate("3000"));
+        let opened = tell(&mut recorder, &mut paper, "100", 1).trade.unwrap();
+        assert_eq!((opened.usd_rate, opened.profit_usd), (None, None));
+        recorder.value_by(rate("3099.51"));
+        let closed = tell(&mut recorder, &mut paper, "110", 3);
+        let trade = closed.trade.unwrap();
+        // 0.5 sold at 110 less 0.1 %, for 0.5 at 100 with 0.1 %: 4.895.
+        assert_eq!(trade.usd_rate.unwrap().to_string(), "3099.51");
+        assert_eq!(trade.profit_usd.unwrap().to_string(), "15172.10145");
+        let told = closed.events[0].body();
+        assert!(told.contains(r#""profit_usd":15172.10145,"usd_rate":3099.51,"#), "{told}");
+        recorder.value_by(Worth::Unknown);
+        tell(&mut recorder, &mut paper, "100", 5);
+        let unvalued = tell(&mut recorder, &mut paper, "110", 6).trade.unwrap();
+        assert!(unvalued.profit.is_some());
+        assert_eq!((unvalued.usd_rate, unvalued.profit_usd), (None, None), "nothing is guessed");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use model::{
 };
 use strategies::{Books, Entry, Exit, PaperBot, PaperStep};
 
-use super::{DOLLARS, Decision};
+use super::Decision;
 
 impl Decision {
     /// What a paper bot's steps come to.
@@ -64,7 +64,8 @@ impl Decision {
             fees: books.fees(),
             profit,
             profit_pct: profit.map(|profit| books.profit_pct(profit)),
-            profit_usd: profit.filter(|_| DOLLARS.contains(&self.bot.pair.quote())),
+            profit_usd: self.in_usd(profit),
+            usd_rate: profit.and(self.usd_rate),
             exit_reason: books.exit.map(|exit| exit.reason),
             stop_price: paper.machine().stop_price(),
             take_profit_price: paper.machine().take_profit_price(),

@@ -74,7 +74,7 @@ macro_rules! holdings {
             holdings.open.extend(holdings.bots.contains_key(&trade.bot_id).then_some(trade));
         }
         let realized = sqlx::query(
-            "SELECT exchange, dry_run, quote, trades, profit, fees FROM realized WHERE account_id = $1
+            "SELECT exchange, dry_run, quote, trades, profit, fees, profit_usd, unvalued FROM realized WHERE account_id = $1
              ORDER BY exchange, dry_run, quote",
         );
         for row in realized.bind(&account).fetch_all(&mut *$connection).await? {

@@ -17,6 +17,10 @@ pub(crate) struct Sum {
     pub(crate) trades: i64,
     pub(crate) profit: Decimal,
     pub(crate) fees: Decimal,
+    /// In US dollars, as each trade was valued when it closed.
+    pub(crate) profit_usd: Decimal,
+    /// How many of them had no value in dollars then; they are not in `profit_usd`.
+    pub(crate) unvalued: i64,
 }
 
 impl Sum {
@@ -26,6 +30,8 @@ impl Sum {
             trades: self.trades + other.trades,
             profit: self.profit.checked_add(other.profit).unwrap_or(self.profit),
             fees: self.fees.checked_add(other.fees).unwrap_or(self.fees),
+            profit_usd: self.profit_usd.checked_add(other.profit_usd).unwrap_or(self.profit_usd),
+            unvalued: self.unvalued + other.unvalued,
         }
     }
 }
@@ -39,7 +45,13 @@ impl Realized {
     pub(crate) fn add(&mut self, account: AccountId, trade: &Trade) {
         let Some(profit) = trade.profit.filter(|_| trade.status == TradeStatus::Closed) else { return };
         let key = (account, trade.exchange, trade.dry_run, trade.pair.quote().to_owned());
-        let one = Sum { trades: 1, profit: profit.decimal(), fees: trade.fees.decimal() };
+        let one = Sum {
+            trades: 1,
+            profit: profit.decimal(),
+            fees: trade.fees.decimal(),
+            profit_usd: trade.profit_usd.unwrap_or_default().decimal(),
+            unvalued: i64::from(trade.profit_usd.is_none()),
+        };
         let sum = self.0.entry(key).or_default();
         *sum = sum.plus(one);
     }
@@ -50,7 +62,7 @@ macro_rules! add_realized {
     ($transaction:ident, $realized:expr) => {
         for ((account, exchange, dry_run, quote), sum) in $realized.0 {
             let select = sqlx::query(
-                "SELECT trades, profit, fees FROM realized
+                "SELECT trades, profit, fees, profit_usd, unvalued FROM realized
                  WHERE account_id = $1 AND exchange = $2 AND dry_run = $3 AND quote = $4",
             )
             .bind(account.to_string())
@@ -63,10 +75,11 @@ macro_rules! add_realized {
             };
             let sum = known.plus(sum);
             sqlx::query(
-                "INSERT INTO realized (account_id, exchange, dry_run, quote, trades, profit, fees)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)
+                "INSERT INTO realized (account_id, exchange, dry_run, quote, trades, profit, fees, profit_usd, unvalued)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
                  ON CONFLICT (account_id, exchange, dry_run, quote)
-                 DO UPDATE SET trades = excluded.trades, profit = excluded.profit, fees = excluded.fees",
+                 DO UPDATE SET trades = excluded.trades, profit = excluded.profit, fees = excluded.fees,
+                     profit_usd = excluded.profit_usd, unvalued = excluded.unvalued",
             )
             .bind(account.to_string())
             .bind(exchange.as_str())
@@ -75,6 +88,8 @@ macro_rules! add_realized {
             .bind(sum.trades)
             .bind(sum.profit.to_string())
             .bind(sum.fees.to_string())
+            .bind(sum.profit_usd.to_string())
+            .bind(sum.unvalued)
             .execute(&mut *$transaction)
             .await?;
         }
@@ -88,6 +103,8 @@ macro_rules! stored_sum {
             trades: sqlx::Row::try_get(&$row, "trades")?,
             profit: $crate::store::parsed("profit", sqlx::Row::try_get(&$row, "profit")?)?,
             fees: $crate::store::parsed("fees", sqlx::Row::try_get(&$row, "fees")?)?,
+            profit_usd: $crate::store::parsed("profit_usd", sqlx::Row::try_get(&$row, "profit_usd")?)?,
+            unvalued: sqlx::Row::try_get(&$row, "unvalued")?,
         }
     };
 }
@@ -97,8 +114,7 @@ impl Store {
     /// Fills in what an older version did not keep: what bots need, and what closed trades add up to.
     pub(crate) async fn fill_in_sums(&self) -> Result<(), StoreError> {
         let has = "SELECT EXISTS (SELECT 1 FROM realized)";
-        let closed =
-            "SELECT account_id, exchange, dry_run, pair, profit, fees FROM trades WHERE status = 'closed'";
+        let closed = "SELECT account_id, exchange, dry_run, pair, profit, fees, profit_usd FROM trades WHERE status = 'closed'";
         let mut sums = Realized::default();
         reading!(self, pool => {
             let is_kept: bool = sqlx::query_scalar(has).fetch_one(pool).await?;
@@ -107,6 +123,7 @@ impl Store {
                     let pair: model::Pair = parsed("pair", row.try_get("pair")?)?;
                     let exchange: Exchange = worded("exchange", row.try_get("exchange")?)?;
                     let profit: Option<&str> = row.try_get("profit")?;
+                    let profit_usd: Option<&str> = row.try_get("profit_usd")?;
                     let key = (
                         parsed("account_id", row.try_get("account_id")?)?,
                         exchange,
@@ -118,6 +135,8 @@ impl Store {
                         trades: 1,
                         profit: parsed("profit", profit.unwrap_or("0"))?,
                         fees: parsed("fees", row.try_get("fees")?)?,
+                        profit_usd: parsed("profit_usd", profit_usd.unwrap_or("0"))?,
+                        unvalued: i64::from(profit_usd.is_none()),
                     });
                 }
             }

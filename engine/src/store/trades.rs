@@ -54,6 +54,7 @@ macro_rules! stored_trade {
             profit: maybe!(row, "profit"),
             profit_pct: maybe!(row, "profit_pct"),
             profit_usd: maybe!(row, "profit_usd"),
+            usd_rate: maybe!(row, "usd_rate"),
             exit_reason: exit_reason.map(|word| worded("exit_reason", word)).transpose()?,
             stop_price: maybe!(row, "stop_price"),
             take_profit_price: maybe!(row, "take_profit_price"),

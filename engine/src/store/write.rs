@@ -105,14 +105,14 @@ static UPDATE_BOTS: Statement = Statement::new(
 );
 static WRITE_TRADES: Statement = Statement::new(
     "INSERT INTO trades (id, account_id, bot_id, exchange, pair, status, dry_run, opened_at, closed_at, entry_price,
-         exit_price, amount, stake, fees, profit, profit_pct, profit_usd, exit_reason, stop_price,
+         exit_price, amount, stake, fees, profit, profit_pct, profit_usd, usd_rate, exit_reason, stop_price,
          take_profit_price) SELECT *",
-    20,
+    21,
     "WHERE v.column1 IS NOT NULL
      ON CONFLICT (id) DO UPDATE SET status = excluded.status, closed_at = excluded.closed_at,
          entry_price = excluded.entry_price, exit_price = excluded.exit_price, amount = excluded.amount,
          stake = excluded.stake, fees = excluded.fees, profit = excluded.profit, profit_pct = excluded.profit_pct,
-         profit_usd = excluded.profit_usd, exit_reason = excluded.exit_reason, stop_price = excluded.stop_price,
+         profit_usd = excluded.profit_usd, usd_rate = excluded.usd_rate, exit_reason = excluded.exit_reason, stop_price = excluded.stop_price,
          take_profit_price = excluded.take_profit_price",
 );
 static WRITE_ORDERS: Statement = Statement::new(
@@ -211,7 +211,7 @@ pub(crate) struct Batch {
     redefined: Vec<(BotId, BotDefinition)>,
     deleted: Vec<(BotId, Timestamp)>,
     bots: BTreeMap<BotId, [Value; 5]>,
-    trades: BTreeMap<TradeId, [Value; 20]>,
+    trades: BTreeMap<TradeId, [Value; 21]>,
     orders: BTreeMap<OrderId, [Value; 11]>,
     fills: Vec<Value>,
     intents: Vec<Value>,
@@ -368,6 +368,7 @@ impl Batch {
             text(trade.profit),
             text(trade.profit_pct),
             text(trade.profit_usd),
+            text(trade.usd_rate),
             trade.exit_reason.map(ExitReason::as_str),
             text(trade.stop_price),
             text(trade.take_profit_price),
