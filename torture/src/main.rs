@@ -136,7 +136,7 @@ async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments = Arguments::parse();
     let done = if arguments.failpoints {
-        every_step(&arguments).await
+        every_step(&arguments)
     } else if arguments.power_cut {
         power_cut(&arguments).await
     } else if arguments.disk_errors {
@@ -251,7 +251,7 @@ async fn power_cut(arguments: &Arguments) -> Result<bool> {
 
 /// Ends it at every step, the kinds beside each other: a server that ends is waited for most of the time. Whether all is
 /// well and every step was come by with every kind.
-async fn every_step(arguments: &Arguments) -> Result<bool> {
+fn every_step(arguments: &Arguments) -> Result<bool> {
     let began = Instant::now();
     let mut running = Vec::new();
     for kind in Kind::PURE {
