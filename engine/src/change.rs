@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::answer::KeptAnswer;
 use crate::billing::BillingChange;
 use crate::live::Intent;
-use crate::record::{BotState, Decision};
+use crate::record::{BotState, Decision, LateBooking};
 
 /// One bot's change: its row, its trade with the orders and fills, and the events that tell of it, in one
 /// database transaction.
@@ -36,6 +36,8 @@ pub struct Change {
     pub billing: Option<Box<BillingChange>>,
     /// A signal that is done by this.
     pub signal: Option<SignalId>,
+    /// Executions that came when their trade's bot had gone on: its books once more.
+    pub late: Option<Box<LateBooking>>,
 }
 
 /// A bot as its owner just defined it.

@@ -13,7 +13,10 @@ use connectors::binance::trade::{
 use model::{AccountId, BotDefinition, Exchange, ExchangeId, Warning};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::actors::{self, exchange::ConnectionParts};
+use crate::actors::{
+    self,
+    exchange::{ConnectionParts, Journal},
+};
 use crate::answer::KeptAnswer;
 use crate::clock;
 use crate::error::EngineError;
@@ -57,6 +60,8 @@ pub(crate) struct Venue {
     pub(crate) ws_api_url: String,
     /// As [`crate::EngineConfig::absent_after`].
     pub(crate) absent_after: Duration,
+    /// Where orders are looked up that no connection has.
+    pub(crate) journal: Journal,
     /// Which orders have begun to leave.
     pub(crate) sent: Arc<SentLog>,
     /// What all connections to it may ask from this address.
@@ -137,6 +142,7 @@ impl Connections {
             markets: self.markets.clone(),
             meters: self.meters.clone(),
             known: self.known.clone(),
+            journal: self.venue.journal.clone(),
         };
         let connection = actors::exchange::ExchangeConnection::start_in_arbiter(&self.arbiter, move |_| {
             actors::exchange::ExchangeConnection::new(parts)

@@ -93,7 +93,7 @@ pub(crate) struct Inner {
     /// Held by whoever takes what Stripe tells.
     pub(crate) billing: Mutex<()>,
     /// What the trades of bots that were asked for lately add up to.
-    pub(crate) stats: DashMap<StatsKey, KnownStats>,
+    pub(crate) stats: Arc<DashMap<StatsKey, KnownStats>>,
     /// What carries out what hooks were sent.
     pub(crate) carrier: Carrier,
     /// Candles that were asked for lately.

@@ -55,7 +55,7 @@ pub use meters::Meters;
 pub use portfolio::{
     Balance, BotShare, Connection, Currency, Figures, HistoryPoint, Interval, Portfolio, Side, UsdRate,
 };
-pub use record::{BotState, Decision, Recorder, StateError};
+pub use record::{BotState, Decision, LateBooking, Recorder, StateError};
 pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use signals::{Action, ActionError, Hook, NewHook, NewSignal, Signal, SignalStatus};
 pub use silence::Patience;

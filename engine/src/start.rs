@@ -16,6 +16,7 @@ use model::{Plans, Rate};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::actors::exchange::Journal;
 use crate::actors::feed::MarketFeed;
 use crate::actors::fleet::{Fleet, Recover, Recovered, Remember};
 use crate::answer;
@@ -242,6 +243,8 @@ impl Engine {
             move |_| Fleet::new(feed, ledger, markets, meters, rates, gateway)
         });
         let known = Arc::new(KnownBalances::default());
+        let journal = Journal::new(&store, &ledger, io.handle());
+        let stats = journal.stats.clone();
         let inner = Inner {
             store: store.clone(),
             io: io.handle().clone(),
@@ -258,6 +261,7 @@ impl Engine {
                     rest_url: config.rest_url,
                     ws_api_url: config.ws_api_url,
                     absent_after: config.absent_after,
+                    journal,
                     sent: Arc::new(SentLog::open(&sent::path(Store::file(&config.database_url)))),
                     budget,
                 },
@@ -275,7 +279,7 @@ impl Engine {
             known,
             stripe: config.stripe,
             billing: tokio::sync::Mutex::default(),
-            stats: dashmap::DashMap::new(),
+            stats,
             carrier: signals::Carrier::default(),
             candles: CandleBook::default(),
         };

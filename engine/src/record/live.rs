@@ -240,7 +240,7 @@ fn status(order: &LiveOrder, receipt: Receipt) -> OrderStatus {
 }
 
 /// An execution under an id that is the same whenever it is told: of its order's id and the venue's number.
-fn fill(client_id: ClientOrderId, execution: &Execution) -> Fill {
+pub(super) fn fill(client_id: ClientOrderId, execution: &Execution) -> Fill {
     let digest = Sha256::new()
         .chain_update(client_id.as_u128().to_be_bytes())
         .chain_update(execution.trade_id.to_be_bytes())

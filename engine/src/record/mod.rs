@@ -3,6 +3,7 @@
 //! A bot's thread only notes what happened, as a [`Decision`] and a [`BotState`]; what that comes to is worked out
 //! and put into words where it is written.
 
+mod late;
 mod live;
 mod paper;
 
@@ -21,6 +22,8 @@ use crate::change::{BotChange, BotStatus, BotTrouble, Change, Positions};
 use crate::live::Intent;
 use crate::rates::{Worth, valued};
 
+pub use late::LateBooking;
+pub(crate) use late::{booked_execution, rebook};
 pub(crate) use live::{Dust, LiveRun, StoredRun, engaged_with, has_orders_under_way};
 
 /// Quote coins that count as US dollars.
@@ -147,6 +150,11 @@ impl Recorder {
         }
         self.stopping = state.stopping;
         Ok(machine.map(RawValue::get))
+    }
+
+    /// Whose bot it is.
+    pub(crate) fn account_id(&self) -> AccountId {
+        self.bot.account_id
     }
 
     /// The open trade.

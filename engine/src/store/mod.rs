@@ -11,6 +11,7 @@ mod events;
 mod exchanges;
 mod idempotency;
 mod inbound;
+mod late;
 mod lock;
 mod marks;
 mod payouts;
@@ -34,6 +35,7 @@ pub use trades::TradeFilter;
 pub use webhooks::{Progress, Webhook};
 
 pub(crate) use deliveries::Notes;
+pub(crate) use late::JournaledOrder;
 pub(crate) use lock::StoreLock;
 pub(crate) use webhooks::SealedWebhook;
 pub(crate) use write::Batch;

@@ -24,6 +24,18 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
+    /// The same, counted on or taken off.
+    fn times(self, sign: i64) -> Self {
+        let signed = |value: Decimal| value * Decimal::from(sign);
+        Self {
+            trades: self.trades * sign,
+            profit: signed(self.profit),
+            fees: signed(self.fees),
+            profit_usd: signed(self.profit_usd),
+            unvalued: self.unvalued * sign,
+        }
+    }
+
     /// Both together. What leaves the range of a decimal, which no definition lets a trade come near, stays out.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {
@@ -54,6 +66,23 @@ impl Realized {
         };
         let sum = self.0.entry(key).or_default();
         *sum = sum.plus(one);
+    }
+}
+
+impl Realized {
+    /// Counts a trade's books that are other than they were.
+    pub(crate) fn correct(&mut self, account: AccountId, before: Option<&Trade>, after: &Trade) {
+        let (mut now, mut was) = (Self::default(), Self::default());
+        now.add(account, after);
+        if let Some(before) = before {
+            was.add(account, before);
+        }
+        for (sums, sign) in [(now, 1), (was, -1)] {
+            for (key, one) in sums.0 {
+                let sum = self.0.entry(key).or_default();
+                *sum = sum.plus(one.times(sign));
+            }
+        }
     }
 }
 

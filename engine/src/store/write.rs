@@ -21,7 +21,7 @@ use crate::answer::KeptAnswer;
 use crate::billing::BillingChange;
 use crate::change::{BotChange, BotStatus, Change, NewBot};
 use crate::live::Intent;
-use crate::record::Dust;
+use crate::record::{Dust, LateBooking};
 use crate::stream::BotTurn;
 
 /// A statement that writes many rows at once. It is prepared for 1, 2, 4 … 1,024 rows and for no number between,
@@ -279,6 +279,7 @@ impl Batch {
             answer,
             billing,
             signal,
+            late,
         } = change;
         self.changes += 1;
         self.news.cancels.extend(cancels);
@@ -292,6 +293,9 @@ impl Batch {
         self.billing.extend(billing.map(|change| *change));
         for event in &events {
             self.tell(event);
+        }
+        if let Some(late) = late {
+            self.book_again(*late);
         }
         let Some(bot) = bot else { return };
         if let Some((decision, after)) = decision.zip(bot.state.as_deref()) {
@@ -350,6 +354,21 @@ impl Batch {
     }
 
     fn book(&mut self, account: AccountId, trade: &Trade) {
+        self.realized.add(account, trade);
+        self.list(account, trade);
+    }
+
+    /// A trade's books once more: what was counted of it before is taken off.
+    fn book_again(&mut self, late: LateBooking) {
+        let LateBooking { account_id, trade, before, dust } = late;
+        self.realized.correct(account_id, before.as_ref(), &trade);
+        self.list(account_id, &trade);
+        if let Some(dust) = dust {
+            self.leave(dust);
+        }
+    }
+
+    fn list(&mut self, account: AccountId, trade: &Trade) {
         let row = row![
             trade.id.to_string(),
             account.to_string(),
@@ -374,7 +393,6 @@ impl Batch {
             text(trade.take_profit_price),
         ];
         self.trades.insert(trade.id, row);
-        self.realized.add(account, trade);
         for order in &trade.orders {
             let row = row![
                 order.id.to_string(),

@@ -8,5 +8,6 @@
 )]
 
 mod filters;
+mod late;
 mod rig;
 mod silence;

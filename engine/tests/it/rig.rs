@@ -32,6 +32,7 @@ pub(crate) struct Rig {
     pub(crate) handle: EngineHandle,
     pub(crate) account: AccountId,
     venue: SocketAddr,
+    database_url: String,
     http: reqwest::Client,
     _folder: tempfile::TempDir,
 }
@@ -52,7 +53,7 @@ impl Rig {
         let account = store.create_account("one", Timestamp::MIN).await.unwrap().id;
         store.close().await;
         let config = EngineConfig {
-            database_url,
+            database_url: database_url.clone(),
             master_key: None,
             rest_url: format!("http://{venue}"),
             stream_url: format!("ws://{venue}"),
@@ -75,7 +76,7 @@ impl Rig {
             },
         };
         handle.create_exchange(account, new).await.unwrap();
-        Self { engine, handle, account, venue, http: reqwest::Client::new(), _folder: folder }
+        Self { engine, handle, account, venue, database_url, http: reqwest::Client::new(), _folder: folder }
     }
 
     pub(crate) async fn create(&self, body: &str) -> BotId {
@@ -87,6 +88,16 @@ impl Rig {
         let id = self.create(body).await;
         self.handle.start_bot(self.account, id).await.unwrap();
         id
+    }
+
+    /// Where the exchange is.
+    pub(crate) fn venue(&self) -> SocketAddr {
+        self.venue
+    }
+
+    /// Where the books are.
+    pub(crate) fn database_url(&self) -> String {
+        self.database_url.clone()
     }
 
     /// Somebody trades at that price.

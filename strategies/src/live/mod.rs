@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use model::{
-    ClientOrderId, ExitReason, Faults, Mark, OrderKind, Pair, Price, PriceMove, Qty, Timestamp, Watch,
+    ClientOrderId, ExitReason, Faults, Mark, OrderKind, Pair, Price, PriceMove, Qty, Side, Timestamp, Watch,
 };
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize, Serializer};
@@ -277,6 +277,38 @@ impl LiveBot {
         }
         self.drive(mint, steps);
         true
+    }
+
+    /// Whether an order is one of its trade's.
+    pub fn knows(&self, order: ClientOrderId) -> bool {
+        self.trade.orders.iter().any(|known| known.client_id == order)
+    }
+
+    /// Whether a report tells of executions that it does not know.
+    pub fn lacks(&self, report: &Report) -> bool {
+        let Some(order) = self.trade.orders.iter().find(|known| known.client_id == report.client_id) else {
+            return !report.executions.is_empty();
+        };
+        let is_known =
+            |told: &Execution| order.executions.iter().any(|known| known.trade_id == told.trade_id);
+        !report.executions.iter().all(is_known)
+    }
+
+    /// Takes back into its trade an order that it had let go of as come to nothing, because the venue tells of
+    /// executions after all; report them next.
+    pub fn adopt(&mut self, client_id: ClientOrderId, side: Side, qty: Qty) {
+        let role = match side {
+            Side::Buy if self.machine.is_holding() => Role::Added,
+            Side::Buy => Role::Entry(0),
+            Side::Sell => Role::Exit,
+        };
+        self.trade.orders.push(LiveOrder::ended(
+            client_id,
+            role,
+            qty,
+            self.last.unwrap_or(Price::MIN),
+            self.now,
+        ));
     }
 
     /// After a crash: a mark that it slept through counts into what trails.

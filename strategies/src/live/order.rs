@@ -146,6 +146,30 @@ pub(super) struct Heard {
 }
 
 impl LiveOrder {
+    /// An order whose bot has drawn its conclusions from its end long ago.
+    pub(super) const fn ended(
+        client_id: ClientOrderId,
+        role: Role,
+        qty: Qty,
+        decided: Price,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            client_id,
+            role,
+            terms: Terms::Market,
+            qty,
+            decided,
+            at,
+            executions: Vec::new(),
+            executed: Qty::ZERO,
+            end: Some(End::Canceled),
+            is_cancel_asked: false,
+            is_canceling: false,
+            is_booked: true,
+        }
+    }
+
     /// Takes a report in. The outcome does not depend on the order in which reports come, or how often.
     pub(super) fn hear(&mut self, report: &Report) -> Heard {
         let mut heard = Heard::default();

@@ -1,10 +1,10 @@
 //! A live trade's books: its orders with their executions, and what follows from them.
 
-use model::{ExitReason, Pair, Pct, Price, Qty, Quote, Side, Timestamp};
+use model::{ClientOrderId, ExitReason, Pair, Pct, Price, Qty, Quote, Side, Timestamp};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
-use super::order::{Execution, LiveOrder};
+use super::order::{Execution, LiveOrder, Role};
 
 /// How a trade ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -29,6 +29,20 @@ pub struct LiveTrade {
 }
 
 impl LiveTrade {
+    /// The books of a trade whose bot has gone on to another: from all that was bought and sold in it.
+    pub fn recounted(
+        bought: Vec<Execution>,
+        sold: Vec<Execution>,
+        missing: Qty,
+        closing: Option<Closing>,
+    ) -> Self {
+        let of = |role, executions| {
+            let id = ClientOrderId::from_u128(0);
+            LiveOrder { executions, ..LiveOrder::ended(id, role, Qty::ZERO, Price::MIN, Timestamp::MIN) }
+        };
+        Self { orders: vec![of(Role::Entry(0), bought), of(Role::Exit, sold)], missing, closing }
+    }
+
     fn executions(&self, side: Side) -> impl Iterator<Item = &Execution> {
         self.orders.iter().filter(move |order| order.role.side() == side).flat_map(|order| &order.executions)
     }

@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::{Addr, AsyncContext as _, Context, Handler};
-use model::{BotDefinition, BotId, ClientOrderId, ExchangeId, ExitReason, Pair, Receipt, StrategyDefinition};
-use strategies::live::{LiveBot, LiveRules, LiveStep, Role};
+use model::{
+    AccountId, BotDefinition, BotId, ClientOrderId, ExchangeId, ExitReason, Pair, Receipt,
+    StrategyDefinition, TradeId,
+};
+use strategies::live::{LiveBot, LiveRules, LiveStep, Report, Role};
 use strategies::{Plan, RestoreError};
 
 use super::{Bot, Hand};
 use crate::actors::deliver;
 use crate::actors::exchange::{
-    AskFor, Attach, Detach, ExchangeConnection, Holds, InDoubt, Journaled, Locked, Missing, Reported, TakenUp,
+    AskFor, Attach, Detach, ExchangeConnection, Holds, InDoubt, Journaled, LateFill, Locked, Missing,
+    Reported, TakenUp, Unclaimed,
 };
 use crate::actors::feed::{Join, Woken};
 use crate::change::Positions;
@@ -84,11 +88,17 @@ impl LiveHand {
         bot.machine().is_holding() || bot.is_leaving() || !bot.is_quiet()
     }
 
-    pub(super) fn attach(&self, id: BotId, pair: &Pair, bot: Addr<Bot>) {
+    pub(super) fn attach(&self, id: BotId, pair: &Pair, trade: Option<(AccountId, TradeId)>, bot: Addr<Bot>) {
         let receipt = |id| self.run.receipts.get(&id).copied().unwrap_or_default();
         let orders = self.run.bot.open_orders().map(|order| (order.clone(), receipt(order.client_id)));
-        let attach =
-            Attach { id, bot, pair: pair.clone(), orders: orders.collect(), held: self.run.bot.held() };
+        let attach = Attach {
+            id,
+            bot,
+            pair: pair.clone(),
+            orders: orders.collect(),
+            held: self.run.bot.held(),
+            trade,
+        };
         deliver(&self.connection, attach);
     }
 
@@ -231,6 +241,13 @@ impl Bot {
         !self.is_taken_up() || self.hand.is_holding_back(Some(positions))
     }
 
+    /// Hands back executions of a trade that it is not in any more: they are booked on that one.
+    fn disclaim(&self, report: Report) {
+        if let Hand::Live(live) = &self.hand {
+            deliver(&live.connection, Unclaimed(report));
+        }
+    }
+
     /// Its owner wants it to go on.
     pub(super) fn resume_live(&mut self, ctx: &mut Context<Self>) {
         self.live(None, ctx, |bot, steps| bot.resume(&mut ClientOrderId::new, steps));
@@ -312,13 +329,34 @@ impl Handler<Reported> for Bot {
         let mut is_ours = true;
         self.live(None, ctx, |bot, steps| {
             is_ours = bot.on_report(&report, &mut ClientOrderId::new, steps);
-            if !is_ours && !report.executions.is_empty() {
-                let message = format!(
-                    "order {} filled after its trade had ended: look at the account",
-                    report.client_id
-                );
-                steps.push(LiveStep::Told { code: "fill_after_close", message });
+        });
+        if !is_ours && !report.executions.is_empty() {
+            self.disclaim(report);
+        }
+        if is_taken_up {
+            self.go_on(ctx);
+        }
+    }
+}
+
+impl Handler<LateFill> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, late: LateFill, ctx: &mut Self::Context) {
+        let LateFill { trade_id, side, qty, report } = late;
+        if self.recorder.trade_id() != Some(trade_id) {
+            return self.disclaim(report);
+        }
+        let Hand::Live(live) = &self.hand else { return };
+        if !live.run.bot.lacks(&report) {
+            return;
+        }
+        let is_taken_up = self.is_taken_up();
+        self.live(None, ctx, |bot, steps| {
+            if !bot.knows(report.client_id) {
+                bot.adopt(report.client_id, side, qty);
             }
+            bot.on_report(&report, &mut ClientOrderId::new, steps);
         });
         if is_taken_up {
             self.go_on(ctx);

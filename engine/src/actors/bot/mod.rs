@@ -258,7 +258,8 @@ impl Actor for Bot {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Hand::Live(live) = &self.hand {
-            live.attach(self.id, &self.pair, ctx.address());
+            let trade = self.recorder.trade_id().map(|trade| (self.recorder.account_id(), trade));
+            live.attach(self.id, &self.pair, trade, ctx.address());
         }
     }
 

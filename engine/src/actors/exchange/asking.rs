@@ -196,7 +196,7 @@ impl ExchangeConnection {
         let unaccounted: HashSet<_> =
             self.orders.values().filter(|order| !order.is_accounted).map(|order| order.bot).collect();
         for (id, attached) in &mut self.bots {
-            if !attached.is_taken_up && !unaccounted.contains(id) {
+            if !attached.is_taken_up && attached.has_read_books && !unaccounted.contains(id) {
                 failpoint::pass("taking-up");
                 attached.is_taken_up = true;
                 deliver(&attached.bot, TakenUp);

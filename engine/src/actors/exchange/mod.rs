@@ -5,6 +5,7 @@
 
 mod asking;
 mod balance;
+mod late;
 mod socket;
 mod tracked;
 
@@ -18,7 +19,7 @@ use connectors::binance::rest::VenueError;
 use connectors::binance::trade::{
     Cost, Credential, FilterFault, Lane, OpenOrders, OrderReport, TradeRest, TradeStreamConfig,
 };
-use model::{BotId, ClientOrderId, ExchangeId, Pair, Qty, Receipt, Timestamp};
+use model::{AccountId, BotId, ClientOrderId, ExchangeId, Pair, Qty, Receipt, Timestamp, TradeId};
 use strategies::live::{End, LiveOrder, Report, Role};
 
 use super::bot::Bot;
@@ -32,6 +33,7 @@ use crate::meters::{Meters, Share, UnderWay};
 use crate::portfolio::KnownBalances;
 
 pub(crate) use balance::{Holds, Missing};
+pub(crate) use late::{Journal, LateFill, Unclaimed};
 use tracked::{Tracked, left_by};
 
 /// How often what is due is looked for.
@@ -52,6 +54,10 @@ const KNOWN_FOR: Duration = Duration::from_mins(10);
 /// How long it may be unknown whether the venue has an order that sells, until its bot is told.
 const DOUBT_FOR: Duration = Duration::from_secs(3);
 
+/// How long an order that guards or sells may go without an answer until it is asked for. Queries for it are few, and
+/// go by the reserved lane.
+const SELLS_ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+
 /// How long a refused order waits before it is sent again where the venue does not say.
 const RESEND_AFTER: Duration = Duration::from_millis(500);
 
@@ -69,6 +75,8 @@ pub(crate) struct ConnectionParts {
     pub(crate) meters: Arc<Meters>,
     /// Where what the account holds is told to whoever asks.
     pub(crate) known: Arc<KnownBalances>,
+    /// Where orders are looked up that it does not have.
+    pub(crate) journal: Journal,
 }
 
 /// A bot that trades over this connection from now on, with its orders whose end it does not know.
@@ -80,6 +88,8 @@ pub(crate) struct Attach {
     pub(crate) pair: Pair,
     pub(crate) orders: Vec<(LiveOrder, Receipt)>,
     pub(crate) held: Qty,
+    /// The trade that it is in, and whose.
+    pub(crate) trade: Option<(AccountId, TradeId)>,
 }
 
 /// Every order of a bot has been asked for: it may go on.
@@ -147,6 +157,8 @@ struct Attached {
     bot: Addr<Bot>,
     pair: Pair,
     held: Qty,
+    /// It has been told of what the books had and it had not.
+    has_read_books: bool,
     is_taken_up: bool,
 }
 
@@ -190,6 +202,8 @@ pub(crate) struct ExchangeConnection {
     balances: balance::Balances,
     known: Arc<KnownBalances>,
     share: Share,
+    journal: Journal,
+    looked_up: late::LookedUp,
 }
 
 impl ExchangeConnection {
@@ -214,6 +228,8 @@ impl ExchangeConnection {
             balances: balance::Balances::default(),
             known: parts.known,
             share: Share::of(parts.meters),
+            journal: parts.journal,
+            looked_up: late::LookedUp::default(),
         }
     }
 
@@ -330,8 +346,12 @@ impl ExchangeConnection {
         failpoint::pass("noted");
         let now = clock::now();
         (order.receipt.sent_at, order.left_by) = (Some(now), now);
-        // Should no answer come by whatever way, it is asked for.
-        order.ask_after(self.stream.answer_within);
+        // Should no answer come by whatever way, it is asked for: of what guards or sells, as soon as one is late.
+        order.ask_after(if order.role.is_entry() {
+            self.stream.answer_within
+        } else {
+            SELLS_ANSWERED_WITHIN
+        });
         failpoint::pass_soon("sent");
         let shared_with = pipelined(order.role);
         if let (true, Some(socket)) = (self.is_up, &self.socket)
@@ -515,7 +535,16 @@ impl Handler<Attach> for ExchangeConnection {
             tracked.ask_after(Duration::ZERO);
             self.orders.insert(order.client_id, tracked);
         }
-        let attached = Attached { bot: attach.bot, pair: attach.pair, held: attach.held, is_taken_up: false };
+        let attached = Attached {
+            bot: attach.bot,
+            pair: attach.pair,
+            held: attach.held,
+            has_read_books: attach.trade.is_none(),
+            is_taken_up: false,
+        };
+        if let Some((account, trade)) = attach.trade {
+            self.read_books(account, attach.id, trade, &ctx.address());
+        }
         self.bots.insert(attach.id, attached);
         for id in unsent {
             if let Some(order) = self.orders.get_mut(&id) {

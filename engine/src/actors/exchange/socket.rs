@@ -129,7 +129,9 @@ impl Handler<Heard> for ExchangeConnection {
             Heard::Down => self.is_up = false,
             Heard::Report(user) => {
                 let Ok(id) = user.order.client_order_id.parse::<ClientOrderId>() else { return };
-                let Some(order) = self.orders.get_mut(&id) else { return };
+                let Some(order) = self.orders.get_mut(&id) else {
+                    return self.look_up(id, user, &ctx.address());
+                };
                 order.venue_id = Some(user.order.venue_order_id);
                 if let Some(report) = live::told(&user, &order.pair) {
                     self.report(report);

@@ -1,0 +1,213 @@
+//! Executions of orders that this connection does not have: settled long ago and forgotten, or of a bot that is not
+//! there. The journal says whose they are. The bot that is still in the order's trade takes them in; else they are
+//! booked on the trade as it stands in the store, once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Addr, Context, Handler, Message};
+use connectors::binance::trade::UserReport;
+use dashmap::DashMap;
+use model::{AccountId, BotId, ClientOrderId, Qty, Side, TradeId};
+use strategies::live::Report;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+
+use super::{ExchangeConnection, deliver};
+use crate::change::Change;
+use crate::ledger::Ledger;
+use crate::live;
+use crate::record::{booked_execution, rebook};
+use crate::store::{JournaledOrder, KnownStats, StatsKey, Store, StoreError};
+
+/// How soon a store that could not be read is read again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How many executions that were looked up are remembered.
+const REMEMBERED: usize = 10_000;
+
+/// Where an order that nobody knows is looked up, and its trade booked.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    store: Store,
+    ledger: Ledger,
+    io: Handle,
+    /// What bots' closed trades add up to, as far as somebody asked.
+    pub(crate) stats: Arc<DashMap<StatsKey, KnownStats>>,
+    /// Held from reading a trade until it is written.
+    booking: Arc<Mutex<()>>,
+}
+
+/// Executions that were looked up by their order and the venue's number.
+#[derive(Debug, Default)]
+pub(super) struct LookedUp(HashSet<(ClientOrderId, i64)>);
+
+impl LookedUp {
+    /// Notes a report's executions; whether one of them is new.
+    fn add(&mut self, report: &UserReport, id: ClientOrderId) -> bool {
+        if self.0.len() > REMEMBERED {
+            self.0.clear();
+        }
+        report.execution.as_ref().is_some_and(|execution| self.0.insert((id, execution.trade_id)))
+    }
+}
+
+/// Executions of an order of this trade, for the bot that may be in it.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LateFill {
+    pub(crate) trade_id: TradeId,
+    pub(crate) side: Side,
+    pub(crate) qty: Qty,
+    pub(crate) report: Report,
+}
+
+/// The bot is not in that trade any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Unclaimed(pub(crate) Report);
+
+/// What the journal says of an order, and what the venue does.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Known {
+    order: Box<JournaledOrder>,
+    user: Box<UserReport>,
+}
+
+/// What the books have of a bot's open trade.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Booked {
+    bot: BotId,
+    fills: Vec<LateFill>,
+}
+
+impl Journal {
+    /// Over a store, written through its ledger.
+    pub(crate) fn new(store: &Store, ledger: &Ledger, io: &Handle) -> Self {
+        let (store, ledger, io) = (store.clone(), ledger.clone(), io.clone());
+        Self { store, ledger, io, stats: Arc::default(), booking: Arc::default() }
+    }
+
+    /// The journaled order of that id over that connection. A store that fails is asked until it answers.
+    async fn order(&self, id: ClientOrderId) -> Option<JournaledOrder> {
+        until_read(|| self.store.journaled(id)).await
+    }
+
+    /// Books executions on their trade, unless it has them.
+    async fn book(&self, order: &JournaledOrder, report: &Report) {
+        let alone = self.booking.lock().await;
+        let trade = until_read(|| self.store.trade(order.account_id, order.trade_id)).await;
+        let dust = until_read(|| self.store.dust_of(order.trade_id)).await;
+        let Some((booking, event)) = rebook(order, trade, dust, report) else { return };
+        let (bot, id) = (order.bot_id, order.client_id);
+        tracing::warn!(%bot, order = %id, trade = %booking.trade.id, "an execution came late and is booked");
+        let late = Some(Box::new(booking));
+        let change = Change { late, events: vec![event], ..Change::default() };
+        if self.ledger.commit(change).await.is_err() {
+            tracing::error!(%bot, order = %id, "a late execution could not be booked");
+        }
+        until_read(|| self.store.forget_stats(bot)).await;
+        self.stats.retain(|key, _| key.bot_id != bot);
+        drop(alone);
+    }
+
+    /// What the books have of a trade.
+    async fn fills(&self, account: AccountId, trade: TradeId) -> Vec<LateFill> {
+        let Some(trade) = until_read(|| self.store.trade(account, trade)).await else { return Vec::new() };
+        let filled = trade.orders.into_iter().filter(|order| !order.fills.is_empty());
+        let told = filled.map(|order| LateFill {
+            trade_id: trade.id,
+            side: order.side,
+            qty: order.qty,
+            report: Report {
+                client_id: order.client_order_id,
+                end: None,
+                executed: order.filled_qty,
+                executions: order.fills.iter().map(booked_execution).collect(),
+            },
+        });
+        told.collect()
+    }
+}
+
+async fn until_read<T, R: Future<Output = Result<T, StoreError>>>(mut read: impl FnMut() -> R) -> T {
+    loop {
+        match read().await {
+            Ok(found) => return found,
+            Err(error) => {
+                tracing::error!(%error, "the journal could not be read for an order that nobody knows");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+impl ExchangeConnection {
+    /// The venue tells of an order that is not on the list: of executions somebody has to know.
+    pub(super) fn look_up(&mut self, id: ClientOrderId, user: Box<UserReport>, me: &Addr<Self>) {
+        if !self.looked_up.add(&user, id) {
+            return;
+        }
+        let (journal, me, exchange) = (self.journal.clone(), me.clone(), self.id);
+        self.journal.io.spawn(async move {
+            // One that was never journaled is the owner's own.
+            if let Some(order) = journal.order(id).await.filter(|order| order.exchange_id == exchange) {
+                deliver(&me, Known { order: Box::new(order), user });
+            }
+        });
+    }
+
+    /// Reads what the books have of a bot's trade: more than the bot knows where something came late while it was
+    /// not there.
+    pub(super) fn read_books(&self, account: AccountId, bot: BotId, trade: TradeId, me: &Addr<Self>) {
+        let (journal, me) = (self.journal.clone(), me.clone());
+        self.journal.io.spawn(async move {
+            deliver(&me, Booked { bot, fills: journal.fills(account, trade).await });
+        });
+    }
+}
+
+impl Handler<Known> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, Known { order, user }: Known, _: &mut Context<Self>) {
+        let Some(report) = live::told(&user, &order.pair) else { return };
+        if let Some(attached) = self.bots.get(&order.bot_id) {
+            let (trade_id, side, qty) = (order.trade_id, order.side, order.qty);
+            deliver(&attached.bot, LateFill { trade_id, side, qty, report });
+        } else {
+            let journal = self.journal.clone();
+            self.journal.io.spawn(async move { journal.book(&order, &report).await });
+        }
+    }
+}
+
+impl Handler<Unclaimed> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, Unclaimed(report): Unclaimed, _: &mut Context<Self>) {
+        let journal = self.journal.clone();
+        self.journal.io.spawn(async move {
+            match journal.order(report.client_id).await {
+                Some(order) => journal.book(&order, &report).await,
+                None => tracing::error!(order = %report.client_id, "an order was never journaled"),
+            }
+        });
+    }
+}
+
+impl Handler<Booked> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, Booked { bot, fills }: Booked, _: &mut Context<Self>) {
+        let Some(attached) = self.bots.get_mut(&bot) else { return };
+        attached.has_read_books = true;
+        for fill in fills {
+            deliver(&attached.bot, fill);
+        }
+        self.let_accounted_go();
+    }
+}
