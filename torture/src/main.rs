@@ -88,7 +88,7 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["failpoints", "controls", "permissive_control"])]
     power_cut: bool,
     /// At how many points; a third as often where SQLite does not wait.
-    #[arg(long, default_value_t = 1_500, requires = "power_cut")]
+    #[arg(long, default_value_t = 1_000, requires = "power_cut")]
     cuts: usize,
     /// Instead: answer what the server writes and syncs with an input/output error.
     #[arg(long, conflicts_with_all = ["failpoints", "controls", "power_cut", "hide", "postgres", "stops"])]
