@@ -11,6 +11,7 @@ use model::{Mark, Market, Pair, Rate};
 use crate::actors::feed::{Heard, MarketFeed};
 use crate::actors::fleet::{Fleet, Launch, Recover, Recovered, Remember};
 use crate::error::EngineError;
+use crate::handle::EngineHandle;
 use crate::ledger::Ledger;
 use crate::live::Gateway;
 use crate::markets::Markets;
@@ -103,4 +104,9 @@ impl Probe {
     pub fn meters(&self) -> &Meters {
         &self.meters
     }
+}
+
+/// A running engine's own ledger, for changes that no bot makes as fast as they are wanted.
+pub fn ledger(of: &EngineHandle) -> Ledger {
+    of.inner.ledger.clone()
 }

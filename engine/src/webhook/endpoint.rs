@@ -15,7 +15,7 @@ use crate::store::{SealedWebhook, Webhook};
 pub const CONCURRENCY: u32 = 4;
 
 /// The most that may be wanted.
-const MOST_AT_ONCE: u32 = 32;
+pub(super) const MOST_AT_ONCE: u32 = 32;
 
 /// The most headers of an owner's own, and the longest name and value of one, in bytes.
 const MOST_HEADERS: usize = 20;

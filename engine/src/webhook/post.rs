@@ -9,7 +9,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response};
 
 use super::address::Targets;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, MOST_AT_ONCE};
 use super::queue::Outcome;
 use crate::store::Attempt;
 
@@ -26,9 +26,10 @@ const REST: Duration = Duration::from_secs(1);
 const READ: usize = 16 * 1_024;
 const KEPT: usize = 1_024;
 
-/// How long an idle connection is kept, and how many to one host.
+/// How long an idle connection is kept, and how many to one host: as many as one endpoint may use at once, or it would
+/// open new ones all the time.
 const IDLE: Duration = Duration::from_secs(30);
-const IDLE_CONNECTIONS: usize = 8;
+const IDLE_CONNECTIONS: usize = MOST_AT_ONCE as usize;
 
 /// What sends; clones share its connections, which live on the runtime that it first sends from.
 #[derive(Clone, Debug)]
