@@ -120,7 +120,7 @@ impl Database {
     }
 
     /// Rows whose columns are all texts.
-    async fn rows<const N: usize>(&self, sql: &'static str) -> Result<Vec<[Option<String>; N]>> {
+    pub(crate) async fn rows<const N: usize>(&self, sql: &'static str) -> Result<Vec<[Option<String>; N]>> {
         use sqlx::Row as _;
         match self {
             Self::Sqlite(pool) => {

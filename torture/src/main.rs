@@ -25,6 +25,7 @@ mod process;
 mod proxy;
 mod report;
 mod server;
+mod webhooks;
 
 use failpoints::{PLACES, Reached};
 use fleet::Kind;
@@ -43,7 +44,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE", hide = true)]
     writer: Option<PathBuf>,
     /// How often it is killed.
-    #[arg(long, default_value_t = 100, default_value_ifs([("hide", "true", "1"), ("stops", "true", "40")]))]
+    #[arg(long, default_value_t = 100, default_value_ifs([("hide", "true", "1"), ("stops", "true", "40"), ("webhooks", "true", "20")]))]
     kills: usize,
     /// How many bots trade.
     #[arg(long, default_value_t = 20, default_value_ifs([("long", "true", "160"), ("hide", "true", "60")]))]
@@ -96,6 +97,18 @@ struct Arguments {
     /// Instead: let prices fall through stops while the server is down.
     #[arg(long, conflicts_with_all = ["failpoints", "controls", "power_cut", "hide", "store_kills"])]
     stops: bool,
+    /// Instead: deliver events to endpoints, some of them hostile, while the server is killed.
+    #[arg(long, conflicts_with_all = ["failpoints", "controls", "power_cut", "hide", "store_kills", "stops", "disk_errors"])]
+    webhooks: bool,
+    /// So many events besides those of bots that trade.
+    #[arg(long, default_value_t = 20_000, requires = "webhooks")]
+    events: usize,
+    /// To so many endpoints.
+    #[arg(long, default_value_t = 200, requires = "webhooks")]
+    endpoints: usize,
+    /// Of which so many are hostile.
+    #[arg(long, default_value_t = 20, requires = "webhooks")]
+    hostile: usize,
     /// Trade in a way that is known to be broken.
     #[arg(long, value_enum, value_name = "WAY")]
     permissive_control: Option<Control>,
@@ -143,6 +156,8 @@ async fn main() -> ExitCode {
         disk_errors(&arguments).await
     } else if arguments.stops {
         stop_drill(&arguments).await
+    } else if arguments.webhooks {
+        deliver(&arguments).await
     } else if arguments.controls {
         controls(&arguments).await
     } else {
@@ -218,6 +233,19 @@ async fn stop_drill(arguments: &Arguments) -> Result<bool> {
     Ok(is_well)
 }
 
+/// Kills it while it delivers; whether everybody who takes events got all of them as promised.
+async fn deliver(arguments: &Arguments) -> Result<bool> {
+    let mut folder = folder()?;
+    let Plan { binary, kills, seed, .. } = plan(arguments, Kind::Mixed, None, folder.path())?;
+    let Arguments { events, endpoints, hostile, .. } = *arguments;
+    let plan = webhooks::Plan { binary, events, endpoints, hostile, kills, seed };
+    let delivered = webhooks::run(&plan, folder.path()).await?;
+    report::print_webhooks(&delivered, &replay(arguments));
+    let is_well = delivered.found.violations.is_empty();
+    folder.disable_cleanup(arguments.keep || !is_well);
+    Ok(is_well)
+}
+
 /// Trades in both broken ways; whether both were found out.
 async fn controls(arguments: &Arguments) -> Result<bool> {
     let mut are_found = true;
@@ -279,7 +307,14 @@ fn every_step(arguments: &Arguments) -> Result<bool> {
 /// The one command that does the same again.
 fn replay(arguments: &Arguments) -> String {
     let Arguments { kills, store_kills, bots, seed, .. } = arguments;
-    let mut command = format!("cargo xtask torture --seed {seed} --bots {bots}");
+    let mut command = format!("cargo xtask torture --seed {seed}");
+    if arguments.webhooks {
+        let Arguments { events, endpoints, hostile, .. } = arguments;
+        // Writing to a String cannot fail.
+        let _ = write!(command, " --webhooks --events {events} --endpoints {endpoints} --hostile {hostile}");
+    } else {
+        let _ = write!(command, " --bots {bots}");
+    }
     if arguments.failpoints {
         command.push_str(" --failpoints");
     } else {

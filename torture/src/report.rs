@@ -10,6 +10,7 @@ use crate::failpoints::{PLACES, Reached};
 use crate::kills::Outcome;
 use crate::oracle::{KINDS, Violations};
 use crate::power_cut::Found;
+use crate::webhooks::{Delivered, judge};
 
 /// Prints what came of a kill run.
 #[expect(clippy::print_stdout, reason = "the report is what this program answers")]
@@ -102,6 +103,44 @@ pub(crate) fn print_drill(drilled: &Drilled, replay: &str) {
     verdict(violations, replay);
 }
 
+/// Prints what came of killing it while it delivered.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print_webhooks(delivered: &Delivered, replay: &str) {
+    let Delivered { kills, accounts, took, recoveries, found } = delivered;
+    let of = |sorted: &[Duration], share| percentile(sorted, share).as_millis();
+    println!("kills        {kills} in {} s", took.as_secs());
+    let recovery = |share| of(recoveries, share);
+    println!("recovery     p50 {} ms, max {} ms", recovery(50), recovery(100));
+    let kinds: Vec<String> =
+        found.endpoints.iter().map(|(manner, count)| format!("{manner:?} {count}")).collect();
+    println!("endpoints    of {accounts} accounts: {}", kinds.join(", "));
+    println!(
+        "events       {} committed, {} attempts seen, {} deliveries taken",
+        found.events, found.attempts, found.taken
+    );
+    println!(
+        "doubled      {}, by one kill {} at most, of what was taken {} ms before it at most",
+        found.doubled,
+        found.most_doubled,
+        found.unnoted.as_millis()
+    );
+    let first = |share| of(&found.first, share);
+    println!(
+        "first try    p50 {} ms, p95 {} ms, max {} ms after the event",
+        first(50),
+        first(95),
+        first(100)
+    );
+    let retried = |share| of(&found.retried, share);
+    println!(
+        "owed         {} times an endpoint was owed something by a killed life: tried p50 {} ms, max {} ms after ready",
+        found.retried.len(),
+        retried(50),
+        retried(100)
+    );
+    verdict_of(&judge::KINDS, &found.violations, replay);
+}
+
 /// Prints whether a broken way was found out.
 #[expect(clippy::print_stdout, reason = "the report is what this program answers")]
 pub(crate) fn print_control(way: &str, symptom: &str, violations: &Violations) {
@@ -125,9 +164,13 @@ pub(crate) fn print_cuts(what: &str, found: &Found) {
     );
 }
 
-#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
 fn verdict(violations: &Violations, replay: &str) {
-    for kind in KINDS {
+    verdict_of(&KINDS, violations, replay);
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+fn verdict_of(kinds: &[&str], violations: &Violations, replay: &str) {
+    for kind in kinds {
         println!("{kind:<27}{}", violations.count(kind));
     }
     for (kind, examples) in violations.examples() {

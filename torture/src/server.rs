@@ -101,6 +101,11 @@ impl Life {
         self.process.id()
     }
 
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Whether it has ended by itself; an error where that was not by its own decision, with a status of its own.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
         match self.process.ended()? {

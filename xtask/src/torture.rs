@@ -13,9 +13,11 @@ const ARMED: [&str; 3] = ["--failpoints", "--controls", "--permissive-control"];
 /// What is recorded when the power is to be cut.
 const WRITER: &str = "acknowledged_commits";
 
-/// A hundred kills. That they would notice is proven by `--controls`, which takes as long again and another build.
+/// A hundred kills. That they would notice is proven by `--controls`, which takes as long again and another build. Then
+/// ten while events are delivered.
 pub(crate) fn short() -> Result<()> {
-    torture(&["--kills", "100"])
+    torture(&["--kills", "100"])?;
+    torture(&["--webhooks", "--events", "2000", "--endpoints", "10", "--hostile", "3", "--kills", "10"])
 }
 
 /// Whatever is asked.
