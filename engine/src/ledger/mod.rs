@@ -22,6 +22,10 @@ use crate::store::{Batch, News, Store, StoreError};
 /// The most changes that one transaction takes.
 const GROUP: usize = 1_024;
 
+/// The most orders that one takes: those of bots that act at once leave as their own group is durable, the first long
+/// before the last is written.
+const ORDERS: usize = 128;
+
 /// How often what waits is made ready while a commit is on its way.
 const GATHER_EVERY: Duration = Duration::from_millis(1);
 
@@ -236,7 +240,7 @@ struct Group {
 impl Group {
     /// Takes what waits, as far as there is room.
     fn gather(&mut self, inlet: &Inlet) {
-        while self.batch.len() < GROUP {
+        while self.batch.len() < GROUP && self.batch.orders_waiting() < ORDERS {
             match inlet.waiting.try_recv() {
                 Ok(next) => {
                     self.batch.add(next.change);
@@ -253,12 +257,18 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
-    use model::{AccountId, BotId, BotTurned, DomainEvent, EventData, EventId, Timestamp};
+    use connectors::binance::trade::{OrderRequest, RequestKind};
+    use model::{
+        AccountId, BotId, BotTurned, ClientOrderId, DomainEvent, EventData, EventId, ExchangeId, Receipt,
+        Side, Timestamp, TradeId,
+    };
     use sqlx::AssertSqlSafe;
     use strategies::PaperBot;
+    use strategies::live::Role;
 
     use super::*;
     use crate::change::{BotChange, BotStatus};
+    use crate::live::Intent;
     use crate::record::Recorder;
 
     /// A store with nothing in it: a file, or a schema of its own on the server that
@@ -379,6 +389,60 @@ mod tests {
             );
             drop(ledger);
             writer.await.unwrap().unwrap();
+        }
+    }
+
+    /// A change of a bot that orders.
+    fn ordering(number: u128) -> Change {
+        let request = OrderRequest {
+            pair: "BTC/USDT".parse().unwrap(),
+            client_order_id: ClientOrderId::from_u128(number),
+            side: Side::Sell,
+            qty: "0.01".parse().unwrap(),
+            kind: RequestKind::Market,
+        };
+        let intent = Intent {
+            exchange_id: ExchangeId::from_u128(1),
+            bot_id: BotId::from_u128(1),
+            trade_id: TradeId::from_u128(1),
+            body: request.body(),
+            request,
+            role: Role::Exit,
+            receipt: Receipt::default(),
+        };
+        Change { intents: vec![intent], ..change(number, BotStatus::Running, false) }
+    }
+
+    #[tokio::test]
+    async fn orders_that_come_at_once_leave_group_by_group_and_in_order() {
+        for books in Books::all().await {
+            let books = books.with_a_bot().await;
+            let connect = match &books.store {
+                Store::Sqlite { .. } => {
+                    "INSERT INTO exchange_connections VALUES ('exc_00000000000000000000000000000001',
+                         'acc_00000000000000000000000000000001', 'binance', 'one', 1, x'', x'', x'', '', x'', '{}', 0, 0, NULL)"
+                }
+                Store::Postgres(_) => {
+                    "INSERT INTO exchange_connections VALUES ('exc_00000000000000000000000000000001',
+                         'acc_00000000000000000000000000000001', 'binance', 'one', 1, '', '', '', '', '', '{}', FALSE, 0, NULL)"
+                }
+            };
+            books.run(connect).await;
+            let left = Arc::new(Mutex::new(Vec::new()));
+            let heard = left.clone();
+            let (ledger, writer) = Ledger::new(books.store.clone(), move |news: &News| {
+                let ids = news.intents.iter().map(|intent| intent.request.client_order_id.as_u128());
+                heard.lock().unwrap().push(ids.collect::<Vec<_>>());
+            });
+            for number in 0..1_000 {
+                ledger.record(ordering(number)).unwrap();
+            }
+            drop(ledger);
+            writer.await.unwrap();
+            let left = left.lock().unwrap();
+            assert!(left.iter().all(|group| group.len() <= ORDERS), "{left:?}");
+            assert_eq!(left.concat(), (0..1_000).collect::<Vec<u128>>());
+            assert_eq!(books.texts("SELECT client_order_id FROM intents").await.len(), 1_000);
         }
     }
 

@@ -20,6 +20,7 @@ mod realized;
 mod stats;
 mod subscriptions;
 mod trades;
+mod trip;
 mod webhooks;
 mod write;
 
@@ -270,11 +271,9 @@ impl Store {
             .pragma("wal_autocheckpoint", checkpoint::NET)
             .pragma("trusted_schema", "OFF")
             .pragma("cell_size_check", "ON");
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options.clone())
-            .await
-            .map_err(read_only)?;
+        // A file does not hang up: nobody need ask whether it is still there.
+        let pool = || SqlitePoolOptions::new().test_before_acquire(false);
+        let writer = pool().max_connections(1).connect_with(options.clone()).await.map_err(read_only)?;
         let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&writer).await?;
         if !is_safe(&version) {
             return Err(StoreError::Unsafe(version));
@@ -286,8 +285,7 @@ impl Store {
             .await
             .map_err(read_only)?;
         let checkpoints = checkpoint::start(&options, &writer).await?;
-        let readers =
-            SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;
+        let readers = pool().max_connections(4).connect_with(options.read_only(true)).await?;
         Ok(Self::Sqlite { writer, readers, checkpoints })
     }
 

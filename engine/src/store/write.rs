@@ -16,6 +16,7 @@ use super::idempotency::keep;
 use super::inbound::SIGNAL_DONE;
 use super::realized::{Realized, add_realized};
 use super::subscriptions::write_billing;
+use super::trip::Trip;
 use super::{Store, StoreError};
 use crate::answer::KeptAnswer;
 use crate::billing::BillingChange;
@@ -245,6 +246,11 @@ impl Batch {
         self.changes
     }
 
+    /// How many orders leave once it is durable.
+    pub(crate) fn orders_waiting(&self) -> usize {
+        self.intents.len() / WRITE_INTENTS.columns
+    }
+
     /// Whether there is nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
         self.changes == 0 && self.marks.is_empty()
@@ -314,6 +320,34 @@ impl Batch {
             self.intend(bot.account_id, intent);
         }
         self.turn(bot);
+    }
+
+    /// The rows that most changes consist of, to be written by one trip to the database; `None` where there are so many
+    /// that the way there and back is little beside them.
+    fn take_trip(&mut self) -> Option<Trip> {
+        let mut trip = Trip::default();
+        let bots = self.bots.len();
+        let rows = [
+            bots,
+            self.trades.len(),
+            self.orders.len(),
+            self.fills.len() / WRITE_FILLS.columns,
+            self.intents.len() / WRITE_INTENTS.columns,
+            self.events.len() / WRITE_EVENTS.columns,
+            self.lanes.len(),
+        ];
+        if rows.iter().any(|rows| *rows > Trip::MOST) || !self.created.is_empty() {
+            return None;
+        }
+        trip.add(&UPDATE_BOTS, std::mem::take(&mut self.bots).into_values().flatten().collect(), Some(bots));
+        trip.add(&WRITE_TRADES, std::mem::take(&mut self.trades).into_values().flatten().collect(), None);
+        trip.add(&WRITE_ORDERS, std::mem::take(&mut self.orders).into_values().flatten().collect(), None);
+        trip.add(&WRITE_FILLS, std::mem::take(&mut self.fills), None);
+        trip.add(&WRITE_INTENTS, std::mem::take(&mut self.intents), None);
+        trip.add(&WRITE_EVENTS, std::mem::take(&mut self.events), None);
+        let lanes = std::mem::take(&mut self.lanes).into_iter();
+        trip.add(&COUNT_EVENTS, lanes.flat_map(|(lane, events)| row![lane, events]).collect(), None);
+        Some(trip)
     }
 
     fn create(&mut self, bot: &NewBot) {
@@ -466,6 +500,25 @@ impl Batch {
     }
 }
 
+/// A query with values bound to it, in order.
+macro_rules! bound {
+    ($query:expr, $values:expr) => {{
+        let mut query = $query;
+        for value in $values {
+            use $crate::store::write::Value;
+            query = match value {
+                Value::Text(None) => query.bind(None::<&str>),
+                Value::Text(Some(std::borrow::Cow::Borrowed(text))) => query.bind(text),
+                Value::Text(Some(std::borrow::Cow::Owned(text))) => query.bind(text),
+                Value::Number(number) => query.bind(number),
+                Value::Flag(flag) => query.bind(flag),
+            };
+        }
+        query
+    }};
+}
+pub(super) use bound;
+
 /// Writes rows with a statement, on whichever database the transaction is; tells how many it touched.
 macro_rules! write_rows {
     ($transaction:ident, $dialect:expr, $statement:expr, $values:expr) => {{
@@ -482,17 +535,8 @@ macro_rules! write_rows {
             let (text, missing) = $statement.text(rows, $dialect);
             let padding = nulls.iter().cycle().take(missing * $statement.columns);
             let padding = padding.map($crate::store::write::Value::null);
-            let mut query = sqlx::query(text);
-            for value in values.by_ref().take(rows * $statement.columns).chain(padding) {
-                use $crate::store::write::Value;
-                query = match value {
-                    Value::Text(None) => query.bind(None::<&str>),
-                    Value::Text(Some(std::borrow::Cow::Borrowed(text))) => query.bind(text),
-                    Value::Text(Some(std::borrow::Cow::Owned(text))) => query.bind(text),
-                    Value::Number(number) => query.bind(number),
-                    Value::Flag(flag) => query.bind(flag),
-                };
-            }
+            let row_values = values.by_ref().take(rows * $statement.columns).chain(padding);
+            let query = $crate::store::write::bound!(sqlx::query(text), row_values);
             touched += query.execute(&mut *$transaction).await?.rows_affected();
         }
         touched
@@ -571,10 +615,13 @@ impl Store {
     }
 
     /// Writes a batch in one transaction, and waits until it is durable.
-    pub(crate) async fn write(&self, batch: Batch) -> Result<(), StoreError> {
+    pub(crate) async fn write(&self, mut batch: Batch) -> Result<(), StoreError> {
         match self {
             Self::Sqlite { writer, checkpoints, .. } => {
                 let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+                if let Some(trip) = batch.take_trip() {
+                    trip.go(&mut transaction).await?;
+                }
                 write_batch!(transaction, Dialect::Sqlite, batch);
                 transaction.commit().await?;
                 checkpoints.committed()?;
