@@ -244,7 +244,6 @@ impl Engine {
         });
         let known = Arc::new(KnownBalances::default());
         let journal = Journal::new(&store, &ledger, io.handle());
-        let stats = journal.stats.clone();
         let inner = Inner {
             store: store.clone(),
             io: io.handle().clone(),
@@ -255,6 +254,7 @@ impl Engine {
             followers,
             ready: AtomicBool::new(false),
             locks: Inner::locks(),
+            stats: journal.stats.clone(),
             connections: Connections::new(
                 master,
                 Venue {
@@ -279,7 +279,6 @@ impl Engine {
             known,
             stripe: config.stripe,
             billing: tokio::sync::Mutex::default(),
-            stats,
             carrier: signals::Carrier::default(),
             candles: CandleBook::default(),
         };

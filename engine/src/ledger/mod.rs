@@ -439,7 +439,7 @@ mod tests {
             }
             drop(ledger);
             writer.await.unwrap();
-            let left = left.lock().unwrap();
+            let left = std::mem::take(&mut *left.lock().unwrap());
             assert!(left.iter().all(|group| group.len() <= ORDERS), "{left:?}");
             assert_eq!(left.concat(), (0..1_000).collect::<Vec<u128>>());
             assert_eq!(books.texts("SELECT client_order_id FROM intents").await.len(), 1_000);
