@@ -166,6 +166,10 @@ pub(crate) struct VenueArgs {
     /// What fees are paid in.
     #[arg(long, value_enum, default_value = "received")]
     pub(crate) fee_asset: FeeAsset,
+    /// A coin that fees are taken in while the account has enough of it, at the venue's own last price of COIN in the
+    /// pair's quote, which has to be among --pairs (such as BNB with BNB/USDT); else as --fee-asset has it.
+    #[arg(long, value_name = "COIN")]
+    pub(crate) fee_coin: Option<String>,
     /// Every key may withdraw, which a careful client refuses.
     #[arg(long)]
     pub(crate) allow_withdrawals: bool,

@@ -82,6 +82,7 @@ fn config(args: &VenueArgs) -> anyhow::Result<Config> {
             args::FeeAsset::Quote => FeeAsset::Quote,
             args::FeeAsset::Bnb => FeeAsset::Bnb,
         },
+        fee_coin: args.fee_coin.clone(),
         can_withdraw: args.allow_withdrawals,
         control: args.control,
     })

@@ -328,7 +328,7 @@ impl EngineHandle {
                 if !self.holds(account, id).await? {
                     self.has_room_for_a_life(account).await?;
                 }
-                let _followed = self.inner.rates.ready(bot.definition.pair.quote()).await;
+                let _followed = self.inner.rates.ready(&bot.definition).await;
                 let launch = Launch { bot, stopping: None, exchange_id };
                 self.inner.fleet.send(launch).timeout(ANSWER).await??
             }
@@ -370,7 +370,7 @@ impl EngineHandle {
         if has_to_live {
             // It lives once more, only until it is flat or all its orders are accounted for.
             let exchange_id = if bot.definition.dry_run { None } else { Some(self.connect(bot).await?) };
-            let _followed = self.inner.rates.ready(bot.definition.pair.quote()).await;
+            let _followed = self.inner.rates.ready(&bot.definition).await;
             let launch = Launch { bot: bot.clone(), stopping: Some(positions), exchange_id };
             return Ok(self.inner.fleet.send(launch).timeout(ANSWER).await??.wait().await?);
         }

@@ -1,6 +1,6 @@
 //! Starting and stopping: the threads, what runs on each, and the one path from the store to living bots.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -30,7 +30,7 @@ use crate::live::sent::{self, SentLog};
 use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::portfolio::{self, KnownBalances, PriceBook};
-use crate::rates::{Rates, Worth};
+use crate::rates::{CoinRate, Rates};
 use crate::secrets::{MasterKey, MasterKeyError};
 use crate::signals;
 use crate::silence::Patience;
@@ -348,11 +348,13 @@ fn keep_going(inner: &Arc<Inner>, last_event: i64) {
     portfolio::keep_history(inner);
 }
 
-/// Has what these bots' quote coins are worth at hand before the first of them can close a trade; where the venue does
-/// not tell, they are not kept waiting.
-async fn follow(handle: &EngineHandle, bots: &[Recovered]) -> Vec<Worth> {
-    let coins: BTreeSet<&str> = bots.iter().map(|recovered| recovered.bot.definition.pair.quote()).collect();
-    join_all(coins.into_iter().map(|coin| handle.inner.rates.ready(coin))).await
+/// Has what these bots' books are valued by at hand before the first of them can close a trade; where the venue does not
+/// tell, they are not kept waiting.
+async fn follow(handle: &EngineHandle, bots: &[Recovered]) -> Vec<Vec<Arc<CoinRate>>> {
+    let definitions = bots.iter().map(|recovered| &recovered.bot.definition);
+    // Of those that need the same, one waits for all.
+    let each: BTreeMap<_, _> = definitions.map(|bot| ((bot.pair.quote(), bot.dry_run), bot)).collect();
+    join_all(each.into_values().map(|bot| handle.inner.rates.ready(bot))).await
 }
 
 /// Hands every bot that lived to the fleet, and every endpoint to the hub; where the outbox was before that.

@@ -210,6 +210,9 @@ pub struct TradeClosed {
     pub pair: Pair,
     /// Always a sell.
     pub side: Side,
+    /// How many fills had a fee in a third coin whose worth is not in the profit, because nobody could tell it; 0 nearly
+    /// always.
+    pub unvalued_fees: u32,
     /// Profit, in quote.
     #[schema(required)]
     pub profit: Option<Quote>,
@@ -250,6 +253,7 @@ impl From<&Trade> for TradeClosed {
             trade_id: trade.id,
             pair: trade.pair.clone(),
             side: Side::Sell,
+            unvalued_fees: trade.unvalued_fees,
             profit: trade.profit,
             profit_pct: trade.profit_pct,
             profit_usd: trade.profit_usd,
@@ -349,6 +353,7 @@ mod tests {
                 trade_id: TradeId::from_u128(3),
                 pair: "BTC/USDT".parse().unwrap(),
                 side: Side::Sell,
+                unvalued_fees: 0,
                 profit: Some("1.20".parse().unwrap()),
                 profit_pct: Some("2.40".parse().unwrap()),
                 profit_usd: None,
@@ -368,7 +373,7 @@ mod tests {
                 r#"{"id":"evt_00000000000000000000000000000007","event":"trade.closed","#,
                 r#""timestamp":"2026-04-01T14:30:00Z","data":{"bot_id":"bot_00000000000000000000000000000002","#,
                 r#""trade_id":"trade_00000000000000000000000000000003","pair":"BTC/USDT","side":"sell","#,
-                r#""profit":1.20,"profit_pct":2.40,"profit_usd":null,"usd_rate":null,"exit_reason":"take_profit","#,
+                r#""unvalued_fees":0,"profit":1.20,"profit_pct":2.40,"profit_usd":null,"usd_rate":null,"exit_reason":"take_profit","#,
                 r#""entry_price":100.1,"exit_price":102.5,"amount":0.50,"opened_at":"2026-04-01T14:28:20Z","#,
                 r#""closed_at":"2026-04-01T14:30:00Z","dry_run":true}}"#
             )

@@ -116,6 +116,11 @@ pub struct Fill {
     pub fee: Quote,
     /// The coin the fee was taken in.
     pub fee_asset: String,
+    /// What one such coin was worth in the trade's quote coin at that moment, where it is neither of the pair's two; kept,
+    /// and what the trade's books go by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub fee_price: Option<Quote>,
     /// The venue's own number of it; on paper there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

@@ -81,6 +81,10 @@ pub struct Trade {
     pub stake: Quote,
     /// Fees paid so far, in quote.
     pub fees: Quote,
+    /// How many fills had a fee in a third coin that nobody could value: it stands in the fill and is neither in `fees` nor
+    /// in `profit`. 0 but where the venue told no price; a closed trade's is valued, once, as soon as the venue tells what
+    /// the price was then.
+    pub unvalued_fees: u32,
     /// Profit in quote; unrealised, at the last price, while open.
     #[schema(required)]
     pub profit: Option<Quote>,

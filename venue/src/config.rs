@@ -36,6 +36,8 @@ pub struct Config {
     pub volatility: Decimal,
     /// What a trade's fee is paid in.
     pub fee_asset: FeeAsset,
+    /// A coin that fees are paid in instead while the account has enough of it, at the venue's own last price of it.
+    pub fee_coin: Option<String>,
     /// Whether every key may withdraw, which a careful client refuses.
     pub can_withdraw: bool,
     /// Whether tests may move the market and act as the owner, and read the ledger, under `/venue/`.
@@ -58,6 +60,7 @@ impl Default for Config {
             faults: Faults::default(),
             volatility: Decimal::ONE,
             fee_asset: FeeAsset::Received,
+            fee_coin: None,
             can_withdraw: false,
             control: false,
         }

@@ -91,6 +91,9 @@ impl World {
         (price, qty): Level,
     ) -> (Decimal, String) {
         let worth = price * qty;
+        if let Some(in_coin) = self.fee_in_coin(account, quote, worth) {
+            return in_coin;
+        }
         let in_bnb = (worth * self.fee / BNB_PRICE).trunc_with_scale(8);
         let has_bnb = |owner: &mut Account| owner.balance(BNB).free >= in_bnb;
         match self.fee_asset {
@@ -102,6 +105,21 @@ impl World {
                 Side::Sell => ((worth * self.fee).round_dp(8), quote.to_owned()),
             },
         }
+    }
+
+    /// The fee in the coin that was chosen for it, where that has a price and the account has enough.
+    fn fee_in_coin(&mut self, account: usize, quote: &str, worth: Decimal) -> Option<(Decimal, String)> {
+        let coin = self.fee_coin.clone()?;
+        let price = self.last_price(&coin, quote)?;
+        let fee = (worth * self.fee / price).trunc_with_scale(8);
+        let has_enough = self.accounts.get_mut(account)?.balance(&coin).free >= fee;
+        has_enough.then_some((fee, coin))
+    }
+
+    /// What was last paid for a coin in another.
+    fn last_price(&self, base: &str, quote: &str) -> Option<Decimal> {
+        let symbol = self.symbols.get(self.symbol(&format!("{base}{quote}"))?)?;
+        Some(symbol.last?.decimal())
     }
 
     /// By what a buy's worth is multiplied to be reserved.

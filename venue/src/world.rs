@@ -35,6 +35,7 @@ pub(crate) struct World {
     pub(crate) steps: Steps,
     pub(crate) fee: Decimal,
     pub(crate) fee_asset: FeeAsset,
+    pub(crate) fee_coin: Option<String>,
     pub(crate) can_withdraw: bool,
     /// What goes wrong with orders.
     pub(crate) trouble: Trouble,
@@ -149,6 +150,7 @@ impl World {
             steps: config.steps,
             fee: config.fee.decimal(),
             fee_asset: config.fee_asset,
+            fee_coin: config.fee_coin.clone(),
             can_withdraw: config.can_withdraw,
             trouble: Trouble { faults: config.faults.clone(), dice },
             numbers: Numbers::default(),

@@ -10,6 +10,7 @@
 mod accounts;
 mod canary;
 mod demo;
+mod fees;
 mod five_minutes;
 mod half_open;
 mod idempotency;

@@ -18,5 +18,9 @@ mod subscriptions;
 pub mod trade;
 mod transport;
 
+/// The coin that the venue takes fees in, at a discount, where the account says so and has enough of it (Binance, trading
+/// fees, read 2026-11-25). Where it has not, a fee is taken from what the trade received.
+pub const FEE_COIN: &str = "BNB";
+
 pub use decode::{DecodeError, Decoder, Frame, MAX_FRAME_BYTES};
 pub use subscriptions::{MAX_STREAMS, Subscriptions, SymbolId};

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::error::EngineError;
 use crate::ledger::{Durable, Ledger};
 use crate::live::Gateway;
+use crate::live::fees::FeeRates;
 use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::rates::Rates;
@@ -180,7 +181,8 @@ impl Fleet {
             let (id, connection) = exchange_id
                 .and_then(|id| Some((id, self.gateway.connection(id)?)))
                 .ok_or_else(|| EngineError::field("exchange_id", "its exchange connection cannot be used"))?;
-            let hand = LiveHand::new(plan, &bot.definition, id, connection, stored, unreconciled);
+            let fees = FeeRates::new(&self.rates, &bot.definition.pair);
+            let hand = LiveHand::new(plan, &bot.definition, id, connection, fees, stored, unreconciled);
             Hand::Live(Box::new(hand.map_err(corrupt)?))
         };
         let marks = self.marks.get(&bot.definition.pair).map_or(&[][..], Vec::as_slice);

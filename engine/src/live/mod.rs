@@ -1,6 +1,7 @@
 //! Real orders between a bot and its exchange connection: the intent that is journaled before it leaves, what the
 //! venue says of it in the words of the strategies, and the times it took.
 
+pub(crate) mod fees;
 pub(crate) mod sent;
 
 use std::sync::Arc;
@@ -175,6 +176,7 @@ pub(crate) fn execution(told: &VenueExecution, pair: &Pair) -> Execution {
         qty: told.qty,
         fee: Quote::new(told.fee).unwrap_or_default(),
         fee_asset: told.fee_asset.as_deref().unwrap_or_else(|| pair.quote()).into(),
+        fee_price: None,
     }
 }
 

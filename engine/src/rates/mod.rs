@@ -10,8 +10,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix::Addr;
+use connectors::binance::FEE_COIN;
 use dashmap::DashMap;
-use model::{Price, Quote};
+use futures_util::future::join_all;
+use model::{BotDefinition, Pair, Price, Quote};
 use rust_decimal::Decimal;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -27,6 +29,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// How long the venue may take to tell of its pairs.
 const TELLS_WITHIN: Duration = Duration::from_secs(4);
+
+/// How soon a way is searched for again where the venue has none.
+const SEARCH_AGAIN: Duration = Duration::from_secs(15);
 
 /// How often it is looked whether a rate is still needed, and still told.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -56,8 +61,26 @@ struct Shared {
 /// What a coin is worth now. It is kept current for as long as somebody has it.
 #[derive(Debug)]
 pub(crate) struct CoinRate {
-    /// `None` until a way is found.
-    way: watch::Sender<Option<Vec<Step>>>,
+    way: watch::Sender<Way>,
+}
+
+/// By which pairs a coin is valued.
+#[derive(Clone, Debug)]
+enum Way {
+    /// The venue has not told yet.
+    Unasked,
+    /// By none that it has.
+    Nowhere,
+    By(Vec<Step>),
+}
+
+impl Way {
+    fn steps(&self) -> Option<&[Step]> {
+        match self {
+            Self::By(steps) => Some(steps),
+            Self::Unasked | Self::Nowhere => None,
+        }
+    }
 }
 
 /// A pair on the way, and where its price is read.
@@ -96,13 +119,13 @@ impl Worth {
 
 impl CoinRate {
     fn new() -> Self {
-        Self { way: watch::Sender::new(None) }
+        Self { way: watch::Sender::new(Way::Unasked) }
     }
 
     /// What one coin is worth by the last prices; `None` where one of them is not current.
     pub(crate) fn now(&self) -> Option<Quote> {
         let way = self.way.borrow();
-        let prices = way.as_ref()?.iter().map(|step| Some((step.last.current()?, step.leg.is_inverse)));
+        let prices = way.steps()?.iter().map(|step| Some((step.last.current()?, step.leg.is_inverse)));
         along(prices)
     }
 
@@ -112,8 +135,13 @@ impl CoinRate {
         let last = Arc::new(LastPrice::default());
         last.seed(price);
         let leg = Leg { pair: "BTC/USDT".parse().unwrap(), is_inverse: false };
-        Self { way: watch::Sender::new(Some(vec![Step { leg, last }])) }
+        Self { way: watch::Sender::new(Way::By(vec![Step { leg, last }])) }
     }
+}
+
+/// Whether the venue may take a trade's fees in its own coin and not in one of the pair's.
+pub(crate) fn takes_discounted_fees(pair: &Pair) -> bool {
+    pair.base() != FEE_COIN && pair.quote() != FEE_COIN
 }
 
 /// What one coin comes to along a way of prices: exact, but where one had to be divided by.
@@ -145,6 +173,11 @@ impl Rates {
         Self(Arc::new(Shared { markets, feed, io, needed: DashMap::new() }))
     }
 
+    /// The venue whose prices they are.
+    pub(crate) fn markets(&self) -> &Markets {
+        &self.0.markets
+    }
+
     /// What a coin is worth in US dollars, from now on until it is dropped.
     pub(crate) fn worth(&self, coin: &str) -> Worth {
         if DOLLARS.contains(&coin) { Worth::Dollar } else { Worth::Coin(self.needed(coin, None)) }
@@ -158,15 +191,29 @@ impl Rates {
         }
     }
 
-    /// Waits until a coin's worth is known, or the venue has had its time to tell.
-    pub(crate) async fn ready(&self, coin: &str) -> Worth {
-        let worth = self.worth(coin);
-        if let Worth::Coin(rate) = &worth {
-            let mut way = rate.way.subscribe();
-            // Known or not: whoever asked goes on.
-            let _ = tokio::time::timeout(TELLS_WITHIN, way.wait_for(Option::is_some)).await;
+    /// What a coin that fees are taken in is worth in the quote coin of a trade, from now on until it is dropped.
+    pub(crate) fn priced_in(&self, coin: &str, quote: &str) -> Arc<CoinRate> {
+        self.needed(coin, Some(quote))
+    }
+
+    /// Waits until what a bot's books need to be valued by is at hand, or the venue has had its time to tell; it is
+    /// followed for as long as the answer is kept.
+    pub(crate) async fn ready(&self, bot: &BotDefinition) -> Vec<Arc<CoinRate>> {
+        let pair = &bot.pair;
+        let mut needed = Vec::new();
+        if let Worth::Coin(rate) = self.worth(pair.quote()) {
+            needed.push(rate);
         }
-        worth
+        if !bot.dry_run && takes_discounted_fees(pair) {
+            needed.push(self.priced_in(FEE_COIN, pair.quote()));
+        }
+        let told = needed.iter().map(|rate| async {
+            let mut way = rate.way.subscribe();
+            let _ = way.wait_for(|way| !matches!(way, Way::Unasked)).await;
+        });
+        // Known or not: whoever asked goes on.
+        let _ = tokio::time::timeout(TELLS_WITHIN, join_all(told)).await;
+        needed
     }
 
     fn needed(&self, coin: &str, priced_in: Option<&str>) -> Arc<CoinRate> {
@@ -192,26 +239,32 @@ async fn keep(shared: Weak<Shared>, key: Key, rate: Weak<CoinRate>) {
         if shared.needed.remove_if(&key, is_unneeded).is_some() {
             return shared.leave(&rate);
         }
-        let is_found = rate.way.borrow().is_some();
+        let is_found = rate.way.borrow().steps().is_some();
         unknown = if is_found && rate.now().is_none() { unknown + 1 } else { 0 };
         if !is_found || unknown >= UNKNOWN_LOOKS {
-            shared.leave(&rate);
+            if is_found {
+                shared.leave(&rate);
+            }
             rate.way.send_replace(shared.find(&key).await);
             unknown = 0;
         }
-        wait = if rate.way.borrow().is_some() { LOOK_EVERY } else { ASK_AGAIN };
+        wait = match &*rate.way.borrow() {
+            Way::Unasked => ASK_AGAIN,
+            Way::Nowhere => SEARCH_AGAIN,
+            Way::By(_) => LOOK_EVERY,
+        };
     }
 }
 
 impl Shared {
     /// The best way that the venue has; its pairs are followed from here on.
-    async fn find(&self, (coin, priced_in): &Key) -> Option<Vec<Step>> {
+    async fn find(&self, (coin, priced_in): &Key) -> Way {
         let told = tokio::time::timeout(TELLS_WITHIN, self.markets.rest().all_prices()).await;
         let prices = match told {
             Ok(Ok(prices)) => prices,
             failed => {
                 tracing::debug!(coin, ?failed, "the venue does not tell what a coin is worth");
-                return None;
+                return Way::Unasked;
             }
         };
         let ways = match priced_in {
@@ -231,14 +284,10 @@ impl Shared {
                 deliver(&self.feed, Follow(leg.pair.clone()));
                 Step { leg, last }
             });
-            return Some(followed.collect());
+            return Way::By(followed.collect());
         }
-        tracing::warn!(
-            coin,
-            priced_in,
-            "the venue has no price for a coin: what is made in it has no value in dollars"
-        );
-        None
+        tracing::info!(coin, priced_in, "the venue has no price for a coin: what is made in it has no value");
+        Way::Nowhere
     }
 
     /// Whether the venue trades all pairs of a way.
@@ -253,8 +302,9 @@ impl Shared {
     }
 
     fn leave(&self, rate: &CoinRate) {
-        for step in rate.way.send_replace(None).into_iter().flatten() {
-            deliver(&self.feed, Unfollow(step.leg.pair));
+        let way = rate.way.send_replace(Way::Nowhere);
+        for step in way.steps().unwrap_or_default() {
+            deliver(&self.feed, Unfollow(step.leg.pair.clone()));
         }
     }
 }
@@ -286,7 +336,7 @@ mod tests {
     fn a_price_that_is_not_current_is_no_price() {
         let last = Arc::new(LastPrice::default());
         let leg = Leg { pair: "BTC/USDT".parse().unwrap(), is_inverse: false };
-        let rate = CoinRate { way: watch::Sender::new(Some(vec![Step { leg, last: last.clone() }])) };
+        let rate = CoinRate { way: watch::Sender::new(Way::By(vec![Step { leg, last: last.clone() }])) };
         assert_eq!(rate.now(), None);
         last.set("60000".parse().unwrap(), model::Timestamp::from_millis(1));
         assert_eq!(shown(rate.now()).as_deref(), Some("60000"));

@@ -176,6 +176,7 @@ impl Decision {
             amount: books.received(pair),
             stake: books.stake(pair),
             fees: books.fees(pair),
+            unvalued_fees: u32::try_from(books.unvalued_fees(pair)).unwrap_or(u32::MAX),
             profit,
             profit_pct: profit.map(|profit| books.profit_pct(pair, profit)),
             profit_usd: self.in_usd(profit),
@@ -254,6 +255,7 @@ pub(super) fn fill(client_id: ClientOrderId, execution: &Execution) -> Fill {
         qty: execution.qty,
         fee: execution.fee,
         fee_asset: execution.fee_asset.to_string(),
+        fee_price: execution.fee_price,
         venue_trade_id: Some(execution.trade_id),
     }
 }

@@ -62,6 +62,7 @@ impl Decision {
             amount: books.amount(),
             stake: books.stake(),
             fees: books.fees(),
+            unvalued_fees: 0,
             profit,
             profit_pct: profit.map(|profit| books.profit_pct(profit)),
             profit_usd: self.in_usd(profit),
@@ -79,7 +80,7 @@ impl Decision {
         filled(
             Side::Buy,
             decided,
-            Fill { id: FillId::new(), at, price, qty, fee, fee_asset, venue_trade_id: None },
+            Fill { id: FillId::new(), at, price, qty, fee, fee_asset, fee_price: None, venue_trade_id: None },
         )
     }
 
@@ -89,7 +90,7 @@ impl Decision {
         filled(
             Side::Sell,
             decided,
-            Fill { id: FillId::new(), at, price, qty, fee, fee_asset, venue_trade_id: None },
+            Fill { id: FillId::new(), at, price, qty, fee, fee_asset, fee_price: None, venue_trade_id: None },
         )
     }
 

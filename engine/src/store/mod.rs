@@ -70,6 +70,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (13, "portfolio", include_str!("../../../migrations/sqlite/0013_portfolio.sql")),
     (14, "stats", include_str!("../../../migrations/sqlite/0014_stats.sql")),
     (15, "usd", include_str!("../../../migrations/sqlite/0015_usd.sql")),
+    (16, "fees", include_str!("../../../migrations/sqlite/0016_fees.sql")),
 ];
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
@@ -84,6 +85,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (13, "portfolio", include_str!("../../../migrations/postgres/0013_portfolio.sql")),
     (14, "stats", include_str!("../../../migrations/postgres/0014_stats.sql")),
     (15, "usd", include_str!("../../../migrations/postgres/0015_usd.sql")),
+    (16, "fees", include_str!("../../../migrations/postgres/0016_fees.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

@@ -51,6 +51,7 @@ macro_rules! stored_trade {
             amount: parsed("amount", row.try_get("amount")?)?,
             stake: parsed("stake", row.try_get("stake")?)?,
             fees: parsed("fees", row.try_get("fees")?)?,
+            unvalued_fees: u32::try_from(row.try_get::<i64, _>("unvalued_fees")?).unwrap_or(u32::MAX),
             profit: maybe!(row, "profit"),
             profit_pct: maybe!(row, "profit_pct"),
             profit_usd: maybe!(row, "profit_usd"),
@@ -86,6 +87,7 @@ macro_rules! fill_in_orders {
                     qty: parsed("qty", row.try_get("qty")?)?,
                     fee: parsed("fee", row.try_get("fee")?)?,
                     fee_asset: row.try_get("fee_asset")?,
+                    fee_price: maybe!(row, "fee_price"),
                     venue_trade_id: row.try_get("venue_trade_id")?,
                 });
             }

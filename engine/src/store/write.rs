@@ -107,14 +107,14 @@ static UPDATE_BOTS: Statement = Statement::new(
 static WRITE_TRADES: Statement = Statement::new(
     "INSERT INTO trades (id, account_id, bot_id, exchange, pair, status, dry_run, opened_at, closed_at, entry_price,
          exit_price, amount, stake, fees, profit, profit_pct, profit_usd, usd_rate, exit_reason, stop_price,
-         take_profit_price) SELECT *",
-    21,
+         take_profit_price, unvalued_fees) SELECT *",
+    22,
     "WHERE v.column1 IS NOT NULL
      ON CONFLICT (id) DO UPDATE SET status = excluded.status, closed_at = excluded.closed_at,
          entry_price = excluded.entry_price, exit_price = excluded.exit_price, amount = excluded.amount,
          stake = excluded.stake, fees = excluded.fees, profit = excluded.profit, profit_pct = excluded.profit_pct,
          profit_usd = excluded.profit_usd, usd_rate = excluded.usd_rate, exit_reason = excluded.exit_reason, stop_price = excluded.stop_price,
-         take_profit_price = excluded.take_profit_price",
+         take_profit_price = excluded.take_profit_price, unvalued_fees = excluded.unvalued_fees",
 );
 static WRITE_ORDERS: Statement = Statement::new(
     "INSERT INTO orders (id, trade_id, client_order_id, side, kind, status, price, qty, filled_qty, created_at,
@@ -125,8 +125,8 @@ static WRITE_ORDERS: Statement = Statement::new(
          receipt = excluded.receipt",
 );
 static WRITE_FILLS: Statement = Statement::new(
-    "INSERT INTO fills (id, order_id, at, price, qty, fee, fee_asset, venue_trade_id) SELECT *",
-    8,
+    "INSERT INTO fills (id, order_id, at, price, qty, fee, fee_asset, fee_price, venue_trade_id) SELECT *",
+    9,
     "WHERE v.column1 IS NOT NULL ON CONFLICT (id) DO NOTHING",
 );
 static WRITE_INTENTS: Statement = Statement::new(
@@ -212,7 +212,7 @@ pub(crate) struct Batch {
     redefined: Vec<(BotId, BotDefinition)>,
     deleted: Vec<(BotId, Timestamp)>,
     bots: BTreeMap<BotId, [Value; 5]>,
-    trades: BTreeMap<TradeId, [Value; 21]>,
+    trades: BTreeMap<TradeId, [Value; 22]>,
     orders: BTreeMap<OrderId, [Value; 11]>,
     fills: Vec<Value>,
     intents: Vec<Value>,
@@ -425,6 +425,7 @@ impl Batch {
             trade.exit_reason.map(ExitReason::as_str),
             text(trade.stop_price),
             text(trade.take_profit_price),
+            i64::from(trade.unvalued_fees),
         ];
         self.trades.insert(trade.id, row);
         for order in &trade.orders {
@@ -451,6 +452,7 @@ impl Batch {
                     fill.qty.to_string(),
                     fill.fee.to_string(),
                     fill.fee_asset.clone(),
+                    text(fill.fee_price),
                     fill.venue_trade_id,
                 ]);
             }

@@ -1,6 +1,6 @@
 //! A live order as its bot knows it: what was asked for, what the venue told of it, and when it is settled.
 
-use model::{ClientOrderId, Price, Qty, Quote, Side, Timestamp};
+use model::{ClientOrderId, Pair, Price, Qty, Quote, Side, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,22 @@ pub struct Execution {
     pub fee: Quote,
     /// The coin that the fee was taken in: base, quote or a third one.
     pub fee_asset: Box<str>,
+    /// What one coin of a third one was worth in the trade's quote coin then. `None` where the fee was taken in base or
+    /// quote, and where no price could be had: then the fee counts for nothing in the books.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee_price: Option<Quote>,
+}
+
+impl Execution {
+    /// Whether its fee was taken in neither coin of the pair.
+    pub fn is_fee_in_third_coin(&self, pair: &Pair) -> bool {
+        !self.fee.is_zero() && &*self.fee_asset != pair.base() && &*self.fee_asset != pair.quote()
+    }
+
+    /// Whether its fee is not in the books, because nobody could tell what it was worth.
+    pub fn lacks_fee_price(&self, pair: &Pair) -> bool {
+        self.fee_price.is_none() && self.is_fee_in_third_coin(pair)
+    }
 }
 
 /// How an order ended.
@@ -170,7 +186,8 @@ impl LiveOrder {
         }
     }
 
-    /// Takes a report in. The outcome does not depend on the order in which reports come, or how often.
+    /// Takes a report in. The outcome does not depend on the order in which reports come, or how often: what is known of
+    /// an execution stays, its fee's price with it.
     pub(super) fn hear(&mut self, report: &Report) -> Heard {
         let mut heard = Heard::default();
         for execution in &report.executions {

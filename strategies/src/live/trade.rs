@@ -53,7 +53,7 @@ impl LiveTrade {
         qty(self.executions(Side::Buy).map(received).sum())
     }
 
-    /// Quote that was spent, fees that the venue took in the quote coin included.
+    /// Quote that was spent, fees that the venue took in the quote coin or a third one included.
     pub fn stake(&self, pair: &Pair) -> Quote {
         quote(self.executions(Side::Buy).map(|e| spent(e, pair)).sum())
     }
@@ -65,7 +65,7 @@ impl LiveTrade {
 
     /// Quote that came back, fees off it.
     pub fn proceeds(&self, pair: &Pair) -> Quote {
-        let got = |e: &Execution| (e.price * e.qty).decimal() - fee_in(e, pair.quote());
+        let got = |e: &Execution| (e.price * e.qty).decimal() - fee_in_quote(e, pair);
         quote(self.executions(Side::Sell).map(got).sum())
     }
 
@@ -76,12 +76,18 @@ impl LiveTrade {
         qty(self.received(pair).decimal() - gone)
     }
 
-    /// Fees in quote: those taken in quote, and those taken in base at the price of their execution. What was
-    /// taken in a third coin stands in the fills only.
+    /// Fees in quote: those taken in quote, those taken in base at the price of their execution, and those taken in a
+    /// third coin at what that was worth then.
     pub fn fees(&self, pair: &Pair) -> Quote {
         let all = self.orders.iter().flat_map(|order| &order.executions);
-        let worth = |e: &Execution| fee_in(e, pair.quote()) + fee_in(e, pair.base()) * e.price.decimal();
+        let worth = |e: &Execution| fee_in_quote(e, pair) + fee_in(e, pair.base()) * e.price.decimal();
         quote(all.map(worth).sum())
+    }
+
+    /// How many executions have a fee that is not in the books, because nobody could tell what it was worth.
+    pub fn unvalued_fees(&self, pair: &Pair) -> usize {
+        let all = self.orders.iter().flat_map(|order| &order.executions);
+        all.filter(|execution| execution.lacks_fee_price(pair)).count()
     }
 
     /// The average cost price A: what was spent over what was received; zero before the first buy.
@@ -139,7 +145,7 @@ impl LiveTrade {
 
 /// What an execution cost, in quote.
 pub(super) fn spent(execution: &Execution, pair: &Pair) -> Decimal {
-    (execution.price * execution.qty).decimal() + fee_in(execution, pair.quote())
+    (execution.price * execution.qty).decimal() + fee_in_quote(execution, pair)
 }
 
 /// What an execution brought, in base.
@@ -150,6 +156,13 @@ pub(super) fn gained(execution: &Execution, pair: &Pair) -> Decimal {
 /// An execution's fee where it was taken in this coin.
 fn fee_in(execution: &Execution, coin: &str) -> Decimal {
     if &*execution.fee_asset == coin { execution.fee.decimal() } else { Decimal::ZERO }
+}
+
+/// An execution's fee where it was taken in quote, or in a third coin whose price is known.
+fn fee_in_quote(execution: &Execution, pair: &Pair) -> Decimal {
+    let in_third = execution.fee_price.filter(|_| execution.is_fee_in_third_coin(pair));
+    let worth = in_third.map_or(Decimal::ZERO, |price| execution.fee.decimal() * price.decimal());
+    fee_in(execution, pair.quote()) + worth
 }
 
 fn qty(value: Decimal) -> Qty {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{ClientOrderId, ExitReason, Pair, Price, PriceMove, Qty, Side, Timestamp};
+use model::{ClientOrderId, ExitReason, Pair, Price, PriceMove, Qty, Quote, Side, Timestamp};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use strategies::live::{
@@ -162,22 +162,25 @@ impl Venue {
             let is_buy = resting.order.role.side() == Side::Buy;
             let at =
                 Price::from_e8(if is_buy { self.price.e8() + away } else { self.price.e8() - away }).unwrap();
-            let (fee, coin) = if is_buy {
-                (filled * Decimal::new(1, 3), "BTC")
-            } else {
-                ((at.decimal() * filled * Decimal::new(1, 3)).round_dp(8), "USDT")
+            let third = self.third_coin_fee(at.decimal() * filled);
+            let (fee, coin, fee_price) = match third {
+                Some((fee, fee_price)) => (fee, "BNB", fee_price),
+                None if is_buy => (filled * Decimal::new(1, 3), "BTC", None),
+                None => ((at.decimal() * filled * Decimal::new(1, 3)).round_dp(8), "USDT", None),
             };
+            let resting = self.orders.get_mut(&id).unwrap();
             resting.executions.push(Execution {
                 trade_id: self.next_trade,
                 at: Timestamp::from_millis(self.next_trade),
                 price: at,
                 qty: qty(filled),
-                fee: model::Quote::new(fee).unwrap(),
+                fee: Quote::new(fee).unwrap(),
                 fee_asset: coin.into(),
+                fee_price,
             });
             self.next_trade += 1;
             if is_buy {
-                self.free += filled - fee;
+                self.free += if coin == "BTC" { filled - fee } else { filled };
             } else {
                 self.locked -= filled;
             }
@@ -191,6 +194,14 @@ impl Venue {
             }
             self.reports.push(report);
         }
+    }
+
+    /// A fee in BNB, now and then, with what a BNB was worth; once in a while nobody can tell that.
+    fn third_coin_fee(&mut self, worth: Decimal) -> Option<(Decimal, Option<Quote>)> {
+        let roll = self.roll(12);
+        let price = Decimal::new(60_000 + i64::try_from(roll).unwrap() * 7, 2);
+        let fee = (worth * Decimal::new(75, 5) / price).round_dp(8);
+        (roll < 4).then(|| (fee, (roll != 0).then(|| Quote::new(price).unwrap())))
     }
 
     fn cancel(&mut self, id: ClientOrderId) {
@@ -407,6 +418,20 @@ proptest! {
             prop_assert!(trade.held(&pair).decimal() * Decimal::from(49) < Decimal::from(5), "only dust is left");
             let (profit, dust) = (trade.profit(&pair).decimal(), trade.dust_cost(&pair).decimal());
             prop_assert_eq!(profit - dust, trade.proceeds(&pair).decimal() - trade.stake(&pair).decimal());
+            // The same by hand: what came in less what went out, less the fees in quote and those in BNB at its price.
+            let mut by_hand = Decimal::ZERO;
+            for order in &trade.orders {
+                for e in &order.executions {
+                    let worth = e.price.decimal() * e.qty.decimal();
+                    by_hand += if order.role.side() == Side::Sell { worth } else { -worth };
+                    by_hand -= match &*e.fee_asset {
+                        "USDT" => e.fee.decimal(),
+                        "BNB" => e.fee.decimal() * e.fee_price.unwrap_or_default().decimal(),
+                        _ => Decimal::ZERO,
+                    };
+                }
+            }
+            prop_assert_eq!(profit - dust, by_hand);
         }
         prop_assert!(world.opened >= world.closed.len());
         prop_assert!(!world.told.contains(&"stop_canceled"), "nobody takes anything back by hand");
@@ -436,6 +461,7 @@ proptest! {
             qty: qty(order.qty.decimal() / Decimal::from(parts as u64)),
             fee: "0.0001".parse().unwrap(),
             fee_asset: "BTC".into(),
+            fee_price: None,
         };
         let all: Vec<Execution> = (0..parts).map(part).collect();
         let sum = |until: usize| all[..=until].iter().map(|e| e.qty).sum::<Qty>();
@@ -491,6 +517,7 @@ fn run(fields: &str, prices: &[&str], stop_on_venue: bool) -> Vec<String> {
                         qty: order.qty,
                         fee: (moved.price * order.qty) * "0.001".parse().unwrap(),
                         fee_asset: "USDT".into(),
+                        fee_price: None,
                     };
                     let line = match order.terms {
                         Terms::StopLimit { stop, limit } => {

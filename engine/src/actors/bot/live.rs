@@ -22,6 +22,7 @@ use crate::actors::feed::{Join, Woken};
 use crate::change::Positions;
 use crate::clock;
 use crate::failpoint::{self, Control};
+use crate::live::fees::FeeRates;
 use crate::record::{LiveRun, StoredRun};
 use crate::signals::Attached;
 use crate::start::Unreconciled;
@@ -30,6 +31,8 @@ use crate::start::Unreconciled;
 pub(crate) struct LiveHand {
     run: LiveRun,
     connection: Addr<ExchangeConnection>,
+    /// What fees in a third coin are valued by.
+    fees: FeeRates,
     /// Whether the venue has told what became of its orders; before that it does nothing.
     is_taken_up: bool,
     /// Counted until then, where the process has just started.
@@ -56,6 +59,7 @@ impl LiveHand {
         definition: &BotDefinition,
         exchange_id: ExchangeId,
         connection: Addr<ExchangeConnection>,
+        fees: FeeRates,
         stored: Option<&str>,
         unreconciled: Option<Unreconciled>,
     ) -> Result<Self, RestoreError> {
@@ -70,7 +74,7 @@ impl LiveHand {
                 LiveRun { exchange_id, bot, receipts: stored.receipts }
             }
         };
-        Ok(Self { run, connection, is_taken_up: false, unreconciled })
+        Ok(Self { run, connection, fees, is_taken_up: false, unreconciled })
     }
 
     /// The bot with what it keeps.
@@ -319,9 +323,10 @@ impl Handler<Reported> for Bot {
     type Result = ();
 
     fn handle(&mut self, reported: Reported, ctx: &mut Self::Context) {
-        let Reported { report, receipt } = reported;
+        let Reported { mut report, receipt } = reported;
         failpoint::pass("heard");
         if let Hand::Live(live) = &mut self.hand {
+            live.fees.value(&mut report.executions);
             let known = live.run.receipts.entry(report.client_id).or_insert(receipt);
             *known = receipt;
         }

@@ -2,6 +2,7 @@
 //! its absence is proven.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
@@ -14,6 +15,7 @@ use super::{DOUBT_FOR, ExchangeConnection, InDoubt, TakenUp, VenueClock, deliver
 use crate::clock;
 use crate::failpoint;
 use crate::live;
+use crate::markets::Markets;
 
 /// The first wait before an order is asked for again; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -66,6 +68,8 @@ pub(crate) struct Asked {
 /// One question.
 struct Question {
     rest: TradeRest,
+    /// What fees of the past are valued by.
+    markets: Arc<Markets>,
     clock: VenueClock,
     pair: Pair,
     id: ClientOrderId,
@@ -87,7 +91,9 @@ impl Question {
             let from = ExecutionsFrom::Order(venue_id);
             self.rest.executions(&self.pair, from, self.clock.now()).await?
         };
-        let executions = executions.iter().map(|told| live::execution(told, &self.pair)).collect();
+        let mut executions: Vec<_> =
+            executions.iter().map(|told| live::execution(told, &self.pair)).collect();
+        live::fees::value_past(&self.markets, &self.pair, &mut executions).await;
         match live::report(&order, executions) {
             Some(report) => Ok(Found::Order { report, venue_id }),
             None => Ok(Found::NotYet),
@@ -168,6 +174,7 @@ impl ExchangeConnection {
             order.asks += 1;
             let question = Question {
                 rest: self.rest.clone(),
+                markets: self.markets.clone(),
                 clock: self.clock.clone(),
                 pair: order.pair.clone(),
                 id,
@@ -296,6 +303,12 @@ mod tests {
 
     use super::*;
 
+    fn markets(url: &str) -> Arc<Markets> {
+        let rest = connectors::binance::rest::Rest::new(url).unwrap();
+        let (io, nothing) = (tokio::runtime::Handle::current(), model::Rate::ZERO);
+        Arc::new(Markets::new(rest, io, nothing, nothing))
+    }
+
     /// More than a page of them after it.
     #[actix_rt::test]
     async fn an_order_is_not_taken_for_absent_because_many_came_after_it_or_before() {
@@ -323,6 +336,7 @@ mod tests {
         }
         let question = Question {
             rest: rest.clone(),
+            markets: markets(&url),
             clock: VenueClock::default(),
             pair,
             id: last,
@@ -369,6 +383,7 @@ mod tests {
         let since = clock::now().plus_seconds(OVERLAP_NS.unsigned_abs() / 1_000_000_000 + 1);
         let question = |id| Question {
             rest: rest.clone(),
+            markets: markets(&url),
             clock: VenueClock::default(),
             pair: pair.clone(),
             id,
