@@ -116,6 +116,11 @@ impl Connections {
         self.venue.budget.lock().refusals()
     }
 
+    /// Where trades are booked that no bot is in.
+    pub(crate) const fn journal(&self) -> &Journal {
+        &self.venue.journal
+    }
+
     /// What secrets are sealed with.
     pub(crate) const fn master(&self) -> &MasterKey {
         &self.master

@@ -26,6 +26,7 @@ use crate::exchanges::{self, Connections, Venue};
 use crate::handle::{EngineHandle, Inner};
 use crate::ledger::Ledger;
 use crate::live::Gateway;
+use crate::live::appraisal;
 use crate::live::sent::{self, SentLog};
 use crate::markets::Markets;
 use crate::meters::Meters;
@@ -345,6 +346,7 @@ fn keep_going(inner: &Arc<Inner>, last_event: i64) {
         followers.committed(&News { told, ..News::default() });
     };
     io.spawn(billing::listen(store.clone(), last_event, ring));
+    io.spawn(appraisal::value_later(Arc::downgrade(inner)));
     portfolio::keep_history(inner);
 }
 

@@ -1,6 +1,7 @@
 //! Real orders between a bot and its exchange connection: the intent that is journaled before it leaves, what the
 //! venue says of it in the words of the strategies, and the times it took.
 
+pub(crate) mod appraisal;
 pub(crate) mod fees;
 pub(crate) mod sent;
 

@@ -1,9 +1,11 @@
 //! Executions that the venue tells of when their trade's bot has gone on, or is not there: the trade's books once more,
 //! from all that was bought and sold in it.
 
+use std::collections::HashMap;
+
 use model::{
-    AccountId, BotFailed, DomainEvent, EventData, EventId, Exchange, ExitReason, Fill, Order, OrderId,
-    OrderStatus, Price, Qty, Quote, Side, Trade, TradeStatus,
+    AccountId, BotFailed, DomainEvent, EventData, EventId, Exchange, ExchangeId, ExitReason, Fill, FillId,
+    Order, OrderId, OrderStatus, Price, Qty, Quote, Side, Trade, TradeStatus,
 };
 use rust_decimal::Decimal;
 use strategies::live::{Closing, Execution, LiveTrade, Report};
@@ -67,6 +69,36 @@ pub(crate) fn rebook(
     Some((LateBooking { account_id: order.account_id, trade, before, dust }, event))
 }
 
+/// What a closed trade's books come to once fees are valued that nobody could value before: `prices` are those of its
+/// fills' third coins at their times, by the fill's id. `None` where they have it all.
+pub(crate) fn revalue(
+    account_id: AccountId,
+    before: Trade,
+    dust: Option<(ExchangeId, Qty)>,
+    prices: &HashMap<FillId, Quote>,
+) -> Option<LateBooking> {
+    let closing = closing(&before)?;
+    let missing = missing(&before, dust.map(|(_, qty)| qty));
+    let mut trade = before.clone();
+    for fill in trade.orders.iter_mut().flat_map(|order| &mut order.fills) {
+        fill.fee_price = fill.fee_price.or_else(|| prices.get(&fill.id).copied());
+    }
+    if trade.orders == before.orders {
+        return None;
+    }
+    let books = LiveTrade::recounted(of(&trade, Side::Buy), of(&trade, Side::Sell), missing, Some(closing));
+    recount(&mut trade, &books);
+    let dust = dust.map(|(exchange_id, qty)| Dust {
+        trade_id: trade.id,
+        account_id,
+        exchange_id,
+        asset: trade.pair.base().to_owned(),
+        qty,
+        cost: books.dust_cost(&trade.pair),
+    });
+    Some(LateBooking { account_id, trade, before: Some(before), dust })
+}
+
 /// A trade that never began as far as the books know: what was bought in it lies on the account, and no bot holds it.
 fn begun(order: &JournaledOrder, report: &Report) -> Option<Trade> {
     let at = report.executions.iter().map(|execution| execution.at).min()?;
@@ -85,6 +117,7 @@ fn begun(order: &JournaledOrder, report: &Report) -> Option<Trade> {
         amount: Qty::ZERO,
         stake: Quote::ZERO,
         fees: Quote::ZERO,
+        unvalued_fees: 0,
         profit: None,
         profit_pct: None,
         profit_usd: None,
@@ -145,6 +178,7 @@ pub(crate) fn booked_execution(fill: &Fill) -> Execution {
         qty: fill.qty,
         fee: fill.fee,
         fee_asset: fill.fee_asset.as_str().into(),
+        fee_price: fill.fee_price,
     }
 }
 
@@ -152,6 +186,7 @@ fn recount(trade: &mut Trade, books: &LiveTrade) {
     let pair = trade.pair.clone();
     trade.entry_price = books.average(&pair).round_dp(8).normalize();
     (trade.amount, trade.stake, trade.fees) = (books.received(&pair), books.stake(&pair), books.fees(&pair));
+    trade.unvalued_fees = u32::try_from(books.unvalued_fees(&pair)).unwrap_or(u32::MAX);
     if books.closing.is_some() {
         let profit = books.profit(&pair);
         trade.exit_price = books.exit_price();

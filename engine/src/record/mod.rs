@@ -23,7 +23,7 @@ use crate::live::Intent;
 use crate::rates::{Worth, valued};
 
 pub use late::LateBooking;
-pub(crate) use late::{booked_execution, rebook};
+pub(crate) use late::{booked_execution, rebook, revalue};
 pub(crate) use live::{Dust, LiveRun, StoredRun, engaged_with, has_orders_under_way};
 
 /// Quote coins that count as US dollars.

@@ -69,6 +69,28 @@ impl Store {
         Ok(())
     }
 
+    /// Closed trades with fees that nobody could value yet, and whose, the oldest first.
+    pub(crate) async fn unvalued_trades(&self, limit: u32) -> Result<Vec<(AccountId, TradeId)>, StoreError> {
+        let sql = "SELECT account_id, id FROM trades WHERE unvalued_fees > 0 AND status = 'closed'
+            ORDER BY id LIMIT $1";
+        reading!(self, pool => {
+            let rows = sqlx::query(sql).bind(i64::from(limit)).fetch_all(pool).await?;
+            rows.into_iter()
+                .map(|row| Ok((parsed("account_id", row.try_get("account_id")?)?, parsed("id", row.try_get("id")?)?)))
+                .collect()
+        })
+    }
+
+    /// What a closed trade left that is too little to be sold, and at which connection.
+    pub(crate) async fn dust_at(&self, trade: TradeId) -> Result<Option<(ExchangeId, Qty)>, StoreError> {
+        let sql = "SELECT exchange_id, qty FROM dust WHERE trade_id = $1";
+        reading!(self, pool => {
+            let query = sqlx::query(sql).bind(trade.to_string());
+            let Some(row) = query.fetch_optional(pool).await? else { return Ok(None) };
+            Ok(Some((parsed("exchange_id", row.try_get("exchange_id")?)?, parsed("qty", row.try_get("qty")?)?)))
+        })
+    }
+
     /// What a closed trade left that is too little to be sold.
     pub(crate) async fn dust_of(&self, trade: TradeId) -> Result<Option<Qty>, StoreError> {
         let sql = "SELECT qty FROM dust WHERE trade_id = $1";

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 
 use model::{
-    AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, ExchangeId, ExitReason, Mark, OrderId, Pair,
-    Price, SignalId, Timestamp, Trade, TradeId,
+    AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, ExchangeId, ExitReason, FillId, Mark,
+    OrderId, Pair, Price, SignalId, Timestamp, Trade, TradeId,
 };
 use serde::Serialize;
 use strategies::ladder_stake;
@@ -127,7 +127,9 @@ static WRITE_ORDERS: Statement = Statement::new(
 static WRITE_FILLS: Statement = Statement::new(
     "INSERT INTO fills (id, order_id, at, price, qty, fee, fee_asset, fee_price, venue_trade_id) SELECT *",
     9,
-    "WHERE v.column1 IS NOT NULL ON CONFLICT (id) DO NOTHING",
+    // An execution is told once and for all; what its fee's coin was worth may become known later, once.
+    "WHERE v.column1 IS NOT NULL ON CONFLICT (id) DO UPDATE SET fee_price = excluded.fee_price
+         WHERE fills.fee_price IS NULL AND excluded.fee_price IS NOT NULL",
 );
 static WRITE_INTENTS: Statement = Statement::new(
     "INSERT INTO intents (client_order_id, account_id, exchange_id, bot_id, trade_id, role, pair, body, decided_at)
@@ -214,7 +216,7 @@ pub(crate) struct Batch {
     bots: BTreeMap<BotId, [Value; 5]>,
     trades: BTreeMap<TradeId, [Value; 22]>,
     orders: BTreeMap<OrderId, [Value; 11]>,
-    fills: Vec<Value>,
+    fills: BTreeMap<FillId, [Value; 9]>,
     intents: Vec<Value>,
     dust: Vec<Value>,
     events: Vec<Value>,
@@ -331,7 +333,7 @@ impl Batch {
             bots,
             self.trades.len(),
             self.orders.len(),
-            self.fills.len() / WRITE_FILLS.columns,
+            self.fills.len(),
             self.intents.len() / WRITE_INTENTS.columns,
             self.events.len() / WRITE_EVENTS.columns,
             self.lanes.len(),
@@ -342,7 +344,7 @@ impl Batch {
         trip.add(&UPDATE_BOTS, std::mem::take(&mut self.bots).into_values().flatten().collect(), Some(bots));
         trip.add(&WRITE_TRADES, std::mem::take(&mut self.trades).into_values().flatten().collect(), None);
         trip.add(&WRITE_ORDERS, std::mem::take(&mut self.orders).into_values().flatten().collect(), None);
-        trip.add(&WRITE_FILLS, std::mem::take(&mut self.fills), None);
+        trip.add(&WRITE_FILLS, std::mem::take(&mut self.fills).into_values().flatten().collect(), None);
         trip.add(&WRITE_INTENTS, std::mem::take(&mut self.intents), None);
         trip.add(&WRITE_EVENTS, std::mem::take(&mut self.events), None);
         let lanes = std::mem::take(&mut self.lanes).into_iter();
@@ -444,7 +446,7 @@ impl Batch {
             ];
             self.orders.insert(order.id, row);
             for fill in &order.fills {
-                self.fills.extend(row![
+                let row = row![
                     fill.id.to_string(),
                     order.id.to_string(),
                     fill.at.nanos(),
@@ -454,7 +456,8 @@ impl Batch {
                     fill.fee_asset.clone(),
                     text(fill.fee_price),
                     fill.venue_trade_id,
-                ]);
+                ];
+                self.fills.insert(fill.id, row);
             }
         }
     }
@@ -575,7 +578,7 @@ macro_rules! write_batch {
         write_rows!($transaction, $dialect, WRITE_TRADES, $batch.trades.into_values().flatten());
         add_realized!($transaction, $batch.realized);
         write_rows!($transaction, $dialect, WRITE_ORDERS, $batch.orders.into_values().flatten());
-        write_rows!($transaction, $dialect, WRITE_FILLS, $batch.fills);
+        write_rows!($transaction, $dialect, WRITE_FILLS, $batch.fills.into_values().flatten());
         write_rows!($transaction, $dialect, WRITE_INTENTS, $batch.intents);
         write_rows!($transaction, $dialect, WRITE_DUST, $batch.dust);
         write_rows!($transaction, $dialect, WRITE_EVENTS, $batch.events);

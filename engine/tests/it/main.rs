@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod fees;
 mod filters;
 mod late;
 mod rig;

@@ -102,8 +102,13 @@ impl Rig {
 
     /// Somebody trades at that price.
     pub(crate) async fn trade_at(&self, price: &str) {
+        self.trade_of("BTCUSDT", price).await;
+    }
+
+    /// Likewise, of any symbol.
+    pub(crate) async fn trade_of(&self, symbol: &str, price: &str) {
         let url = format!("http://{}/venue/price", self.venue);
-        let body = json!({"symbol": "BTCUSDT", "price": price}).to_string();
+        let body = json!({"symbol": symbol, "price": price}).to_string();
         let answer = self.http.post(url).body(body).send().await.unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
     }

@@ -348,11 +348,12 @@ impl Handler<LateFill> for Bot {
     type Result = ();
 
     fn handle(&mut self, late: LateFill, ctx: &mut Self::Context) {
-        let LateFill { trade_id, side, qty, report } = late;
+        let LateFill { trade_id, side, qty, mut report } = late;
         if self.recorder.trade_id() != Some(trade_id) {
             return self.disclaim(report);
         }
-        let Hand::Live(live) = &self.hand else { return };
+        let Hand::Live(live) = &mut self.hand else { return };
+        live.fees.value(&mut report.executions);
         if !live.run.bot.lacks(&report) {
             return;
         }

@@ -2,7 +2,7 @@
 //! there. The journal says whose they are. The bot that is still in the order's trade takes them in; else they are
 //! booked on the trade as it stands in the store, once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use super::{ExchangeConnection, deliver};
 use crate::change::Change;
 use crate::ledger::Ledger;
 use crate::live;
-use crate::record::{booked_execution, rebook};
+use crate::markets::Markets;
+use crate::record::{booked_execution, rebook, revalue};
 use crate::store::{JournaledOrder, KnownStats, StatsKey, Store, StoreError};
 
 /// How soon a store that could not be read is read again.
@@ -97,11 +98,12 @@ impl Journal {
     }
 
     /// Books executions on their trade, unless it has them.
-    async fn book(&self, order: &JournaledOrder, report: &Report) {
+    async fn book(&self, order: &JournaledOrder, mut report: Report, markets: &Markets) {
+        live::fees::value_past(markets, &order.pair, &mut report.executions).await;
         let alone = self.booking.lock().await;
         let trade = until_read(|| self.store.trade(order.account_id, order.trade_id)).await;
         let dust = until_read(|| self.store.dust_of(order.trade_id)).await;
-        let Some((booking, event)) = rebook(order, trade, dust, report) else { return };
+        let Some((booking, event)) = rebook(order, trade, dust, &report) else { return };
         let (bot, id) = (order.bot_id, order.client_id);
         tracing::warn!(%bot, order = %id, trade = %booking.trade.id, "an execution came late and is booked");
         let late = Some(Box::new(booking));
@@ -112,6 +114,35 @@ impl Journal {
         until_read(|| self.store.forget_stats(bot)).await;
         self.stats.retain(|key, _| key.bot_id != bot);
         drop(alone);
+    }
+
+    /// Values what fees of a closed trade nobody could value before, by what the venue says that their coin was worth
+    /// then; whether the trade has it all now.
+    pub(crate) async fn value_fees(&self, account: AccountId, id: TradeId, markets: &Markets) -> bool {
+        let Some(trade) = until_read(|| self.store.trade(account, id)).await else { return true };
+        let mut prices = HashMap::new();
+        for fill in trade.orders.iter().flat_map(|order| &order.fills) {
+            if booked_execution(fill).lacks_fee_price(&trade.pair) {
+                let price = live::fees::price_at(markets, &fill.fee_asset, trade.pair.quote(), fill.at).await;
+                prices.extend(price.map(|price| (fill.id, price)));
+            }
+        }
+        let alone = self.booking.lock().await;
+        // As it is by now: something may have come late meanwhile.
+        let Some(trade) = until_read(|| self.store.trade(account, id)).await else { return true };
+        let dust = until_read(|| self.store.dust_at(id)).await;
+        let bot = trade.bot_id;
+        let Some(booking) = revalue(account, trade, dust, &prices) else { return false };
+        let is_whole = booking.trade.unvalued_fees == 0;
+        tracing::info!(trade = %id, "fees that had no price are valued");
+        let change = Change { late: Some(Box::new(booking)), ..Change::default() };
+        if self.ledger.commit(change).await.is_err() {
+            return false;
+        }
+        until_read(|| self.store.forget_stats(bot)).await;
+        self.stats.retain(|key, _| key.bot_id != bot);
+        drop(alone);
+        is_whole
     }
 
     /// What the books have of a trade.
@@ -179,8 +210,8 @@ impl Handler<Known> for ExchangeConnection {
             let (trade_id, side, qty) = (order.trade_id, order.side, order.qty);
             deliver(&attached.bot, LateFill { trade_id, side, qty, report });
         } else {
-            let journal = self.journal.clone();
-            self.journal.io.spawn(async move { journal.book(&order, &report).await });
+            let (journal, markets) = (self.journal.clone(), self.markets.clone());
+            self.journal.io.spawn(async move { journal.book(&order, report, &markets).await });
         }
     }
 }
@@ -189,10 +220,10 @@ impl Handler<Unclaimed> for ExchangeConnection {
     type Result = ();
 
     fn handle(&mut self, Unclaimed(report): Unclaimed, _: &mut Context<Self>) {
-        let journal = self.journal.clone();
+        let (journal, markets) = (self.journal.clone(), self.markets.clone());
         self.journal.io.spawn(async move {
             match journal.order(report.client_id).await {
-                Some(order) => journal.book(&order, &report).await,
+                Some(order) => journal.book(&order, report, &markets).await,
                 None => tracing::error!(order = %report.client_id, "an order was never journaled"),
             }
         });
