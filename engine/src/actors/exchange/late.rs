@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Context, Handler, Message};
+use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::trade::UserReport;
 use dashmap::DashMap;
 use model::{AccountId, BotId, ClientOrderId, Qty, Side, TradeId};
@@ -77,12 +77,14 @@ struct Known {
     user: Box<UserReport>,
 }
 
-/// What the books have of a bot's open trade.
+/// What the books have of a bot's trade.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Booked {
     bot: BotId,
     fills: Vec<LateFill>,
+    /// Whether that is all of it, as the bot waits for it.
+    is_all: bool,
 }
 
 impl Journal {
@@ -101,6 +103,10 @@ impl Journal {
     async fn book(&self, order: &JournaledOrder, mut report: Report, markets: &Markets) {
         live::fees::value_past(markets, &order.pair, &mut report.executions).await;
         let alone = self.booking.lock().await;
+        // What the bot did last may still be on its way to the store: nothing that it knew is late.
+        if self.ledger.commit(Change::default()).await.is_err() {
+            return;
+        }
         let trade = until_read(|| self.store.trade(order.account_id, order.trade_id)).await;
         let dust = until_read(|| self.store.dust_of(order.trade_id)).await;
         let Some((booking, event)) = rebook(order, trade, dust, &report) else { return };
@@ -196,7 +202,8 @@ impl ExchangeConnection {
     pub(super) fn read_books(&self, account: AccountId, bot: BotId, trade: TradeId, me: &Addr<Self>) {
         let (journal, me) = (self.journal.clone(), me.clone());
         self.journal.io.spawn(async move {
-            deliver(&me, Booked { bot, fills: journal.fills(account, trade).await });
+            let fills = journal.fills(account, trade).await;
+            deliver(&me, Booked { bot, fills, is_all: true });
         });
     }
 }
@@ -204,15 +211,19 @@ impl ExchangeConnection {
 impl Handler<Known> for ExchangeConnection {
     type Result = ();
 
-    fn handle(&mut self, Known { order, user }: Known, _: &mut Context<Self>) {
+    fn handle(&mut self, Known { order, user }: Known, ctx: &mut Context<Self>) {
         let Some(report) = live::told(&user, &order.pair) else { return };
+        let (trade_id, side, qty) = (order.trade_id, order.side, order.qty);
+        let late = LateFill { trade_id, side, qty, report };
         if let Some(attached) = self.bots.get(&order.bot_id) {
-            let (trade_id, side, qty) = (order.trade_id, order.side, order.qty);
-            deliver(&attached.bot, LateFill { trade_id, side, qty, report });
-        } else {
-            let (journal, markets) = (self.journal.clone(), self.markets.clone());
-            self.journal.io.spawn(async move { journal.book(&order, report, &markets).await });
+            return deliver(&attached.bot, late);
         }
+        let (journal, markets, me) = (self.journal.clone(), self.markets.clone(), ctx.address());
+        self.journal.io.spawn(async move {
+            journal.book(&order, late.report.clone(), &markets).await;
+            // It may have come meanwhile, and read the books too early.
+            deliver(&me, Booked { bot: order.bot_id, fills: vec![late], is_all: false });
+        });
     }
 }
 
@@ -233,9 +244,9 @@ impl Handler<Unclaimed> for ExchangeConnection {
 impl Handler<Booked> for ExchangeConnection {
     type Result = ();
 
-    fn handle(&mut self, Booked { bot, fills }: Booked, _: &mut Context<Self>) {
+    fn handle(&mut self, Booked { bot, fills, is_all }: Booked, _: &mut Context<Self>) {
         let Some(attached) = self.bots.get_mut(&bot) else { return };
-        attached.has_read_books = true;
+        attached.has_read_books |= is_all;
         for fill in fills {
             deliver(&attached.bot, fill);
         }
