@@ -6,6 +6,7 @@
 //! reordered writes, not torn ones, nor what a file system does to names.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::str::FromStr as _;
@@ -242,10 +243,22 @@ impl Disk {
             for change in file.pending.iter().filter(|change| keeps(change)) {
                 change.apply(&mut content);
             }
-            std::fs::write(folder.join(name), content)?;
+            // The log is made as long as it gets before it is used: the zeros at its end are a hole.
+            let written = std::fs::File::create(folder.join(name))?;
+            (&written).write_all(without_zeros(&content))?;
+            written.set_len(u64::try_from(content.len())?)?;
         }
         Ok(())
     }
+}
+
+/// Without the pages of zeros at its end.
+fn without_zeros(content: &[u8]) -> &[u8] {
+    const PAGE: usize = 4_096;
+    let zeros = [0; PAGE];
+    let last = content.chunks(PAGE).rposition(|page| !zeros.starts_with(page));
+    let len = last.map_or(0, |last| content.len().min((last + 1) * PAGE));
+    content.get(..len).unwrap_or(content)
 }
 
 /// What a record says of the files under `folder`.
@@ -379,6 +392,15 @@ mod tests {
             (&b"ab"[..], 1),
             "what came during it is not"
         );
+    }
+
+    #[test]
+    fn only_zeros_are_left_out() {
+        let page = |byte: u8| vec![byte; 4_096];
+        assert_eq!(without_zeros(&[page(0), page(0)].concat()).len(), 0);
+        assert_eq!(without_zeros(&[page(1), page(0), page(0), vec![0; 7]].concat()), page(1));
+        let odd = [page(0), vec![0, 3, 0]].concat();
+        assert_eq!(without_zeros(&odd), odd);
     }
 
     #[test]
