@@ -7,13 +7,18 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use standardwebhooks::Webhook;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::process::pause;
+
+/// After how long nothing more comes of what was sent.
+const SILENCE: Duration = Duration::from_millis(40);
 
 /// How an endpoint takes what it is sent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -124,6 +129,15 @@ impl Endpoints {
         });
         let all = is_up.recv().context("the endpoints' thread ended")??;
         Ok(Self { all, trapped })
+    }
+
+    /// Waits until everything that a server had sent before it was killed is seen.
+    pub(crate) fn wait_for_silence(&self) {
+        let seen = || self.all.iter().map(|endpoint| endpoint.came().len()).sum::<usize>();
+        let mut before = usize::MAX;
+        while std::mem::replace(&mut before, seen()) != before {
+            pause(SILENCE);
+        }
     }
 
     /// How often somebody came to where only a redirect leads.

@@ -93,8 +93,7 @@ pub(crate) async fn run(plan: &Plan, folder: &Path) -> Result<Delivered> {
         }
         place.set(None);
         life.kill().with_context(|| format!("before kill {}", kills.len() + 1))?;
-        // What it had sent is seen by then.
-        pause(Duration::from_millis(5));
+        endpoints.wait_for_silence();
         let at = now();
         life = server.live().await.with_context(|| format!("after kill {}", kills.len() + 1))?;
         kills.push(Kill { at, ready: now() });
