@@ -91,6 +91,7 @@ fn config(database_url: String, venue: SocketAddr) -> EngineConfig {
         taker_fee: "0.001".parse().unwrap(),
         slippage: "0".parse().unwrap(),
         allow_loopback: true,
+        webhook_ports: Vec::new(),
         plans: Plans { standard: unbounded, pro: unbounded, enterprise: unbounded },
         stripe: None,
     }

@@ -95,6 +95,7 @@ async fn measure() {
         taker_fee: "0.001".parse().unwrap(),
         slippage: "0".parse().unwrap(),
         allow_loopback: true,
+        webhook_ports: Vec::new(),
         plans: model::Plans::default(),
         stripe: None,
     })

@@ -103,12 +103,21 @@ impl Default for Binance {
 }
 
 /// How events are delivered.
-#[derive(Deserialize, Clone, Default)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Webhooks {
     /// Whether endpoints on this machine are allowed: for development.
     #[serde(deserialize_with = "yes_or_no")]
     pub(crate) allow_loopback: bool,
+    /// The ports that endpoints may listen on, instead of 443 and 8443: a list, or a text such as `443,9443`.
+    #[serde(deserialize_with = "ports")]
+    pub(crate) ports: Vec<u16>,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self { allow_loopback: false, ports: engine::WEBHOOK_PORTS.to_vec() }
+    }
 }
 
 /// Where counters are shown.
@@ -307,6 +316,17 @@ enum Scalar {
     Text(String),
 }
 
+impl Scalar {
+    /// What was written; nothing that is a number where it is none.
+    fn text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Integer(number) => number.to_string(),
+            Self::Float(_) | Self::Bool(_) => String::new(),
+        }
+    }
+}
+
 fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pct, D::Error> {
     let text = match Scalar::deserialize(deserializer)? {
         Scalar::Text(text) => text,
@@ -337,6 +357,23 @@ fn network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cidr>, D
         Scalar::Text(text) => text.parse().map(Some).map_err(de::Error::custom),
         _ => Err(de::Error::custom(CidrError)),
     }
+}
+
+fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u16>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        List(Vec<Scalar>),
+        One(Scalar),
+    }
+    let texts: Vec<String> = match Given::deserialize(deserializer)? {
+        Given::List(list) => list.into_iter().map(Scalar::text).collect(),
+        Given::One(one) => one.text().split(',').map(|part| part.trim().to_owned()).collect(),
+    };
+    let ports: Option<Vec<u16>> =
+        texts.iter().map(|text| text.parse().ok().filter(|port| *port > 0)).collect();
+    let wanted = "ports from 1 to 65535 are wanted, such as [443, 8443]";
+    ports.filter(|ports| !ports.is_empty()).ok_or_else(|| de::Error::custom(wanted))
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -448,6 +485,21 @@ mod tests {
         assert!(error.contains("databse_url"), "{error}");
         let error = load("", &[("BOTPRIMEX_VENUES__BINANCE__REST", "x")], None).err().unwrap();
         assert!(error.contains("rest"), "{error}");
+    }
+
+    #[test]
+    fn the_ports_of_webhooks_are_a_list_or_a_text() {
+        let of =
+            |file: &str, environment: &[(&str, &str)]| load(file, environment, None).unwrap().webhooks.ports;
+        assert_eq!(of("", &[]), [443, 8443]);
+        assert_eq!(of("[webhooks]\nports = [443, \"9443\"]", &[]), [443, 9443]);
+        assert_eq!(of("", &[("BOTPRIMEX_WEBHOOKS__PORTS", "443, 10443")]), [443, 10443]);
+        assert_eq!(of("[webhooks]\nports = [443]", &[("BOTPRIMEX_WEBHOOKS__PORTS", "8443")]), [8443]);
+        for wrong in ["", "0", "443,", "65536", "https", "-1", "4.5"] {
+            let told = load("", &[("BOTPRIMEX_WEBHOOKS__PORTS", wrong)], None).err().unwrap();
+            assert!(told.contains("webhooks.ports") && told.contains("from 1 to 65535"), "{wrong}: {told}");
+        }
+        assert!(load("[webhooks]\nports = []", &[], None).is_err());
     }
 
     #[test]

@@ -91,6 +91,7 @@ pub(crate) fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
         absent_after: Duration::from_secs(binance.absent_after_s),
         slippage: Rate::from_pct(binance.slippage)?,
         allow_loopback: config.webhooks.allow_loopback,
+        webhook_ports: config.webhooks.ports.clone(),
         plans: config.api.plans(),
         stripe: config.stripe.config(),
     })

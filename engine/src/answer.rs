@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::EngineHandle;
-use crate::store::Store;
 
 /// How long an answer is kept.
 pub(crate) const KEPT_S: i64 = 24 * 3_600;
@@ -101,16 +100,5 @@ impl EngineHandle {
     /// [`EngineError::Store`].
     pub async fn keep_answer(&self, answer: KeptAnswer) -> Result<(), EngineError> {
         self.on_store(move |store| async move { store.keep_answer(&answer).await }).await
-    }
-}
-
-/// Forgets what is older than a day, until the store is closed.
-pub(crate) async fn forget_old(store: Store) {
-    const EVERY: std::time::Duration = std::time::Duration::from_mins(10);
-    loop {
-        if let Err(error) = store.forget_answers(clock::now()).await {
-            tracing::warn!(%error, "kept answers could not be forgotten");
-        }
-        tokio::time::sleep(EVERY).await;
     }
 }

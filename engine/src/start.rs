@@ -19,7 +19,6 @@ use tokio::sync::watch;
 use crate::actors::exchange::Journal;
 use crate::actors::feed::MarketFeed;
 use crate::actors::fleet::{Fleet, Recover, Recovered, Remember};
-use crate::answer;
 use crate::billing::{self, StripeConfig};
 use crate::candles::CandleBook;
 use crate::exchanges::{self, Connections, Venue};
@@ -37,7 +36,8 @@ use crate::signals;
 use crate::silence::Patience;
 use crate::store::{News, Store, StoreError, StoreLock};
 use crate::stream::Followers;
-use crate::webhook::{Hub, sweep_for_ever};
+use crate::sweep::sweep_for_ever;
+use crate::webhook::{Hub, Targets};
 
 /// Held while what became of a live bot's orders before the start is not known; all of them share a count.
 #[derive(Debug)]
@@ -82,6 +82,8 @@ pub struct EngineConfig {
     pub slippage: Rate,
     /// Whether webhooks may go to this machine: for development.
     pub allow_loopback: bool,
+    /// The ports that webhooks may go to; [`crate::WEBHOOK_PORTS`] is what users expect.
+    pub webhook_ports: Vec<u16>,
     /// What every plan allows.
     pub plans: Plans,
     /// What was agreed on with Stripe; without it nothing is taken from there.
@@ -210,11 +212,10 @@ impl Engine {
 
         let meters = Arc::new(Meters::default());
 
-        let trading = Thread::start("trading")?;
-        let webhooks = Thread::start("webhooks")?;
-        let hub =
-            Hub::new(store.clone(), io.handle().clone(), &webhooks.arbiter, &master, config.allow_loopback)
-                .map_err(|error| StartError::Client(error.to_string()))?;
+        let (trading, webhooks) = (Thread::start("trading")?, Thread::start("webhooks")?);
+        let targets = Targets::new(config.allow_loopback, &config.webhook_ports);
+        let hub = Hub::new(store.clone(), io.handle().clone(), &webhooks.arbiter, &master, targets)
+            .map_err(|error| StartError::Client(error.to_string()))?;
         let followers = Followers::default();
         let (rung, sends, followed) = (hub.clone(), gateway.clone(), followers.clone());
         let (ledger, writer) = Ledger::new(store.clone(), move |news| {
@@ -338,7 +339,6 @@ impl Engine {
 fn keep_going(inner: &Arc<Inner>, last_event: i64) {
     let Inner { store, io, hub, followers, carrier, .. } = &**inner;
     io.spawn(signals::carry_out(Arc::downgrade(inner), carrier.bell.clone()));
-    io.spawn(answer::forget_old(store.clone()));
     io.spawn(sweep_for_ever(store.clone()));
     let (hub, followers) = (hub.clone(), followers.clone());
     let ring = move |told| {

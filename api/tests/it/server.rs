@@ -83,6 +83,7 @@ impl Server {
             absent_after: std::time::Duration::from_secs(75),
             slippage: "0".parse().unwrap(),
             allow_loopback: true,
+            webhook_ports: engine::WEBHOOK_PORTS.to_vec(),
             plans,
             stripe: None,
         }))

@@ -58,6 +58,7 @@ impl Rig {
             taker_fee: "0.001".parse().unwrap(),
             slippage: "0".parse().unwrap(),
             allow_loopback: true,
+            webhook_ports: Vec::new(),
             plans: Plans { standard: unbounded, pro: unbounded, enterprise: unbounded },
             stripe: None,
         })

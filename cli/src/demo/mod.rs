@@ -83,6 +83,7 @@ impl Demo {
             absent_after: Duration::from_secs(75),
             slippage: Rate::ZERO,
             allow_loopback: true,
+            webhook_ports: engine::WEBHOOK_PORTS.to_vec(),
             plans: model::Plans::default(),
             stripe: None,
         })

@@ -256,7 +256,7 @@ pub(super) mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     /// Empty stores: a file, and a schema of its own on the server that `BOTPRIMEX_TEST_POSTGRES_URL` names.
-    pub(in crate::store) async fn stores() -> Vec<(Store, tempfile::TempDir)> {
+    pub(crate) async fn stores() -> Vec<(Store, tempfile::TempDir)> {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("books.db").display());
         let mut stores = vec![(Store::open(&url).await.unwrap(), folder)];

@@ -251,6 +251,19 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets a few of the oldest signals, those from before `until` that are done with; tells how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn forget_signals(&self, until: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM signals WHERE received_at < $1 AND status <> 'accepted'
+            AND id <= (SELECT MAX(id) FROM (SELECT id FROM signals ORDER BY id LIMIT $2) AS oldest)";
+        writing!(self, pool => {
+            let delete = sqlx::query(sql).bind(until.nanos()).bind(i64::from(most));
+            Ok(delete.execute(pool).await?.rows_affected())
+        })
+    }
+
     /// What a bot's hooks were sent, newest first, `after` being the last of the page before.
     ///
     /// # Errors

@@ -36,6 +36,8 @@ pub use trades::TradeFilter;
 pub use webhooks::{Progress, Webhook};
 
 pub(crate) use deliveries::Notes;
+#[cfg(test)]
+pub(crate) use exchanges::tests::stores;
 pub(crate) use late::JournaledOrder;
 pub(crate) use lock::StoreLock;
 pub(crate) use webhooks::SealedWebhook;

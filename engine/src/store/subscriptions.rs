@@ -286,6 +286,19 @@ impl Store {
         })
     }
 
+    /// Forgets a few of Stripe's events, of those that came before `until`; tells how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn forget_stripe_events(&self, until: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM stripe_events WHERE id IN (
+                SELECT id FROM stripe_events WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
+        writing!(self, pool => {
+            let delete = sqlx::query(sql).bind(until.nanos()).bind(i64::from(most));
+            Ok(delete.execute(pool).await?.rows_affected())
+        })
+    }
+
     /// Where the outbox is, and whom events about money since a place in it tell of something.
     ///
     /// # Errors

@@ -18,8 +18,10 @@ type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 /// Which targets are allowed.
 #[derive(Clone)]
 pub(crate) struct Targets {
-    /// Loopback over plain HTTP too, for development.
+    /// Loopback over plain HTTP and on every port too, for development.
     allow_loopback: bool,
+    /// The ports that deliveries may go to.
+    ports: Arc<[u16]>,
     /// Who is asked for names.
     lookup: Arc<dyn Fn(String) -> Found + Send + Sync>,
 }
@@ -32,14 +34,14 @@ impl fmt::Debug for Targets {
 
 impl Targets {
     /// With names that the system's resolver knows.
-    pub(crate) fn new(allow_loopback: bool) -> Self {
+    pub(crate) fn new(allow_loopback: bool, ports: &[u16]) -> Self {
         let ask = |name: String| -> Found {
             Box::pin(async move {
                 let found = tokio::net::lookup_host((name, 0)).await?;
                 Ok(found.map(|address| address.ip()).collect())
             })
         };
-        Self { allow_loopback, lookup: Arc::new(ask) }
+        Self { allow_loopback, ports: ports.into(), lookup: Arc::new(ask) }
     }
 
     /// Whether something may be sent to this address at all; what its name resolves to is checked when it is dialled.
@@ -66,14 +68,24 @@ impl Targets {
         if literal.is_some_and(|address| !is_public(address)) {
             return Err(refused());
         }
-        if url.scheme() != "https" || !matches!(url.port_or_known_default(), Some(443 | 8_443)) {
-            return Err(format!("`{shown}` must use https on port 443 or 8443"));
+        let is_allowed = url.port_or_known_default().is_some_and(|port| self.ports.contains(&port));
+        if url.scheme() != "https" || !is_allowed {
+            return Err(format!("`{shown}` must use https on port {}", either(&self.ports)));
         }
         Ok(url)
     }
 
     fn allows(&self, address: IpAddr) -> bool {
         is_public(address) || (self.allow_loopback && address.to_canonical().is_loopback())
+    }
+}
+
+/// Ports as people list them: `443`, `443 or 8443`, `443, 8443 or 9443`.
+fn either(ports: &[u16]) -> String {
+    let names: Vec<String> = ports.iter().map(u16::to_string).collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => names.join(""),
     }
 }
 

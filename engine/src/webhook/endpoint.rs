@@ -14,6 +14,9 @@ use crate::store::{SealedWebhook, Webhook};
 /// How many deliveries are on their way to an endpoint at once, unless its owner wants fewer or more.
 pub const CONCURRENCY: u32 = 4;
 
+/// The ports that deliveries may go to where the operator says nothing else.
+pub const WEBHOOK_PORTS: [u16; 2] = [443, 8_443];
+
 /// The most that may be wanted.
 pub(super) const MOST_AT_ONCE: u32 = 32;
 
@@ -47,7 +50,7 @@ const OURS: [&str; 15] = [
 /// An endpoint as its owner wants it.
 #[derive(Clone, Debug, Default)]
 pub struct NewWebhook {
-    /// Where events go: https on port 443 or 8443.
+    /// Where events go: https on a port that the operator allows, [`WEBHOOK_PORTS`] unless configured.
     pub url: String,
     /// Which events; empty means all.
     pub kinds: Vec<EventKind>,

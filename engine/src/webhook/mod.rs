@@ -8,10 +8,9 @@ mod post;
 mod queue;
 mod sign;
 mod sink;
-mod sweep;
 
-pub use endpoint::{CONCURRENCY, NewWebhook, WebhookPatch};
-pub(crate) use sweep::sweep_for_ever;
+pub(crate) use address::Targets;
+pub use endpoint::{CONCURRENCY, NewWebhook, WEBHOOK_PORTS, WebhookPatch};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -27,7 +26,6 @@ use tokio::sync::oneshot;
 use crate::actors::deliver;
 use crate::secrets::MasterKey;
 use crate::store::{Delivery, Origin, SealedWebhook, Store, StoreError, Webhook};
-use address::Targets;
 use courier::{Begin, Courier, Doorbell, Finish, Open, Replay};
 use endpoint::{Endpoint, Secrets};
 use post::Post;
@@ -56,9 +54,8 @@ impl Hub {
         io: Handle,
         arbiter: &ArbiterHandle,
         master: &MasterKey,
-        allow_loopback: bool,
+        targets: Targets,
     ) -> Result<Self, reqwest::Error> {
-        let targets = Targets::new(allow_loopback);
         let (post, courier_post) = (Post::new(&targets)?, Post::new(&targets)?);
         let bell = Arc::new(AtomicBool::new(false));
         let rung = bell.clone();

@@ -62,6 +62,7 @@ impl Rig {
             taker_fee: "0.001".parse().unwrap(),
             slippage: "0".parse().unwrap(),
             allow_loopback: true,
+            webhook_ports: engine::WEBHOOK_PORTS.to_vec(),
             plans: model::Plans::default(),
             stripe: None,
         };

@@ -73,7 +73,7 @@ enum Status {
     "description": "the ledger", "headers": {"X-Team": "trading"}}))]
 #[expect(dead_code, reason = "a body is read field by field; this is its schema")]
 struct NewEndpoint {
-    /// Where events go: `https`, on a public address.
+    /// Where events go: `https`, on a public address, on port 443 or 8443 unless the operator allows others.
     #[schema(max_length = 2048, format = "uri")]
     url: String,
     /// Which events go there; all by default.
@@ -94,7 +94,7 @@ struct NewEndpoint {
 #[schema(example = json!({"events": ["trade.closed"], "headers": {"X-Team": null}, "status": "enabled"}))]
 #[expect(dead_code, reason = "a body is read field by field; this is its schema")]
 struct EndpointPatch {
-    /// Where events go: `https`, on a public address.
+    /// Where events go: `https`, on a public address, on port 443 or 8443 unless the operator allows others.
     #[schema(max_length = 2048, format = "uri", nullable = false)]
     url: Option<String>,
     /// Which events go there; `null` for all.

@@ -7,6 +7,7 @@ use model::{AccountId, Timestamp, WebhookId};
 
 use super::*;
 use crate::store::{Progress, Webhook};
+use crate::webhook::WEBHOOK_PORTS;
 use crate::webhook::endpoint::{Endpoint, Secrets};
 use crate::webhook::post::Post;
 use crate::webhook::queue::Outcome;
@@ -158,7 +159,7 @@ impl Names {
             state.1 += 1;
             Box::pin(std::future::ready(Ok(answer)))
         };
-        Targets { allow_loopback, lookup: Arc::new(lookup) }
+        Targets { allow_loopback, ports: WEBHOOK_PORTS.into(), lookup: Arc::new(lookup) }
     }
 
     fn asked(&self) -> usize {
@@ -195,7 +196,7 @@ async fn refused_by(targets: &Targets, url: &str) -> String {
 #[tokio::test]
 async fn no_spelling_of_an_inner_address_is_stored_or_dialled() {
     let trap = Trap::set().await;
-    let strict = Targets::new(false);
+    let strict = Targets::new(false, &WEBHOOK_PORTS);
     let mut told = std::collections::HashSet::new();
     for trick in TRICKS {
         let url = trick.replace("PORT", &trap.address.port().to_string());
@@ -224,7 +225,7 @@ async fn a_name_is_asked_for_at_every_attempt_and_inner_addresses_are_dropped_fr
     assert_eq!((rebinding.asked(), &first), (2, &second));
     assert_eq!(
         first,
-        refused_by(&Targets::new(false), "https://127.0.0.1/").await,
+        refused_by(&Targets::new(false, &WEBHOOK_PORTS), "https://127.0.0.1/").await,
         "nothing is learnt from it"
     );
 
@@ -248,10 +249,28 @@ async fn the_rule_and_not_the_trap_kept_them_out() {
 #[test]
 fn loopback_is_for_development_only() {
     for url in ["http://127.0.0.1:9000/hook", "http://localhost:9000/", "http://[::1]:80/"] {
-        assert!(Targets::new(true).check(url).is_ok(), "{url}");
-        assert!(Targets::new(false).check(url).is_err(), "{url}");
+        assert!(Targets::new(true, &WEBHOOK_PORTS).check(url).is_ok(), "{url}");
+        assert!(Targets::new(false, &WEBHOOK_PORTS).check(url).is_err(), "{url}");
     }
     for url in ["http://10.0.0.1/", "http://example.com/", "https://169.254.169.254/"] {
-        assert!(Targets::new(true).check(url).is_err(), "{url}");
+        assert!(Targets::new(true, &WEBHOOK_PORTS).check(url).is_err(), "{url}");
     }
+}
+
+#[test]
+fn only_ports_that_the_operator_allows_are_gone_to() {
+    let targets = |ports: &[u16]| Targets::new(false, ports);
+    for (ports, port, is_allowed) in [
+        (&[443][..], 8_443, false),
+        (&[443, 9_443], 9_443, true),
+        (&[9_443], 443, false),
+        (&[8_443], 8_443, true),
+    ] {
+        let checked = targets(ports).check(&format!("https://example.com:{port}/"));
+        assert_eq!(checked.is_ok(), is_allowed, "{port} of {ports:?}");
+    }
+    let told = |ports: &[u16]| targets(ports).check("https://example.com:25/").unwrap_err();
+    assert!(told(&[443]).ends_with("must use https on port 443"), "{}", told(&[443]));
+    assert!(told(&[443, 8_443]).ends_with("on port 443 or 8443"), "{}", told(&[443, 8_443]));
+    assert!(told(&[1, 2, 3]).ends_with("on port 1, 2 or 3"), "{}", told(&[1, 2, 3]));
 }
