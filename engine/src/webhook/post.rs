@@ -184,12 +184,4 @@ fn millis(began: Instant) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_endpoint_answers_is_made_harmless() {
-        assert_eq!(escaped(b"ok\n"), "ok\n");
-        assert_eq!(escaped(b"\x00\x1b[31m<b>\xff"), "\\u{0}\\u{1b}[31m\\u{3c}b\\u{3e}\u{fffd}");
-    }
-}
+mod tests;
