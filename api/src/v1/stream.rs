@@ -19,14 +19,15 @@ use crate::query::Query;
 /// After how long a silence a comment is sent, so that nobody on the way takes the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long a reader may take to take more; then it is cut off, and may come back.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a reader may take to take more; then it is cut off, and may come back to where it was.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a stream lasts: whoever comes back shows a key that is still good.
 const LIFETIME: Duration = Duration::from_mins(15);
 
-/// How many pieces wait for a reader.
-const WAITING: usize = 8;
+/// How many pieces wait for a reader beside the one on its way: a piece is a hundred events at most, and no more is
+/// read for one that does not read.
+const WAITING: usize = 1;
 
 /// Whether the server closes; streams end then.
 #[derive(Clone, Debug)]

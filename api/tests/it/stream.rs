@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::bots::SEED;
@@ -136,6 +138,57 @@ async fn a_stream_tells_where_every_bot_is_and_ends_with_the_server() {
     let began = Instant::now();
     server.stop().await;
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+/// The size of an event, and how many of them are more than all sockets on the way can hold.
+const LARGE: usize = 16_384;
+const MANY: usize = 1_500;
+
+#[actix_web::test]
+async fn a_reader_that_does_not_read_is_cut_off_delays_nobody_and_can_go_on() {
+    let server = Server::start(NOWHERE).await;
+    let tenant = server.tenant(&[]).await;
+    let mut quick = Reader::open(&server, &tenant, None).await;
+    let first = quick.last.clone();
+    let mut slow = stuck(&server, &tenant).await;
+
+    let large = "x".repeat(LARGE);
+    let messages: Vec<String> = (0..MANY).map(|number| format!("{number} {large}")).collect();
+    let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
+    let began = Instant::now();
+    for some in messages.chunks(100) {
+        server.happen(tenant.account, 1, some).await;
+        assert_eq!(quick.messages(some.len()).await, some, "who reads hears of it at once");
+    }
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+
+    // What it finds when it reads again is what the sockets held, and then an end.
+    tokio::time::sleep_until((began + Duration::from_secs(12)).into()).await;
+    let mut text = Vec::new();
+    let ended = timeout(Duration::from_secs(30), slow.read_to_end(&mut text)).await;
+    assert!(ended.is_ok(), "it is cut off");
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(text.len() < MANY * LARGE / 2, "{} bytes were kept for it", text.len());
+    let whole = text.rsplit_once("\n\n").map_or("", |(whole, _)| whole);
+    let last = whole.rsplit_once("id: ").and_then(|(_, last)| last.split('\n').next());
+    let last = last.unwrap_or(&first).to_owned();
+    let told = whole.matches("event: bot.error").count();
+    let mut again = Reader::open(&server, &tenant, Some(&last)).await;
+    assert_eq!(again.messages(1).await, [messages[told]], "it goes on where it was");
+    server.stop().await;
+}
+
+/// A stream of which nothing is read.
+async fn stuck(server: &Server, who: &Tenant) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut stream = socket.connect(address.parse().unwrap()).await.unwrap();
+    let request =
+        format!("GET /v1/stream HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\n\r\n", who.key);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.readable().await.unwrap();
+    stream
 }
 
 #[actix_web::test]
