@@ -13,7 +13,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::process::{Process, botprimex, run};
-use crate::serve::{admin, user};
+use crate::serve::{User, admin, user};
 
 /// What nothing but this test has; keys of a shape that no file holds by chance.
 const KEY: &str = "cAnArYpUbLiCkEyQ7w3e9r2t5y8u1i4o6p0a9s8d7f6g5h4j3k2l1z0x9c8v7b";
@@ -184,6 +184,7 @@ fn receiver() -> (u16, Arc<Mutex<Vec<u8>>>) {
 #[tokio::test]
 async fn what_is_shown_once_and_what_signs_is_found_nowhere_else() {
     const HEADER: &str = "cAnArYhEaDeRq1w2e3r4t5y6u7i8o9p0a1s2d3f4g5h6";
+    const BODY_SECRET: &str = "cAnArYsIgNaLz9y8x7w6v5u4t3s2r1q0p9o8n7m6";
     const STRIPE: &str = "whsec_Y0FuQXJ5U3RyaXBlU2VjcmV0T2ZUaGlzVGVzdEFsb25l";
     let folder = tempfile::tempdir().unwrap();
     let (books, log) = (folder.path().join("books.db"), folder.path().join("server.log"));
@@ -206,6 +207,7 @@ async fn what_is_shown_once_and_what_signs_is_found_nowhere_else() {
     let secrets = [&made, &rotated].map(|answer| answer["secret"].as_str().unwrap().to_owned());
     assert_ne!(secrets[0], secrets[1]);
     let mut answers = vec![user.ask(&server, Method::POST, &format!("{path}/test"), None).await.1];
+    let tokens = signal(&user, &server, BODY_SECRET, &mut answers).await;
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     loop {
         let deliveries = user.ask(&server, Method::GET, &format!("{path}/deliveries"), None).await.1;
@@ -237,7 +239,7 @@ async fn what_is_shown_once_and_what_signs_is_found_nowhere_else() {
     written.extend(files().into_iter().map(|path| (path.clone(), fs::read(path).unwrap())));
 
     let raw: Vec<&str> = secrets.iter().map(|secret| secret.strip_prefix("whsec_").unwrap()).collect();
-    let planted = [user.key(), HEADER, STRIPE, raw[0], raw[1]];
+    let planted = [user.key(), HEADER, STRIPE, BODY_SECRET, raw[0], raw[1], &tokens[0], &tokens[1]];
     for (path, content) in &written {
         check_free_of(&planted, &path.display().to_string(), content);
     }
@@ -245,6 +247,49 @@ async fn what_is_shown_once_and_what_signs_is_found_nowhere_else() {
     // The header goes where it was meant to go, and nothing else does.
     let received = received.lock().unwrap().clone();
     assert!(String::from_utf8_lossy(&received).contains(HEADER));
-    check_free_of(&[user.key(), STRIPE, raw[0], raw[1]], "a delivery", &received);
+    let elsewhere = [user.key(), STRIPE, BODY_SECRET, raw[0], raw[1], &tokens[0], &tokens[1]];
+    check_free_of(&elsewhere, "a delivery", &received);
     assert!(fs::read_to_string(&log).unwrap().contains("TRACE"));
+}
+
+/// Sends signals by a bot's hook: right, wrong, with the token before and with one that is cut short; the tokens.
+async fn signal(user: &User, server: &Process, secret: &str, answers: &mut Vec<Value>) -> [String; 2] {
+    let bot = json!({"name": "hooked", "exchange": "binance", "pair": "BTC/USDT", "strategy": "dca",
+        "stake_amount": 50, "max_open_trades": 1, "stop_loss": -10, "dry_run": true});
+    let (status, bot) = user.ask(server, Method::POST, "/v1/bots", Some(&bot.to_string())).await;
+    assert_eq!(status, 201, "{bot}");
+    let bot = format!("/v1/bots/{}", bot["id"].as_str().unwrap());
+    let body = json!({"secret": secret}).to_string();
+    let (status, made) = user.ask(server, Method::POST, &format!("{bot}/hook"), Some(&body)).await;
+    assert_eq!(status, 201, "{made}");
+    let (status, rotated) = user.ask(server, Method::POST, &format!("{bot}/hook/rotate"), Some("{}")).await;
+    assert_eq!(status, 200, "{rotated}");
+    let tokens = [&made, &rotated].map(|answer| answer["token"].as_str().unwrap().to_owned());
+    let right = json!({"action": "stop", "secret": secret}).to_string();
+    let wrong = json!({"action": "stop", "secret": format!("{secret}x")}).to_string();
+    let odd =
+        json!({"action": secret, "secret": [secret], "timenow": secret, "token": tokens[0]}).to_string();
+    let cut = &tokens[1][..tokens[1].len() - 1];
+    let mut statuses = Vec::new();
+    for (token, body) in [
+        (tokens[0].as_str(), &right),
+        (&tokens[1], &right),
+        (&tokens[1], &wrong),
+        (&tokens[1], &odd),
+        (cut, &right),
+        (&format!("{}/more", tokens[1]), &right),
+    ] {
+        let url = format!("{}/v1/hooks/{token}", server.url);
+        // As charts send it: a text, with no key.
+        let asked = reqwest::Client::new().post(url).body(body.clone()).header("content-type", "text/plain");
+        let answer = asked.send().await.unwrap();
+        statuses.push(answer.status().as_u16());
+        answers.push(answer.text().await.unwrap().into());
+    }
+    assert_eq!(statuses[..2], [202, 202], "{answers:?}");
+    assert!(statuses[2..].iter().all(|status| *status >= 400), "{statuses:?}");
+    for path in [format!("{bot}/hook"), format!("{bot}/signals"), bot] {
+        answers.push(user.ask(server, Method::GET, &path, None).await.1);
+    }
+    tokens
 }

@@ -183,6 +183,33 @@ async fn metrics_tell_how_long_live_orders_take() {
     assert!(server.stop() && venue.stop());
 }
 
+#[tokio::test]
+async fn metrics_at_an_address_of_their_own_are_there_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
+    let user = user(&database_url);
+    // Whoever was given it a moment ago has let it go.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = botprimex(&["serve", "--listen", "127.0.0.1:0", "--database-url", &database_url]);
+    command.env("BOTPRIMEX_METRICS__LISTEN", format!("127.0.0.1:{port}"));
+    command.env("BOTPRIMEX_VENUES__BINANCE__REST_URL", "http://127.0.0.1:1");
+    command.env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", "ws://127.0.0.1:1");
+    let server = Process::start(command);
+    let elsewhere = format!("http://127.0.0.1:{port}");
+    let status = async |url: String| user.http.get(url).send().await.unwrap().status().as_u16();
+    let metrics = user.http.get(format!("{elsewhere}/metrics")).send().await.unwrap();
+    assert_eq!(metrics.status(), 200);
+    let text = metrics.text().await.unwrap();
+    assert!(text.contains("botprimex_ticks_total"), "{text}");
+    assert_eq!(status(format!("{}/metrics", server.url)).await, 404, "not beside the API");
+    assert_eq!(user.ask(&server, Method::GET, "/v1/bots", None).await.0, 200);
+    for path in ["/v1/bots", "/v1/openapi.json", "/"] {
+        assert_eq!(status(format!("{elsewhere}{path}")).await, 404, "{path} is not beside the metrics");
+    }
+    assert!(server.stop());
+    assert!(user.http.get(format!("{elsewhere}/metrics")).send().await.is_err(), "it stops with the server");
+}
+
 fn ids(answer: &Value) -> Vec<String> {
     let rows = answer["data"].as_array().unwrap().iter();
     rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect()
