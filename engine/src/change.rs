@@ -20,8 +20,8 @@ pub struct Change {
     pub redefined: Option<Box<(BotId, BotDefinition)>>,
     /// The bot's new row, where it changed.
     pub bot: Option<BotChange>,
-    /// A bot that is no longer shown, and since when; its trades stay.
-    pub deleted: Option<(BotId, Timestamp)>,
+    /// A bot that is no longer shown, whose it was, and since when; its trades stay.
+    pub deleted: Option<(AccountId, BotId, Timestamp)>,
     /// What its machine did to its trade; the orders, fills and events that this comes to are written with it.
     pub decision: Option<Decision>,
     /// Orders that leave once this is durable.

@@ -304,7 +304,7 @@ impl EngineHandle {
         if is_real {
             self.wait_until_stopped(account, id).await?;
         }
-        let deleted = Some((id, clock::now()));
+        let deleted = Some((account, id, clock::now()));
         Ok(self.inner.ledger.commit(Change { deleted, ..Change::default() }).await?)
     }
 

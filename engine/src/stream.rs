@@ -39,8 +39,8 @@ const BEFORE_ALL: EventId = EventId::from_u128(0);
 pub struct BotTurn {
     /// Which bot.
     pub bot_id: BotId,
-    /// Its status.
-    pub status: BotStatus,
+    /// Its status; `None` once it was deleted.
+    pub status: Option<BotStatus>,
     /// Why it cannot go on, when `status` is [`BotStatus::Error`].
     pub trouble: Option<BotTrouble>,
 }
@@ -199,24 +199,34 @@ impl EventStream {
 
     /// Whether a bot is elsewhere than it was told to be last.
     fn learn(&mut self, turn: &BotTurn) -> bool {
+        if turn.status.is_none() {
+            return self.bots.remove(&turn.bot_id).is_some();
+        }
         self.bots.insert(turn.bot_id, turn.clone()).as_ref() != Some(turn)
     }
 
     /// Where all bots are, as far as that is new.
     async fn look_at_bots(&mut self) -> Result<Vec<BotTurn>, EngineError> {
         let (mut turns, mut after) = (Vec::new(), None);
+        let mut gone: HashSet<BotId> = self.bots.keys().copied().collect();
         loop {
             let page = self.engine.bots(self.account, BotFilter::default(), 1_000, after).await?;
             after = page.rows.last().map(|bot| bot.id);
             for bot in page.rows {
-                let turn = BotTurn { bot_id: bot.id, status: bot.status, trouble: bot.trouble };
+                gone.remove(&bot.id);
+                let turn = BotTurn { bot_id: bot.id, status: Some(bot.status), trouble: bot.trouble };
                 if self.learn(&turn) {
                     turns.push(turn);
                 }
             }
             if !page.has_more {
-                return Ok(turns);
+                break;
             }
         }
+        for bot_id in gone {
+            self.bots.remove(&bot_id);
+            turns.push(BotTurn { bot_id, status: None, trouble: None });
+        }
+        Ok(turns)
     }
 }

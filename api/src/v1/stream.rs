@@ -37,14 +37,15 @@ pub(crate) struct Closing(pub(crate) watch::Receiver<bool>);
 #[derive(Serialize)]
 struct Turned<'a> {
     bot_id: BotId,
-    status: BotStatus,
+    status: &'static str,
     error: Option<&'a BotTrouble>,
 }
 
 /// Follow what happens
 ///
 /// Server-sent events: the same events as webhooks get, each with `id:`, `event:` (its kind) and `data:` (its body), and
-/// `bot.status` with `{"bot_id", "status", "error"}` whenever a bot is elsewhere in its life. After a break, send the last
+/// `bot.status` with `{"bot_id", "status", "error"}` whenever a bot is elsewhere in its life, `status` being `deleted` for
+/// the last time. After a break, send the last
 /// id as `Last-Event-ID` (an `EventSource` does so by itself): no event is lost or told twice. A `bot.status` has no id,
 /// for it is a state: where every bot is, is told at the beginning of each stream. Without `Last-Event-ID` a stream begins
 /// now. A comment is sent every 15 seconds; a stream ends after 15 minutes, when its reader stops reading, and when the
@@ -123,7 +124,8 @@ fn frame(told: &Told) -> String {
             format!("id: {id}\nevent: {kind}\ndata: {body}\n\n")
         }
         Told::Bot(turn) => {
-            let turned = Turned { bot_id: turn.bot_id, status: turn.status, error: turn.trouble.as_ref() };
+            let status = turn.status.map_or("deleted", BotStatus::as_str);
+            let turned = Turned { bot_id: turn.bot_id, status, error: turn.trouble.as_ref() };
             let data = serde_json::to_string(&turned).unwrap_or_default();
             format!("event: bot.status\ndata: {data}\n\n")
         }

@@ -130,6 +130,11 @@ async fn a_stream_tells_where_every_bot_is_and_ends_with_the_server() {
     );
     let another = server.post(&tenant, "/v1/bots", SEED).await.body["id"].clone();
     assert_eq!(reader.next().await.1["bot_id"], another, "it hears of one that is made");
+    let path = format!("/v1/bots/{}", another.as_str().unwrap());
+    assert_eq!(server.ask(&tenant, reqwest::Method::DELETE, &path, None).await.status, 204);
+    let (kind, data) = reader.next().await;
+    let gone = serde_json::json!({"bot_id": another, "status": "deleted", "error": null});
+    assert_eq!((kind.as_str(), data), ("bot.status", gone), "and of one that is deleted");
     let path = format!("/v1/bots/{}/start", bot.as_str().unwrap());
     server.post(&tenant, &path, "").await;
     let (kind, data) = reader.next().await;

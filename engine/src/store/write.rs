@@ -295,7 +295,10 @@ impl Batch {
             self.create(&bot);
         }
         self.redefined.extend(redefined.map(|new| *new));
-        self.deleted.extend(deleted);
+        if let Some((account, id, at)) = deleted {
+            self.deleted.push((id, at));
+            self.news.turned.push((account, BotTurn { bot_id: id, status: None, trouble: None }));
+        }
         self.answers.extend(answer);
         self.signals.extend(signal);
         self.billing.extend(billing.map(|change| *change));
@@ -353,7 +356,7 @@ impl Batch {
     }
 
     fn create(&mut self, bot: &NewBot) {
-        let turn = BotTurn { bot_id: bot.id, status: BotStatus::Stopped, trouble: None };
+        let turn = BotTurn { bot_id: bot.id, status: Some(BotStatus::Stopped), trouble: None };
         self.news.turned.push((bot.account_id, turn));
         self.created.extend(row![
             bot.id.to_string(),
@@ -370,7 +373,7 @@ impl Batch {
     }
 
     fn turn(&mut self, bot: BotChange) {
-        let turn = BotTurn { bot_id: bot.id, status: bot.status, trouble: bot.trouble.clone() };
+        let turn = BotTurn { bot_id: bot.id, status: Some(bot.status), trouble: bot.trouble.clone() };
         self.news.turned.push((bot.account_id, turn));
         let (code, message) = bot.trouble.map(|trouble| (trouble.code, trouble.message)).unzip();
         let state = bot.state.map(|state| state.text());
