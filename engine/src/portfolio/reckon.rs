@@ -5,15 +5,15 @@
 //! cash is that less what open trades spent, and what it is worth is the cash and the coins. On a real account it is what
 //! the venue says is there, whoever bought it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use model::{Exchange, ExchangeId, Pair, Price, Quote, Rate, Timestamp};
+use model::{BotId, Exchange, ExchangeId, Pair, Price, Quote, Rate, Timestamp};
 use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::prices::Prices;
 use crate::rates::valued;
-use crate::store::{BotPlace, Holdings, OpenTrade};
+use crate::store::{Holdings, OpenTrade};
 
 /// What an account is worth, and of what.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
@@ -213,22 +213,24 @@ pub(crate) fn reckon(
 fn books(holdings: &Holdings, fee: Rate) -> Books {
     let mut books = Books::new();
     let with_fee = Decimal::ONE + fee.decimal();
-    let mut stakes: std::collections::HashMap<_, Decimal> = std::collections::HashMap::new();
+    for ((_, exchange, dry_run, quote), ladder) in &holdings.ladders {
+        let book = books.entry((*dry_run, *exchange, quote.clone())).or_default();
+        book.capital += ladder.capital * with_fee;
+    }
+    let mut bots: HashMap<BotId, (&OpenTrade, Decimal)> = HashMap::new();
     for trade in &holdings.open {
-        let OpenTrade { exchange, pair, dry_run, amount, stake, bot_id } = trade;
+        let OpenTrade { exchange, pair, dry_run, amount, stake, bot_id, .. } = trade;
         let book = books.entry((*dry_run, *exchange, pair.quote().to_owned())).or_default();
         book.spent += stake.decimal();
         let (held, cost) = book.coins.entry(pair.clone()).or_default();
         *held += amount.decimal();
         *cost += stake.decimal();
-        *stakes.entry(*bot_id).or_default() += stake.decimal();
+        bots.entry(*bot_id).or_insert((trade, Decimal::ZERO)).1 += stake.decimal();
     }
-    for (id, bot) in &holdings.bots {
-        let BotPlace { exchange, pair, dry_run, capital } = bot;
-        let book = books.entry((*dry_run, *exchange, pair.quote().to_owned())).or_default();
+    for (trade, spent) in bots.into_values() {
+        let book = books.entry((trade.dry_run, trade.exchange, trade.pair.quote().to_owned())).or_default();
         // What was added by hand beyond the ladder was given to it then.
-        let ladder = capital.decimal() * with_fee;
-        book.capital += ladder.max(stakes.get(id).copied().unwrap_or_default());
+        book.capital += (spent - trade.ladder.decimal() * with_fee).max(Decimal::ZERO);
     }
     for ((_, exchange, dry_run, quote), sum) in &holdings.realized {
         let book = books.entry((*dry_run, *exchange, quote.clone())).or_default();

@@ -232,6 +232,82 @@ async fn history_keeps_the_last_point_of_a_step_and_drops_the_old() {
     }
 }
 
+/// What the ladders of these quote coins spend together, as the store has it.
+async fn ladders(store: &Store, account: AccountId) -> Vec<(String, i64, String)> {
+    let holdings = store.holdings(account).await.unwrap();
+    let each = holdings.ladders.into_iter();
+    each.map(|((.., quote), sum)| (quote, sum.bots, sum.capital.normalize().to_string())).collect()
+}
+
+#[tokio::test]
+async fn what_ladders_spend_is_kept_as_bots_come_change_and_go() {
+    for (store, account, _folder) in stores().await {
+        let mut changes = Vec::new();
+        for number in 0..6 {
+            Trader::new(account, number, &mut changes);
+        }
+        // Made and gone at once.
+        let gone = |number: u128| Change {
+            deleted: Some((account, BotId::from_u128(number + 1), Timestamp::from_millis(1))),
+            ..Change::default()
+        };
+        changes.push(gone(5));
+        store.commit(changes).await.unwrap();
+        let of = |quote: &str, bots, capital: &str| (quote.to_owned(), bots, capital.to_owned());
+        assert_eq!(ladders(&store, account).await, [of("BTC", 1, "0.03"), of("USDT", 4, "600")]);
+
+        let body = r#"{"name":"b","exchange":"binance","pair":"SOL/BTC","strategy":"dca","stake_amount":0.5,
+            "max_open_trades":2,"stop_loss":-4,"take_profit":1,"dry_run":true,"dca":{"price_deviation":1}}"#;
+        let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
+        let redefined = Some(Box::new((BotId::from_u128(1), definition)));
+        store.commit([Change { redefined, ..Change::default() }, gone(3), gone(3)]).await.unwrap();
+        assert_eq!(ladders(&store, account).await, [of("BTC", 2, "1.03"), of("USDT", 2, "300")]);
+
+        // A store of before is filled in, once.
+        for _ in 0..2 {
+            match &store {
+                Store::Sqlite { writer, .. } => {
+                    drop(sqlx::query("DELETE FROM ladders").execute(writer).await)
+                }
+                Store::Postgres(pool) => drop(sqlx::query("DELETE FROM ladders").execute(pool).await),
+            }
+            store.fill_in_sums().await.unwrap();
+            store.fill_in_sums().await.unwrap();
+            assert_eq!(ladders(&store, account).await, [of("BTC", 2, "1.03"), of("USDT", 2, "300")]);
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "a measurement: run it with --ignored --nocapture"]
+async fn a_hundred_thousand_bots() {
+    let (store, account, _folder) = store().await;
+    for first in (0..100_000).step_by(1_000) {
+        let mut changes = Vec::new();
+        let mut fleet: Vec<Trader> =
+            (first..first + 1_000).map(|number| Trader::new(account, number, &mut changes)).collect();
+        store.commit(changes).await.unwrap();
+        let mut changes = Vec::new();
+        for trader in &mut fleet {
+            for (permille, second) in [(0, 1), (50, 2)] {
+                trader.act((permille, 9), Timestamp::from_millis(second * 1_000), &mut changes);
+            }
+        }
+        store.commit(changes).await.unwrap();
+    }
+    let prices = prices(&[("BTCUSDT", "60000"), ("ETHUSDT", "3000"), ("ETHBTC", "0.05")]);
+    for _ in 0..3 {
+        let begun = std::time::Instant::now();
+        let holdings = store.holdings(account).await.unwrap();
+        let worth = reckon(&holdings, &[], &prices, market().fee, Timestamp::MIN);
+        let took = begun.elapsed();
+        let trades: i64 = worth.dry_run.currencies.iter().map(|currency| currency.trades).sum();
+        println!("{trades} closed trades of 100,000 bots: {took:?}, worth {:?}", worth.dry_run.equity_usd);
+        assert_eq!(trades, 100_000);
+        assert!(took < std::time::Duration::from_millis(50));
+    }
+}
+
 fn prices(of: &[(&str, &str)]) -> Prices {
     Prices(of.iter().map(|(symbol, price)| ((*symbol).to_owned(), price.parse().unwrap())).collect())
 }
@@ -281,7 +357,7 @@ async fn an_older_store_is_filled_in_once() {
     let kept = store.holdings(account).await.unwrap();
     assert_eq!(kept.realized[0].1.trades, 2);
     let Store::Sqlite { writer, .. } = &store else { panic!() };
-    for sql in ["DELETE FROM realized", "UPDATE bots SET capital = NULL"] {
+    for sql in ["DELETE FROM realized", "DELETE FROM ladders", "UPDATE bots SET capital = NULL"] {
         sqlx::query(sql).execute(writer).await.unwrap();
     }
     for _ in 0..2 {

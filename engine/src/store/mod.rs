@@ -11,6 +11,7 @@ mod events;
 mod exchanges;
 mod idempotency;
 mod inbound;
+mod ladders;
 mod late;
 mod lock;
 mod marks;
@@ -29,7 +30,7 @@ pub use bots::{BotFilter, StoredBot};
 pub use deliveries::{Attempt, Delivery, DeliveryFilter, DeliveryStatus, Origin};
 pub use events::{EventFilter, StoredEvent};
 pub use exchanges::{ExchangeConnection, KeyPermissions};
-pub(crate) use portfolio::{BotPlace, Holdings, OpenTrade};
+pub(crate) use portfolio::{Holdings, OpenTrade};
 pub(crate) use stats::{KnownStats, StatsKey};
 pub use subscriptions::Billing;
 pub use trades::TradeFilter;
@@ -73,6 +74,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (14, "stats", include_str!("../../../migrations/sqlite/0014_stats.sql")),
     (15, "usd", include_str!("../../../migrations/sqlite/0015_usd.sql")),
     (16, "fees", include_str!("../../../migrations/sqlite/0016_fees.sql")),
+    (20, "ladders", include_str!("../../../migrations/sqlite/0020_ladders.sql")),
 ];
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
@@ -88,6 +90,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (14, "stats", include_str!("../../../migrations/postgres/0014_stats.sql")),
     (15, "usd", include_str!("../../../migrations/postgres/0015_usd.sql")),
     (16, "fees", include_str!("../../../migrations/postgres/0016_fees.sql")),
+    (20, "ladders", include_str!("../../../migrations/postgres/0020_ladders.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

@@ -1,24 +1,13 @@
 //! What an account holds: its bots, their open trades, what the closed ones made, and what it was worth.
 
-use std::collections::HashMap;
-
 use model::{AccountId, BotId, Exchange, Pair, Qty, Quote, Timestamp};
 use sqlx::Row as _;
 
+use super::ladders::Ladder;
 use super::realized::{Key, Sum};
 use super::{Store, StoreError, parsed, snapshot, worded, writing};
 
-/// A bot, as far as its account's portfolio goes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct BotPlace {
-    pub(crate) exchange: Exchange,
-    pub(crate) pair: Pair,
-    pub(crate) dry_run: bool,
-    /// What its whole ladder spends, before fees, in quote.
-    pub(crate) capital: Quote,
-}
-
-/// An open trade, likewise.
+/// An open trade, as far as its account's portfolio goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct OpenTrade {
     pub(crate) bot_id: BotId,
@@ -27,13 +16,15 @@ pub(crate) struct OpenTrade {
     pub(crate) dry_run: bool,
     pub(crate) amount: Qty,
     pub(crate) stake: Quote,
+    /// What its bot's whole ladder spends, before fees, in quote.
+    pub(crate) ladder: Quote,
 }
 
 /// What an account holds at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Holdings {
-    /// Bots that were not deleted.
-    pub(crate) bots: HashMap<BotId, BotPlace>,
+    /// What the ladders of bots that were not deleted spend.
+    pub(crate) ladders: Vec<(Key, Ladder)>,
     /// Their open trades.
     pub(crate) open: Vec<OpenTrade>,
     /// What all closed trades made, those of deleted bots included.
@@ -45,33 +36,33 @@ macro_rules! holdings {
     ($connection:ident, $account:ident) => {{
         let account = $account.to_string();
         let mut holdings = Holdings::default();
-        let bots = sqlx::query(
-            "SELECT id, exchange, pair, dry_run, capital FROM bots WHERE account_id = $1 AND deleted_at IS NULL",
+        let ladders = sqlx::query(
+            "SELECT exchange, dry_run, quote, bots, capital FROM ladders WHERE account_id = $1 AND bots > 0
+             ORDER BY exchange, dry_run, quote",
         );
-        for row in bots.bind(&account).fetch_all(&mut *$connection).await? {
-            let capital: Option<&str> = row.try_get("capital")?;
-            let place = BotPlace {
-                exchange: worded("exchange", row.try_get("exchange")?)?,
-                pair: parsed("pair", row.try_get("pair")?)?,
-                dry_run: row.try_get("dry_run")?,
-                capital: parsed("capital", capital.unwrap_or("0"))?,
-            };
-            holdings.bots.insert(parsed("id", row.try_get("id")?)?, place);
+        for row in ladders.bind(&account).fetch_all(&mut *$connection).await? {
+            let exchange: Exchange = worded("exchange", row.try_get("exchange")?)?;
+            let key = ($account, exchange, row.try_get("dry_run")?, row.try_get("quote")?);
+            let capital = parsed("capital", row.try_get("capital")?)?;
+            holdings.ladders.push((key, Ladder { bots: row.try_get("bots")?, capital }));
         }
         let open = sqlx::query(
-            "SELECT bot_id, exchange, pair, dry_run, amount, stake FROM trades
-             WHERE account_id = $1 AND status = 'open'",
+            "SELECT trades.bot_id, trades.exchange, trades.pair, trades.dry_run, trades.amount, trades.stake,
+                 bots.capital
+             FROM trades JOIN bots ON bots.id = trades.bot_id
+             WHERE trades.account_id = $1 AND trades.status = 'open' AND bots.deleted_at IS NULL",
         );
         for row in open.bind(&account).fetch_all(&mut *$connection).await? {
-            let trade = OpenTrade {
+            let ladder: Option<&str> = row.try_get("capital")?;
+            holdings.open.push(OpenTrade {
                 bot_id: parsed("bot_id", row.try_get("bot_id")?)?,
                 exchange: worded("exchange", row.try_get("exchange")?)?,
                 pair: parsed("pair", row.try_get("pair")?)?,
                 dry_run: row.try_get("dry_run")?,
                 amount: parsed("amount", row.try_get("amount")?)?,
                 stake: parsed("stake", row.try_get("stake")?)?,
-            };
-            holdings.open.extend(holdings.bots.contains_key(&trade.bot_id).then_some(trade));
+                ladder: parsed("capital", ladder.unwrap_or("0"))?,
+            });
         }
         let realized = sqlx::query(
             "SELECT exchange, dry_run, quote, trades, profit, fees, profit_usd, unvalued FROM realized WHERE account_id = $1

@@ -177,7 +177,8 @@ impl Store {
                 transaction.commit().await?;
             }
         });
-        self.fill_in_capital().await
+        self.fill_in_capital().await?;
+        self.fill_in_ladders().await
     }
 
     async fn fill_in_capital(&self) -> Result<(), StoreError> {

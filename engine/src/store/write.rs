@@ -14,6 +14,7 @@ use strategies::ladder_stake;
 
 use super::idempotency::keep;
 use super::inbound::SIGNAL_DONE;
+use super::ladders::{Ladders, add_ladders, count_bot};
 use super::realized::{Realized, add_realized};
 use super::subscriptions::write_billing;
 use super::trip::Trip;
@@ -224,6 +225,7 @@ pub(crate) struct Batch {
     /// How many events there are of each bot, or of an account where they have none.
     lanes: BTreeMap<String, i64>,
     realized: Realized,
+    ladders: Ladders,
     billing: Vec<BillingChange>,
     signals: Vec<SignalId>,
     marks: BTreeMap<(Pair, Timestamp), Price>,
@@ -358,6 +360,7 @@ impl Batch {
     fn create(&mut self, bot: &NewBot) {
         let turn = BotTurn { bot_id: bot.id, status: Some(BotStatus::Stopped), trouble: None };
         self.news.turned.push((bot.account_id, turn));
+        self.ladders.create(bot);
         self.created.extend(row![
             bot.id.to_string(),
             bot.account_id.to_string(),
@@ -557,6 +560,7 @@ macro_rules! write_batch {
     ($transaction:ident, $dialect:expr, $batch:ident) => {
         write_rows!($transaction, $dialect, CREATE_BOTS, $batch.created);
         for (id, definition) in $batch.redefined {
+            count_bot!($transaction, $batch.ladders, id, -1);
             let update = sqlx::query(
                 "UPDATE bots SET exchange = $2, pair = $3, strategy = $4, dry_run = $5, definition = $6, capital = $7
                  WHERE id = $1",
@@ -569,15 +573,18 @@ macro_rules! write_batch {
             .bind(definition.to_json().get().to_owned())
             .bind(ladder_stake(&definition).to_string());
             update.execute(&mut *$transaction).await?;
+            count_bot!($transaction, $batch.ladders, id, 1);
         }
         let bots = $batch.bots.len() as u64;
         if write_rows!($transaction, $dialect, UPDATE_BOTS, $batch.bots.into_values().flatten()) != bots {
             return Err(StoreError::UnknownBot);
         }
         for (id, at) in $batch.deleted {
+            count_bot!($transaction, $batch.ladders, id, -1);
             let update = sqlx::query("UPDATE bots SET deleted_at = $2 WHERE id = $1");
             update.bind(id.to_string()).bind(at.nanos()).execute(&mut *$transaction).await?;
         }
+        add_ladders!($transaction, $batch.ladders);
         write_rows!($transaction, $dialect, WRITE_TRADES, $batch.trades.into_values().flatten());
         add_realized!($transaction, $batch.realized);
         write_rows!($transaction, $dialect, WRITE_ORDERS, $batch.orders.into_values().flatten());
