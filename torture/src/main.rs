@@ -236,9 +236,9 @@ async fn stop_drill(arguments: &Arguments) -> Result<bool> {
 /// Kills it while it delivers; whether everybody who takes events got all of them as promised.
 async fn deliver(arguments: &Arguments) -> Result<bool> {
     let mut folder = folder()?;
-    let Plan { binary, kills, seed, .. } = plan(arguments, Kind::Mixed, None, folder.path())?;
+    let Plan { binary, kills, seed, postgres, .. } = plan(arguments, Kind::Mixed, None, folder.path())?;
     let Arguments { events, endpoints, hostile, .. } = *arguments;
-    let plan = webhooks::Plan { binary, events, endpoints, hostile, kills, seed };
+    let plan = webhooks::Plan { binary, events, endpoints, hostile, kills, seed, postgres };
     let delivered = webhooks::run(&plan, folder.path()).await?;
     report::print_webhooks(&delivered, &replay(arguments));
     let is_well = delivered.found.violations.is_empty();

@@ -50,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) hostile: usize,
     pub(crate) kills: usize,
     pub(crate) seed: u64,
+    /// A Postgres to keep the books on; else a file.
+    pub(crate) postgres: Option<String>,
 }
 
 /// What came of it.
@@ -148,9 +150,10 @@ fn serve(plan: &Plan, exchange: &Exchange, folder: &Path, dice: &mut ChaCha8Rng)
         ("BOTPRIMEX_WEBHOOKS__ALLOW_LOOPBACK", "true"),
         ("BOTPRIMEX_MASTER_KEY", &master),
     ];
+    let file = || format!("sqlite://{}", folder.join("books.db").display());
     Ok(Server {
         binary: plan.binary.clone(),
-        database_url: format!("sqlite://{}", folder.join("books.db").display()),
+        database_url: plan.postgres.clone().unwrap_or_else(file),
         folder: folder.to_owned(),
         log: folder.join("server.log"),
         proxy,
