@@ -2,6 +2,8 @@
 
 mod balances;
 mod history;
+#[cfg(test)]
+mod live_tests;
 mod prices;
 mod reckon;
 #[cfg(test)]
@@ -22,6 +24,7 @@ use crate::clock;
 use crate::error::EngineError;
 use crate::handle::EngineHandle;
 use crate::store::{BotFilter, Page};
+use crate::view::sold;
 
 /// How old a count of a real account may be that is shown.
 const COUNTED_WITHIN: Duration = Duration::from_secs(5);
@@ -105,10 +108,12 @@ impl EngineHandle {
             let (bot, definition) = (&view.bot, &view.bot.definition);
             let open = view.open_trade.as_ref();
             let price = prices.price(&definition.pair);
-            let exposure = match open {
+            let sold = open.map(sold);
+            let exposure = match &sold {
                 None => Some(Quote::ZERO),
-                Some(trade) => price.map(|price| price * trade.amount),
+                Some(sold) => price.map(|price| price * sold.left),
             };
+            let proceeds = sold.map_or(Quote::ZERO, |sold| sold.proceeds);
             let stake = open.map_or(Quote::ZERO, |trade| trade.stake);
             rows.push(BotShare {
                 bot_id: bot.id,
@@ -119,7 +124,7 @@ impl EngineHandle {
                 status: bot.status,
                 trades: view.stats.trades,
                 realized_profit: Quote::new(view.stats.profit).unwrap_or_default(),
-                unrealized_profit: exposure.map(|exposure| exposure - stake),
+                unrealized_profit: exposure.map(|exposure| exposure + proceeds - stake),
                 exposure,
                 stake,
             });

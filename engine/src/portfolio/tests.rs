@@ -267,7 +267,7 @@ async fn what_ladders_spend_is_kept_as_bots_come_change_and_go() {
         for _ in 0..2 {
             match &store {
                 Store::Sqlite { writer, .. } => {
-                    drop(sqlx::query("DELETE FROM ladders").execute(writer).await)
+                    drop(sqlx::query("DELETE FROM ladders").execute(writer).await);
                 }
                 Store::Postgres(pool) => drop(sqlx::query("DELETE FROM ladders").execute(pool).await),
             }

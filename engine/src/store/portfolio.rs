@@ -1,7 +1,10 @@
 //! What an account holds: its bots, their open trades, what the closed ones made, and what it was worth.
 
+use std::collections::HashMap;
+
 use model::{AccountId, BotId, Exchange, Pair, Qty, Quote, Timestamp};
 use sqlx::Row as _;
+use strategies::live::Execution;
 
 use super::ladders::Ladder;
 use super::realized::{Key, Sum};
@@ -14,10 +17,22 @@ pub(crate) struct OpenTrade {
     pub(crate) exchange: Exchange,
     pub(crate) pair: Pair,
     pub(crate) dry_run: bool,
+    /// What it holds: what was sold of it already is off it.
     pub(crate) amount: Qty,
+    /// What it spent; what it got back already is off it.
     pub(crate) stake: Quote,
     /// What its bot's whole ladder spends, before fees, in quote.
     pub(crate) ladder: Quote,
+}
+
+impl OpenTrade {
+    /// Takes off what was sold of it.
+    fn sell(&mut self, execution: &Execution) {
+        let left = self.amount.decimal() - execution.gone(&self.pair);
+        self.amount = Qty::new(left).unwrap_or_default();
+        let spent = self.stake.decimal() - execution.proceeds(&self.pair);
+        self.stake = Quote::new(spent).unwrap_or(self.stake);
+    }
 }
 
 /// What an account holds at one moment.
@@ -47,13 +62,15 @@ macro_rules! holdings {
             holdings.ladders.push((key, Ladder { bots: row.try_get("bots")?, capital }));
         }
         let open = sqlx::query(
-            "SELECT trades.bot_id, trades.exchange, trades.pair, trades.dry_run, trades.amount, trades.stake,
+            "SELECT trades.id, trades.bot_id, trades.exchange, trades.pair, trades.dry_run, trades.amount, trades.stake,
                  bots.capital
              FROM trades JOIN bots ON bots.id = trades.bot_id
              WHERE trades.account_id = $1 AND trades.status = 'open' AND bots.deleted_at IS NULL",
         );
+        let mut places: HashMap<String, usize> = HashMap::new();
         for row in open.bind(&account).fetch_all(&mut *$connection).await? {
             let ladder: Option<&str> = row.try_get("capital")?;
+            places.insert(row.try_get("id")?, holdings.open.len());
             holdings.open.push(OpenTrade {
                 bot_id: parsed("bot_id", row.try_get("bot_id")?)?,
                 exchange: worded("exchange", row.try_get("exchange")?)?,
@@ -62,6 +79,26 @@ macro_rules! holdings {
                 amount: parsed("amount", row.try_get("amount")?)?,
                 stake: parsed("stake", row.try_get("stake")?)?,
                 ladder: parsed("capital", ladder.unwrap_or("0"))?,
+            });
+        }
+        let sold = sqlx::query(
+            "SELECT trades.id, fills.at, fills.price, fills.qty, fills.fee, fills.fee_asset, fills.fee_price
+             FROM trades JOIN orders ON orders.trade_id = trades.id JOIN fills ON fills.order_id = orders.id
+             WHERE trades.account_id = $1 AND trades.status = 'open' AND NOT trades.dry_run AND orders.side = 'sell'",
+        );
+        for row in sold.bind(&account).fetch_all(&mut *$connection).await? {
+            let place = places.get(row.try_get::<&str, _>("id")?).copied();
+            let Some(trade) = place.and_then(|place| holdings.open.get_mut(place)) else { continue };
+            let (fee_asset, fee_price): (&str, Option<&str>) =
+                (row.try_get("fee_asset")?, row.try_get("fee_price")?);
+            trade.sell(&Execution {
+                trade_id: 0,
+                at: Timestamp::from_nanos(row.try_get("at")?),
+                price: parsed("price", row.try_get("price")?)?,
+                qty: parsed("qty", row.try_get("qty")?)?,
+                fee: parsed("fee", row.try_get("fee")?)?,
+                fee_asset: fee_asset.into(),
+                fee_price: fee_price.map(|price| parsed("fee_price", price)).transpose()?,
             });
         }
         let realized = sqlx::query(

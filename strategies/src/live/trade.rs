@@ -65,15 +65,13 @@ impl LiveTrade {
 
     /// Quote that came back, fees off it.
     pub fn proceeds(&self, pair: &Pair) -> Quote {
-        let got = |e: &Execution| (e.price * e.qty).decimal() - fee_in_quote(e, pair);
-        quote(self.executions(Side::Sell).map(got).sum())
+        quote(self.executions(Side::Sell).map(|e| e.proceeds(pair)).sum())
     }
 
     /// Base that is held.
     pub fn held(&self, pair: &Pair) -> Qty {
-        let fees: Decimal = self.executions(Side::Sell).map(|e| fee_in(e, pair.base())).sum();
-        let gone = self.sold().decimal() + fees + self.missing.decimal();
-        qty(self.received(pair).decimal() - gone)
+        let gone: Decimal = self.executions(Side::Sell).map(|e| e.gone(pair)).sum();
+        qty(self.received(pair).decimal() - gone - self.missing.decimal())
     }
 
     /// Fees in quote: those taken in quote, those taken in base at the price of their execution, and those taken in a
@@ -140,6 +138,18 @@ impl LiveTrade {
     /// Orders that are not settled.
     pub fn open_orders(&self) -> impl Iterator<Item = &LiveOrder> {
         self.orders.iter().filter(|order| !order.is_settled())
+    }
+}
+
+impl Execution {
+    /// Quote that a sell brought, fees off it.
+    pub fn proceeds(&self, pair: &Pair) -> Decimal {
+        (self.price * self.qty).decimal() - fee_in_quote(self, pair)
+    }
+
+    /// Base that went with a sell, a fee in base with it.
+    pub fn gone(&self, pair: &Pair) -> Decimal {
+        self.qty.decimal() + fee_in(self, pair.base())
     }
 }
 
