@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
-use dashmap::DashMap;
 use model::{
     AccountId, BotDefinition, BotId, EventId, KeyId, Market, Pair, Plans, Price, Quote, Trade, TradeId,
     TradeStatus, Warning,
@@ -33,11 +32,11 @@ use crate::record::{self, Recorder};
 use crate::signals::Carrier;
 use crate::stats::BotStats;
 use crate::store::{
-    BotFilter, EventFilter, KeyGrant, KnownStats, Page, StatsKey, Store, StoreError, StoredBot, StoredEvent,
-    TradeFilter,
+    BotFilter, EventFilter, KeyGrant, Page, StatsKey, Store, StoreError, StoredBot, StoredEvent, TradeFilter,
 };
 use crate::stream::Followers;
 use crate::view::{BotView, mark};
+use crate::views::{Since, Views};
 use crate::webhook::Hub;
 
 /// How long an actor may take to answer.
@@ -53,9 +52,6 @@ const VENUE: Duration = Duration::from_secs(4);
 
 /// More changes than this waiting for the disk, and new commands are refused.
 const MOST_WAITING: usize = 200_000;
-
-/// Of how many bots the statistics are remembered before all are forgotten.
-const REMEMBERED: usize = 10_000;
 
 /// One command at a time for each bot: bots share this many locks.
 const LOCKS: usize = 256;
@@ -92,8 +88,8 @@ pub(crate) struct Inner {
     pub(crate) stripe: Option<StripeConfig>,
     /// Held by whoever takes what Stripe tells.
     pub(crate) billing: Mutex<()>,
-    /// What the trades of bots that were asked for lately add up to.
-    pub(crate) stats: Arc<DashMap<StatsKey, KnownStats>>,
+    /// Bots that were asked for lately.
+    pub(crate) views: Arc<Views>,
     /// What carries out what hooks were sent.
     pub(crate) carrier: Carrier,
     /// Candles that were asked for lately.
@@ -185,19 +181,44 @@ impl EngineHandle {
     /// # Errors
     /// [`EngineError::NotFound`].
     pub async fn bot(&self, account: AccountId, id: BotId) -> Result<BotView, EngineError> {
-        let bot = self.stored(account, id).await?;
-        self.bot_view(bot).await
+        let view = match self.inner.views.get(id) {
+            Some(view) => view,
+            None => {
+                let since = self.inner.views.since(id);
+                let bot = self.stored(account, id).await?;
+                let view = Arc::new(self.stored_view(bot, since).await?);
+                self.inner.views.keep(&view, since);
+                view
+            }
+        };
+        if view.bot.account_id != account {
+            return Err(EngineError::NotFound("bot"));
+        }
+        Ok(self.view_now(&view).await)
     }
 
-    /// A stored bot with what it holds and has made.
+    /// A stored bot with what it holds, at the last price, and has made.
     pub(crate) async fn bot_view(&self, bot: StoredBot) -> Result<BotView, EngineError> {
+        let since = self.inner.views.since(bot.id);
+        let view = self.stored_view(bot, since).await?;
+        Ok(self.view_now(&view).await)
+    }
+
+    /// The view with what the bot holds at the last price.
+    async fn view_now(&self, view: &BotView) -> BotView {
+        let open = view.open_trade.clone();
+        BotView { open_trade: self.marked(Vec::from_iter(open)).await.pop(), ..view.clone() }
+    }
+
+    /// A stored bot with what it holds and has made, as that is stored.
+    async fn stored_view(&self, bot: StoredBot, since: Since) -> Result<BotView, EngineError> {
         let (account, id) = (bot.account_id, bot.id);
         let key = StatsKey {
             bot_id: id,
             dry_run: bot.definition.dry_run,
             quote: bot.definition.pair.quote().to_owned(),
         };
-        let known = self.inner.stats.get(&key).map(|known| known.clone());
+        let known = self.inner.views.sums(&key);
         let ask = move |store: Store| async move {
             let (open, now) = store.standing(account, &key, known).await?;
             Ok((open, now, key))
@@ -205,13 +226,10 @@ impl EngineHandle {
         let (open, now, key) = self.on_store(ask).await?;
         let stats = now.stats.clone();
         if stats.trades > 0 {
-            if self.inner.stats.len() >= REMEMBERED {
-                self.inner.stats.clear();
-            }
-            self.inner.stats.insert(key, now);
+            self.inner.views.keep_sums(key, now, since);
         }
         let capital = self.capital(&bot.definition);
-        Ok(BotView { open_trade: self.marked(open).await.pop(), bot, stats, capital })
+        Ok(BotView { open_trade: open.into_iter().next_back(), bot, stats, capital })
     }
 
     /// What a bot's whole ladder needs, fees included.
@@ -552,6 +570,9 @@ impl EngineHandle {
 
     /// What the venue says of a pair: `None` when it does not answer in time, `Some(None)` when it lacks it.
     pub(crate) async fn market(&self, pair: &Pair) -> Option<Option<Market>> {
+        if let Some(market) = self.inner.markets.known(pair) {
+            return Some(Some(market));
+        }
         let (markets, pair) = (self.inner.markets.clone(), pair.clone());
         let asked = self.inner.io.spawn(async move { markets.market(&pair).await });
         tokio::time::timeout(VENUE, asked).await.ok()?.ok()?.ok()
@@ -573,6 +594,9 @@ impl EngineHandle {
 
     /// A pair's last price, from the feed or else from the venue; `None` where neither tells in time.
     pub(crate) async fn price_now(&self, pair: &Pair) -> Option<Price> {
+        if let Some(price) = self.inner.markets.price_known(pair) {
+            return Some(price);
+        }
         let (markets, pair) = (self.inner.markets.clone(), pair.clone());
         let asked = self.inner.io.spawn(async move { markets.price(&pair).await });
         tokio::time::timeout(VENUE, asked).await.ok()?.ok()?

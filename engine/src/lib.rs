@@ -34,6 +34,7 @@ mod store;
 mod stream;
 mod sweep;
 mod view;
+mod views;
 mod watch_index;
 mod webhook;
 

@@ -37,6 +37,7 @@ use crate::silence::Patience;
 use crate::store::{News, Store, StoreError, StoreLock};
 use crate::stream::Followers;
 use crate::sweep::sweep_for_ever;
+use crate::views::Views;
 use crate::webhook::{Hub, Targets};
 
 /// Held while what became of a live bot's orders before the start is not known; all of them share a count.
@@ -217,8 +218,11 @@ impl Engine {
         let hub = Hub::new(store.clone(), io.handle().clone(), &webhooks.arbiter, &master, targets)
             .map_err(|error| StartError::Client(error.to_string()))?;
         let followers = Followers::default();
-        let (rung, sends, followed) = (hub.clone(), gateway.clone(), followers.clone());
+        let views = Arc::new(Views::default());
+        let (rung, sends, followed, seen) = (hub.clone(), gateway.clone(), followers.clone(), views.clone());
         let (ledger, writer) = Ledger::new(store.clone(), move |news| {
+            seen.forget(&news.changed);
+            seen.forget_sums(&news.rebooked);
             sends.committed(news);
             rung.committed(&news.told);
             followed.committed(news);
@@ -256,7 +260,6 @@ impl Engine {
             followers,
             ready: AtomicBool::new(false),
             locks: Inner::locks(),
-            stats: journal.stats.clone(),
             connections: Connections::new(
                 master,
                 Venue {
@@ -281,6 +284,7 @@ impl Engine {
             known,
             stripe: config.stripe,
             billing: tokio::sync::Mutex::default(),
+            views,
             carrier: signals::Carrier::default(),
             candles: CandleBook::default(),
         };

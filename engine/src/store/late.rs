@@ -5,7 +5,7 @@ use model::{
 };
 use sqlx::Row as _;
 
-use super::{Store, StoreError, parsed, reading, writing};
+use super::{Store, StoreError, parsed, reading};
 
 /// An order as it was journaled.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,14 +59,6 @@ impl Store {
                 decided_at: Timestamp::from_nanos(row.try_get("decided_at")?),
             }))
         })
-    }
-
-    /// Lets go of what a bot's closed trades were found to add up to: one of them is other than it was.
-    pub(crate) async fn forget_stats(&self, bot: BotId) -> Result<(), StoreError> {
-        writing!(self, pool => {
-            sqlx::query("DELETE FROM bot_stats WHERE bot_id = $1").bind(bot.to_string()).execute(pool).await?;
-        });
-        Ok(())
     }
 
     /// Closed trades with fees that nobody could value yet, and whose, the oldest first.

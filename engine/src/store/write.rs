@@ -226,6 +226,8 @@ pub(crate) struct Batch {
     lanes: BTreeMap<String, i64>,
     realized: Realized,
     ladders: Ladders,
+    /// Whose closed trades do not add up to what they did.
+    rebooked: Vec<BotId>,
     billing: Vec<BillingChange>,
     signals: Vec<SignalId>,
     marks: BTreeMap<(Pair, Timestamp), Price>,
@@ -236,6 +238,10 @@ pub(crate) struct Batch {
 pub struct News {
     /// Whose webhooks are to hear of it.
     pub told: HashSet<AccountId>,
+    /// Bots of which something is not as it was, in no order, some more than once.
+    pub changed: Vec<BotId>,
+    /// Bots with a closed trade that is not as it was.
+    pub rebooked: Vec<BotId>,
     /// Bots that were written, whose they are, and where each is then.
     pub turned: Vec<(AccountId, BotTurn)>,
     /// Orders that may leave then.
@@ -293,6 +299,10 @@ impl Batch {
         } = change;
         self.changes += 1;
         self.news.cancels.extend(cancels);
+        self.news.changed.extend(redefined.as_ref().map(|new| new.0));
+        self.news.changed.extend(deleted.map(|(_, id, _)| id));
+        self.news.changed.extend(bot.as_ref().map(|bot| bot.id));
+        self.news.rebooked.extend(late.as_ref().map(|late| late.trade.bot_id));
         if let Some(bot) = created {
             self.create(&bot);
         }
@@ -403,6 +413,7 @@ impl Batch {
     /// A trade's books once more: what was counted of it before is taken off.
     fn book_again(&mut self, late: LateBooking) {
         let LateBooking { account_id, trade, before, dust } = late;
+        self.rebooked.push(trade.bot_id);
         self.realized.correct(account_id, before.as_ref(), &trade);
         self.list(account_id, &trade);
         if let Some(dust) = dust {
@@ -587,6 +598,10 @@ macro_rules! write_batch {
         add_ladders!($transaction, $batch.ladders);
         write_rows!($transaction, $dialect, WRITE_TRADES, $batch.trades.into_values().flatten());
         add_realized!($transaction, $batch.realized);
+        for bot in &$batch.rebooked {
+            let forget = sqlx::query("DELETE FROM bot_stats WHERE bot_id = $1");
+            forget.bind(bot.to_string()).execute(&mut *$transaction).await?;
+        }
         write_rows!($transaction, $dialect, WRITE_ORDERS, $batch.orders.into_values().flatten());
         write_rows!($transaction, $dialect, WRITE_FILLS, $batch.fills.into_values().flatten());
         write_rows!($transaction, $dialect, WRITE_INTENTS, $batch.intents);

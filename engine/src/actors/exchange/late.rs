@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::trade::UserReport;
-use dashmap::DashMap;
 use model::{AccountId, BotId, ClientOrderId, Qty, Side, TradeId};
 use strategies::live::Report;
 use tokio::runtime::Handle;
@@ -20,7 +19,7 @@ use crate::ledger::Ledger;
 use crate::live;
 use crate::markets::Markets;
 use crate::record::{booked_execution, rebook, revalue};
-use crate::store::{JournaledOrder, KnownStats, StatsKey, Store, StoreError};
+use crate::store::{JournaledOrder, Store, StoreError};
 
 /// How soon a store that could not be read is read again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -34,8 +33,6 @@ pub(crate) struct Journal {
     store: Store,
     ledger: Ledger,
     io: Handle,
-    /// What bots' closed trades add up to, as far as somebody asked.
-    pub(crate) stats: Arc<DashMap<StatsKey, KnownStats>>,
     /// Held from reading a trade until it is written.
     booking: Arc<Mutex<()>>,
 }
@@ -91,7 +88,7 @@ impl Journal {
     /// Over a store, written through its ledger.
     pub(crate) fn new(store: &Store, ledger: &Ledger, io: &Handle) -> Self {
         let (store, ledger, io) = (store.clone(), ledger.clone(), io.clone());
-        Self { store, ledger, io, stats: Arc::default(), booking: Arc::default() }
+        Self { store, ledger, io, booking: Arc::default() }
     }
 
     /// The journaled order of that id over that connection. A store that fails is asked until it answers.
@@ -117,8 +114,6 @@ impl Journal {
         if self.ledger.commit(change).await.is_err() {
             tracing::error!(%bot, order = %id, "a late execution could not be booked");
         }
-        until_read(|| self.store.forget_stats(bot)).await;
-        self.stats.retain(|key, _| key.bot_id != bot);
         drop(alone);
     }
 
@@ -137,7 +132,6 @@ impl Journal {
         // As it is by now: something may have come late meanwhile.
         let Some(trade) = until_read(|| self.store.trade(account, id)).await else { return true };
         let dust = until_read(|| self.store.dust_at(id)).await;
-        let bot = trade.bot_id;
         let Some(booking) = revalue(account, trade, dust, &prices) else { return false };
         let is_whole = booking.trade.unvalued_fees == 0;
         tracing::info!(trade = %id, "fees that had no price are valued");
@@ -145,8 +139,6 @@ impl Journal {
         if self.ledger.commit(change).await.is_err() {
             return false;
         }
-        until_read(|| self.store.forget_stats(bot)).await;
-        self.stats.retain(|key, _| key.bot_id != bot);
         drop(alone);
         is_whole
     }
