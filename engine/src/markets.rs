@@ -21,6 +21,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// How long a pair's average price of five minutes is good: a hundredth of that.
 const AVERAGE_GOOD_FOR: Duration = Duration::from_secs(3);
 
+/// How long a last price is good that the venue was asked for because no bot watches the pair.
+const PRICE_GOOD_FOR: Duration = Duration::from_secs(1);
+
 /// How long the venue may take to tell last prices: they are asked for again soon.
 const TELLS_WITHIN: Duration = Duration::from_secs(3);
 
@@ -44,6 +47,8 @@ pub(crate) struct Markets {
     grids: DashMap<Pair, (Market, Instant)>,
     rules: DashMap<Pair, Rules>,
     prices: DashMap<Pair, Arc<LastPrice>>,
+    /// Last prices that the venue was asked for, and when.
+    asked: DashMap<Pair, (Price, Instant)>,
     averages: DashMap<Pair, Average>,
 }
 
@@ -127,8 +132,9 @@ impl LastPrice {
 impl Markets {
     /// Asks this venue from there; paper fills cost `fee` and are worse by `slippage`, both fractions.
     pub(crate) fn new(rest: Rest, io: Handle, fee: Rate, slippage: Rate) -> Self {
-        let (grids, rules, prices) = (DashMap::new(), DashMap::new(), DashMap::new());
-        Self { rest, io, fee, slippage, grids, rules, prices, averages: DashMap::new() }
+        let (grids, rules, averages) = (DashMap::new(), DashMap::new(), DashMap::new());
+        let (prices, asked) = (DashMap::new(), DashMap::new());
+        Self { rest, io, fee, slippage, grids, rules, prices, asked, averages }
     }
 
     /// The venue's REST interface.
@@ -310,9 +316,19 @@ impl Markets {
 
     /// A pair's last price, from the feed or else from the venue; `None` where neither tells.
     pub(crate) async fn price(&self, pair: &Pair) -> Option<Price> {
-        match self.last(pair).get() {
-            Some(price) => Some(price),
-            None => self.rest.price(pair).await.ok(),
+        if let Some(price) = self.price_known(pair) {
+            return Some(price);
         }
+        let asked_at = Instant::now();
+        let price = self.rest.price(pair).await.ok()?;
+        self.asked.insert(pair.clone(), (price, asked_at));
+        Some(price)
+    }
+
+    /// A pair's last price, as far as nobody has to be asked for it.
+    pub(crate) fn price_known(&self, pair: &Pair) -> Option<Price> {
+        let asked =
+            || self.asked.get(pair).filter(|asked| asked.1.elapsed() < PRICE_GOOD_FOR).map(|asked| asked.0);
+        self.last(pair).get().or_else(asked)
     }
 }
