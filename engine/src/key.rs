@@ -58,8 +58,7 @@ pub fn key_hint(key: &str) -> String {
 /// The CRC-32 (IEEE 802.3) of a text in base 62.
 fn checksum(text: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let step = |sum: u32, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 };
-    let sum = !text.bytes().fold(!0_u32, |sum, byte| (0..8).fold(sum ^ u32::from(byte), step));
+    let sum = crc32fast::hash(text.as_bytes());
     let digit = |place: u32| {
         let digit = sum / 62_u32.pow(place) % 62;
         DIGITS.get(digit as usize).copied().map_or('0', char::from)

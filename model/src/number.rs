@@ -2,7 +2,7 @@
 //!
 //! `#[serde(with = "model::number")]` writes a [`Decimal`] as a JSON number with the digits it has
 //! (`12.50` stays `12.50`) and reads a number or a string. It relies on `serde_json`'s raw values, so
-//! such a field cannot stand in a flattened or untagged type.
+//! such a field cannot be read in a flattened or untagged type.
 
 use std::io::Write as _;
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -42,7 +43,7 @@ const SIGNALS: u32 = 10;
 pub(crate) struct Caller {
     /// Whose key it is.
     pub(crate) account: AccountId,
-    scopes: Vec<String>,
+    grant: Arc<KeyGrant>,
     /// What the request needed.
     asked: Rc<Cell<Option<&'static str>>>,
 }
@@ -67,7 +68,8 @@ impl Caller {
     }
 
     fn has(&self, scope: &str) -> bool {
-        self.scopes.is_empty() || self.scopes.iter().any(|held| held == scope)
+        let scopes = &self.grant.key.scopes;
+        scopes.is_empty() || scopes.iter().any(|held| held == scope)
     }
 }
 
@@ -83,7 +85,7 @@ impl FromRequest for Caller {
 /// The keys seen lately and how much of their plan they have used; one for all of the server's threads.
 #[derive(Debug)]
 pub(crate) struct Door {
-    seen: DashMap<[u8; 32], (Option<KeyGrant>, Instant)>,
+    seen: DashMap<[u8; 32], (Option<Arc<KeyGrant>>, Instant)>,
     /// When it was last noted that a key was used.
     used: DashMap<KeyId, Instant>,
     limiter: Limiter<KeyId>,
@@ -109,7 +111,7 @@ impl Door {
     }
 
     /// What the request's key grants.
-    async fn grant(&self, engine: &EngineHandle, request: &HttpRequest) -> Result<KeyGrant, ApiError> {
+    async fn grant(&self, engine: &EngineHandle, request: &HttpRequest) -> Result<Arc<KeyGrant>, ApiError> {
         // What is misspelled is no guess: it is known without asking anybody.
         let hash = bearer(request.headers()).and_then(key_hash).ok_or(ApiError::Unauthorised)?;
         let seen =
@@ -117,7 +119,7 @@ impl Door {
         let grant = match seen {
             Some(grant) => grant,
             None => {
-                let grant = engine.key_by_hash(hash).await?;
+                let grant = engine.key_by_hash(hash).await?.map(Arc::new);
                 if self.seen.len() >= REMEMBERED {
                     self.seen.clear();
                 }
@@ -221,8 +223,11 @@ pub(crate) async fn gate(
     let grant = door.grant(engine, request.request()).await?;
     let quota = door.take(&grant, engine.plans().of(grant.plan).requests_per_minute, request.request());
     let mut answer = if quota.allowed {
-        let (account, scopes) = (grant.key.account_id, grant.key.scopes);
-        request.extensions_mut().insert(Caller { account, scopes, asked: Rc::default() });
+        request.extensions_mut().insert(Caller {
+            account: grant.key.account_id,
+            grant,
+            asked: Rc::default(),
+        });
         next.call(request).await?.map_into_boxed_body()
     } else {
         request.error_response(ApiError::RateLimited { retry_after_s: quota.reset_s })

@@ -59,7 +59,7 @@ pub(crate) async fn list(
     };
     query.finish()?;
     let bots = engine.bots(account, filter, page.limit, page.starting_after).await?;
-    show::list(&bots, show::bot, |bot| bot.id.to_string())
+    show::list(&bots, |bot| Ok(show::bot(bot)), |bot| bot.id.to_string())
 }
 
 /// Create a bot
@@ -79,7 +79,7 @@ pub(crate) async fn create(
     Query::new(request.query_string())?.finish()?;
     let definition = BotDefinition::parse(&body::object(&request, payload).await?)?;
     let answer = |view: &BotView, warnings: &[Warning]| {
-        once.created(format!("/v1/bots/{}", view.bot.id), &show::bot_view(view, Some(warnings))?)
+        once.created(format!("/v1/bots/{}", view.bot.id), &show::bot_view(view, Some(warnings)))
     };
     engine.create_bot_answering(account, definition, answer).await
 }
@@ -97,7 +97,7 @@ pub(crate) async fn get(
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let view = engine.bot(account, id(&path)?).await?;
-    Ok(HttpResponse::Ok().json(show::bot_view(&view, None)?))
+    Ok(HttpResponse::Ok().json(show::bot_view(&view, None)))
 }
 
 /// Change a bot
@@ -121,7 +121,7 @@ pub(crate) async fn patch(
     let fields = body::object(&request, payload).await?;
     let redefine = |stored: &BotDefinition| body::merged(stored, fields);
     let (view, warnings) = engine.redefine_bot(account, id(&path)?, redefine).await?;
-    Ok(HttpResponse::Ok().json(show::bot_view(&view, Some(&warnings))?))
+    Ok(HttpResponse::Ok().json(show::bot_view(&view, Some(&warnings))))
 }
 
 /// Replace a bot's definition
@@ -145,7 +145,7 @@ pub(crate) async fn put(
     let definition = BotDefinition::parse(&body::object(&request, payload).await?)?;
     let replace = |_: &BotDefinition| Ok::<_, ApiError>(definition);
     let (view, warnings) = engine.redefine_bot(account, id(&path)?, replace).await?;
-    Ok(HttpResponse::Ok().json(show::bot_view(&view, Some(&warnings))?))
+    Ok(HttpResponse::Ok().json(show::bot_view(&view, Some(&warnings))))
 }
 
 /// Delete a bot
@@ -191,7 +191,7 @@ pub(crate) async fn start(
     let account = caller.account;
     body::nothing(&request, payload).await?;
     let view = engine.start_bot(account, id(&path)?).await?;
-    Ok(HttpResponse::Ok().json(show::bot_view(&view, None)?))
+    Ok(HttpResponse::Ok().json(show::bot_view(&view, None)))
 }
 
 /// Stop a bot
@@ -214,7 +214,7 @@ pub(crate) async fn stop(
     let positions = fields.get("positions").filter(|raw| raw.get() != "null");
     let positions = positions.map_or(Ok(Positions::Hold), |raw| self::positions(raw))?;
     let view = engine.stop_bot(account, id(&path)?, positions).await?;
-    Ok(HttpResponse::Ok().json(show::bot_view(&view, None)?))
+    Ok(HttpResponse::Ok().json(show::bot_view(&view, None)))
 }
 
 fn positions(raw: &RawValue) -> Result<Positions, ApiError> {

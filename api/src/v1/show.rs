@@ -4,22 +4,10 @@ use actix_web::HttpResponse;
 use engine::{BotStats, BotTrouble, BotView, Page, StoredBot};
 use model::{BotDefinition, Pct, Quote, Timestamp, Trade, Warning};
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::ApiError;
-
-/// Several JSON objects as one: their fields one after the other.
-fn spliced(objects: &[&RawValue]) -> Result<Box<RawValue>, ApiError> {
-    let inner = objects.iter().filter_map(|object| object.get().strip_prefix('{')?.strip_suffix('}'));
-    let fields: Vec<&str> = inner.filter(|fields| !fields.is_empty()).collect();
-    RawValue::from_string(format!("{{{}}}", fields.join(","))).map_err(|_| ApiError::Internal)
-}
-
-fn raw(value: &impl Serialize) -> Result<Box<RawValue>, ApiError> {
-    to_raw_value(value).map_err(|_| ApiError::Internal)
-}
 
 #[derive(Serialize, ToSchema)]
 struct Head<'a> {
@@ -28,6 +16,22 @@ struct Head<'a> {
     /// Why it cannot go on, when `status` is `error`.
     #[schema(required)]
     error: Option<&'a BotTrouble>,
+}
+
+/// What it does.
+#[derive(Serialize)]
+struct Definition<'a>(&'a BotDefinition);
+
+impl PartialSchema for Definition<'_> {
+    fn schema() -> RefOr<Schema> {
+        BotDefinition::schema()
+    }
+}
+
+impl ToSchema for Definition<'_> {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        BotDefinition::schemas(schemas);
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -113,16 +117,19 @@ struct Warned<'a> {
     warnings: Option<&'a [Warning]>,
 }
 
-/// The schema of one flat object that has the fields of several, as [`spliced`] writes it.
-macro_rules! spliced_schema {
-    ($(#[$doc:meta])* $name:ident: $description:literal, $($part:ty),+) => {
-        $(#[$doc])*
-        pub(crate) struct $name;
+/// One flat object that has the fields of several, and its schema.
+macro_rules! flat {
+    ($(#[doc = $description:literal])+ $name:ident { $($field:ident: $part:ty),+ $(,)? }) => {
+        $(#[doc = $description])+
+        #[derive(Serialize)]
+        pub(crate) struct $name<'a> {
+            $(#[serde(flatten)] $field: $part),+
+        }
 
-        impl PartialSchema for $name {
+        impl<'a> PartialSchema for $name<'a> {
             fn schema() -> RefOr<Schema> {
                 let mut whole = utoipa::openapi::schema::Object::default();
-                whole.description = Some($description.to_owned());
+                whole.description = Some([$($description.trim()),+].join(" "));
                 for part in [$(<$part>::schema()),+] {
                     if let RefOr::T(Schema::Object(part)) = part {
                         whole.properties.extend(part.properties);
@@ -133,7 +140,7 @@ macro_rules! spliced_schema {
             }
         }
 
-        impl ToSchema for $name {
+        impl<'a> ToSchema for $name<'a> {
             fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
                 $(<$part as ToSchema>::schemas(schemas);)+
             }
@@ -141,14 +148,14 @@ macro_rules! spliced_schema {
     };
 }
 
-spliced_schema! {
-    /// A bot as a list shows it: see [`bot`].
-    Bot: "A bot.", Head, BotDefinition, Tail
+flat! {
+    /// A bot.
+    Bot { head: Head<'a>, definition: Definition<'a>, tail: Tail }
 }
 
-spliced_schema! {
-    /// A bot as it is shown alone: see [`bot_view`].
-    BotDetail: "A bot with what it holds and what it has made.", Head, BotDefinition, Tail, Rest, Warned
+flat! {
+    /// A bot with what it holds and what it has made.
+    BotDetail { bot: Bot<'a>, rest: Rest<'a>, warned: Warned<'a> }
 }
 
 /// How a bot decides.
@@ -187,17 +194,16 @@ impl Stats {
 }
 
 /// A bot as a list shows it.
-pub(crate) fn bot(bot: &StoredBot) -> Result<Box<RawValue>, ApiError> {
-    let head = raw(&Head { id: bot.id, status: bot.status, error: bot.trouble.as_ref() })?;
-    let tail = raw(&Tail { created_at: bot.created_at })?;
-    spliced(&[&head, &bot.definition.to_json(), &tail])
+pub(crate) fn bot(bot: &StoredBot) -> Bot<'_> {
+    let head = Head { id: bot.id, status: bot.status, error: bot.trouble.as_ref() };
+    Bot { head, definition: Definition(&bot.definition), tail: Tail { created_at: bot.created_at } }
 }
 
 /// A bot with what it holds and has made, and what its owner should know.
-pub(crate) fn bot_view(view: &BotView, warnings: Option<&[Warning]>) -> Result<Box<RawValue>, ApiError> {
+pub(crate) fn bot_view<'a>(view: &'a BotView, warnings: Option<&'a [Warning]>) -> BotDetail<'a> {
     let open_trade = view.open_trade.as_ref();
-    let rest = raw(&Rest { stats: Stats::of(&view.stats, view.capital, open_trade), open_trade })?;
-    spliced(&[&bot(&view.bot)?, &rest, &raw(&Warned { warnings })?])
+    let rest = Rest { stats: Stats::of(&view.stats, view.capital, open_trade), open_trade };
+    BotDetail { bot: bot(&view.bot), rest, warned: Warned { warnings } }
 }
 
 /// A page of a list, newest first.
@@ -212,9 +218,9 @@ pub(crate) struct List<S> {
 }
 
 /// A page of a list; `cursor` names a row.
-pub(crate) fn list<T, S: Serialize>(
-    page: &Page<T>,
-    show: impl Fn(&T) -> Result<S, ApiError>,
+pub(crate) fn list<'a, T, S: Serialize>(
+    page: &'a Page<T>,
+    show: impl Fn(&'a T) -> Result<S, ApiError>,
     cursor: impl Fn(&T) -> String,
 ) -> Result<HttpResponse, ApiError> {
     let next_cursor = page.rows.last().filter(|_| page.has_more).map(cursor);

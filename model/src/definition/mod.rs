@@ -138,13 +138,20 @@ impl utoipa::ToSchema for BotDefinition {
     }
 }
 
+/// As contract §3 shows it, every field present.
+impl Serialize for BotDefinition {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Shown::from(self).serialize(serializer)
+    }
+}
+
 impl BotDefinition {
-    /// The definition as contract §3 shows it, every field present, as one JSON object.
+    /// The definition as one JSON object.
     ///
     /// # Panics
     /// Never: every field is JSON.
     pub fn to_json(&self) -> Box<RawValue> {
-        serde_json::value::to_raw_value(&Shown::from(self)).expect("every field is JSON")
+        serde_json::value::to_raw_value(self).expect("every field is JSON")
     }
 }
 
