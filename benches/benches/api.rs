@@ -4,6 +4,8 @@
 //! SQLite, at least 0.15 times; a thousand sockets that send their bodies too slowly move the GET's p99 less than twofold.
 //! Floor: a constant answer of the same length, on one worker, asked by the same clients in the same run.
 //!
+//! `cargo bench -p benches --bench api -- get` measures one part alone, for a profiler: `get`, `post` or `slow`.
+//!
 //! Clients and servers share the machine: the ratios tell, not the figures.
 #![allow(
     missing_docs,
@@ -26,7 +28,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// How many clients ask at once, each on a connection of its own.
-const CLIENTS: usize = 32;
+const CLIENTS: usize = 128;
 const ASKED_FOR: Duration = Duration::from_secs(5);
 const SLOW: usize = 1_000;
 
@@ -64,19 +66,31 @@ async fn measure() {
     let constant = constant(String::from_utf8(body).unwrap());
 
     let floor = load(constant, &get).await;
-    let got = load(api.address(), &get).await;
-    let posted = load(api.address(), &post).await;
     floor.tell("a constant", None);
-    got.tell("GET /v1/bots/{id}", Some(&floor));
-    posted.tell("POST /v1/bots", Some(&floor));
-    let slow = slow_bodies(api.address(), &head).await;
-    let beside = load(api.address(), &get).await;
-    drop(slow);
-    beside.tell("GET beside slow bodies", Some(&floor));
-    println!("p99 beside {SLOW} slow bodies: {:.2} times", beside.p99.as_secs_f64() / got.p99.as_secs_f64());
+    if is_wanted("get") {
+        load(api.address(), &get).await.tell("GET /v1/bots/{id}", Some(&floor));
+    }
+    if is_wanted("post") {
+        load(api.address(), &post).await.tell("POST /v1/bots", Some(&floor));
+    }
+    if is_wanted("slow") {
+        let alone = load(api.address(), &get).await;
+        let slow = slow_bodies(api.address(), &head).await;
+        let beside = load(api.address(), &get).await;
+        drop(slow);
+        beside.tell("GET beside slow bodies", Some(&floor));
+        let times = beside.p99.as_secs_f64() / alone.p99.as_secs_f64();
+        println!("p99 beside {SLOW} slow bodies: {times:.2} times");
+    }
     api.stop().await;
     engine.stop().await;
     venue.stop().await;
+}
+
+/// Whether a part is to be measured: one that is named, or all.
+fn is_wanted(part: &str) -> bool {
+    let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    named.is_empty() || named.iter().any(|name| name == part)
 }
 
 fn config(database_url: String, venue: SocketAddr) -> EngineConfig {
