@@ -256,11 +256,6 @@ impl Batch {
         self.changes
     }
 
-    /// How many orders leave once it is durable.
-    pub(crate) fn orders_waiting(&self) -> usize {
-        self.intents.len() / WRITE_INTENTS.columns
-    }
-
     /// Whether there is nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
         self.changes == 0 && self.marks.is_empty()
