@@ -188,22 +188,17 @@ impl Engine {
     }
 
     async fn start_on(io: &Runtime, config: EngineConfig, patience: Patience) -> Result<Started, StartError> {
-        let (url, configured) = (config.database_url.clone(), config.master_key.clone());
         let (end, ended) = watch::channel(None);
         let gateway = Gateway::default();
-        let (lose, shut) = (end.clone(), gateway.clone());
-        let opened = io.spawn(async move {
-            let lock = StoreLock::take(&url, move |why| {
+        let lost = {
+            let (end, gateway) = (end.clone(), gateway.clone());
+            move |why| {
                 // Nothing more may leave: another server may have taken over.
-                shut.shut();
-                lose.send_replace(Some(Err(why)));
-            })
-            .await?;
-            let store = Store::open(&url).await?;
-            store.fill_in_sums().await?;
-            let master = exchanges::master_key(&store, configured, &url).await?;
-            Ok::<_, StartError>((lock, store, master))
-        });
+                gateway.shut();
+                end.send_replace(Some(Err(why)));
+            }
+        };
+        let opened = io.spawn(open(config.database_url.clone(), config.master_key.clone(), lost));
         let (lock, store, master) = opened.await.map_err(|_| StartError::Ended)??;
         // One for everything that leaves from here for the venue.
         let budget = SharedBudget::default();
@@ -336,6 +331,20 @@ impl Engine {
         lock.release().await;
         io.shutdown_background();
     }
+}
+
+/// The store, which is this process's alone until `lost` is told why it is not any more, and the key that its secrets
+/// are sealed with.
+async fn open(
+    url: String,
+    configured: Option<MasterKey>,
+    lost: impl FnOnce(String) + Send + 'static,
+) -> Result<(StoreLock, Store, MasterKey), StartError> {
+    let lock = StoreLock::take(&url, lost).await?;
+    let store = Store::open(&url).await?;
+    store.fill_in_sums().await?;
+    let master = exchanges::master_key(&store, configured, &url).await?;
+    Ok((lock, store, master))
 }
 
 /// Begins what goes on beside the bots until the store is closed; events after `last_event` are not told of yet where
