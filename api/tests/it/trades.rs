@@ -125,8 +125,11 @@ async fn on_a_real_account_the_venue_has_what_was_added_and_then_sold() {
         .until(&bot, |bot| {
             let orders = bot["open_trade"]["orders"].as_array().unwrap();
             let bought = orders.iter().filter(|order| order["side"] == "buy" && order["status"] == "filled");
-            let guarded = orders.iter().filter(|order| order["side"] == "sell" && order["status"] == "open");
-            bought.count() == 2 && guarded.count() == 1
+            let stops = |status| {
+                orders.iter().filter(move |order| order["side"] == "sell" && order["status"] == status)
+            };
+            // The one that rested before it was added to is over.
+            bought.count() == 2 && stops("canceled").next().is_some() && stops("open").count() == 1
         })
         .await;
     let (open, more) = live.stands().await;
