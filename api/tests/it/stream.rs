@@ -165,7 +165,7 @@ async fn a_reader_that_does_not_read_is_cut_off_delays_nobody_and_can_go_on() {
         server.happen(tenant.account, 1, some).await;
         assert_eq!(quick.messages(some.len()).await, some, "who reads hears of it at once");
     }
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
 
     // What it finds when it reads again is what the sockets held, and then an end.
     tokio::time::sleep_until((began + Duration::from_secs(12)).into()).await;

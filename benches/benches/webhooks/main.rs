@@ -166,11 +166,9 @@ impl Rounds {
 
 /// How long it took from committed to received at the endpoints after the first `count`.
 async fn paced(rig: &Rig, endpoints: usize, count: usize, manners: &[Manner]) -> Vec<Duration> {
-    let manner = |index: usize| match index < count {
-        true => manners.get(index % manners.len()).copied().unwrap(),
-        false => Manner::Well,
-    };
-    let urls: Vec<String> = (0..endpoints).map(|index| rig.receiver.endpoint(index, manner(index))).collect();
+    let bad = manners.iter().copied().cycle().take(count);
+    let each = bad.chain(std::iter::repeat(Manner::Well)).take(endpoints).enumerate();
+    let urls: Vec<String> = each.map(|(index, manner)| rig.receiver.endpoint(index, manner)).collect();
     let hooks = rig.open(&urls).await;
     let every = Duration::from_secs(1).mul_f64(endpoints as f64 / PACE as f64);
     let times = rig.pace(every, ROUND, count..endpoints).await;

@@ -23,7 +23,7 @@ const BOTS: u128 = 100;
 const AHEAD: usize = 4_000;
 
 /// How long the last may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) struct Rig {
     pub(crate) receiver: Receiver,
@@ -119,13 +119,13 @@ impl Rig {
 
     /// How many deliveries to these endpoints the books have as made, each at the first attempt.
     pub(crate) async fn delivered(&self, hooks: &[WebhookId]) -> usize {
-        let mut count = 0;
+        let mut count = 0_i64;
         for hook in hooks {
             let sql = "SELECT COUNT(*) FROM deliveries WHERE webhook_id = $1 AND status = 'delivered' AND attempts = 1";
             let query = sqlx::query_scalar::<_, i64>(sql).bind(hook.to_string());
             count += query.fetch_one(&self.books).await.unwrap();
         }
-        count as usize
+        usize::try_from(count).unwrap()
     }
 
     /// Commits events one by one at a pace; how long it took each from committed to received by each of these.
@@ -176,7 +176,7 @@ fn change(number: usize, account: AccountId) -> Change {
 /// A bot's trade was opened.
 pub(crate) fn event(number: usize, account_id: AccountId) -> DomainEvent {
     let bot_id = BotId::from_u128(1 + number as u128 % BOTS);
-    let at = Timestamp::from_millis(1_775_044_800_000 + number as i64);
+    let at = Timestamp::from_millis(1_775_044_800_000 + i64::try_from(number).unwrap());
     let told = TradeOpened {
         bot_id,
         trade_id: TradeId::new(),
