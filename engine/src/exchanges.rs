@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use actix::Actor as _;
@@ -62,6 +63,8 @@ pub(crate) struct Venue {
     pub(crate) absent_after: Duration,
     /// Where orders are looked up that no connection has.
     pub(crate) journal: Journal,
+    /// How many bots have not heard yet what became of the orders that they had before the process began.
+    pub(crate) unreconciled: Arc<AtomicUsize>,
     /// Which orders have begun to leave.
     pub(crate) sent: Arc<SentLog>,
     /// What all connections to it may ask from this address.
@@ -148,6 +151,7 @@ impl Connections {
             meters: self.meters.clone(),
             known: self.known.clone(),
             journal: self.venue.journal.clone(),
+            unreconciled: self.venue.unreconciled.clone(),
         };
         let connection = actors::exchange::ExchangeConnection::start_in_arbiter(&self.arbiter, move |_| {
             actors::exchange::ExchangeConnection::new(parts)

@@ -62,6 +62,11 @@ impl Meters {
         meters.count(end, receipt);
     }
 
+    /// So many executions of an account are its owner's own.
+    pub(crate) fn count_foreign(&self, executions: usize) {
+        self.published.foreign.increment(u64::try_from(executions).unwrap_or(u64::MAX));
+    }
+
     /// Publishes what is not published as it happens: how it stands now.
     pub(crate) fn publish(&self, ledger_depth: usize, [limited, banned]: [u64; 2]) {
         let published = &self.published;
@@ -91,6 +96,7 @@ struct Published {
     decisions: Counter,
     limited: Counter,
     banned: Counter,
+    foreign: Counter,
     ledger_depth: Gauge,
     waiting: Gauge,
     unknown: Gauge,
@@ -105,6 +111,7 @@ impl Default for Published {
             decisions: counter!("botprimex_decisions_total"),
             limited: counter!("botprimex_venue_refusals_total", "status" => "429"),
             banned: counter!("botprimex_venue_refusals_total", "status" => "418"),
+            foreign: counter!("botprimex_foreign_executions_total"),
             ledger_depth: gauge!("botprimex_ledger_depth"),
             waiting: gauge!("botprimex_intents_waiting"),
             unknown: gauge!("botprimex_orders_unknown"),
@@ -193,7 +200,7 @@ impl Share {
         share
     }
 
-    pub(crate) fn meters(&self) -> &Meters {
+    pub(crate) fn meters(&self) -> &Arc<Meters> {
         &self.meters
     }
 

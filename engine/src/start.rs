@@ -244,6 +244,7 @@ impl Engine {
             move |_| Fleet::new(feed, ledger, markets, meters, rates, gateway)
         });
         let known = Arc::new(KnownBalances::default());
+        let unreconciled: Arc<AtomicUsize> = Arc::default();
         let journal = Journal::new(&store, &ledger, io.handle());
         let inner = Inner {
             store: store.clone(),
@@ -262,6 +263,7 @@ impl Engine {
                     ws_api_url: config.ws_api_url,
                     absent_after: config.absent_after,
                     journal,
+                    unreconciled: unreconciled.clone(),
                     sent: Arc::new(SentLog::open(&sent::path(Store::file(&config.database_url)))),
                     budget,
                 },
@@ -272,7 +274,7 @@ impl Engine {
                 known.clone(),
             ),
             meters,
-            unreconciled: Arc::default(),
+            unreconciled,
             plans: config.plans,
             prices: PriceBook::default(),
             rates,

@@ -45,6 +45,8 @@ pub enum Lane {
     Exit,
     /// The rest. It leaves a fifth of every limit alone.
     Normal,
+    /// What nobody waits for. It leaves half of every limit alone.
+    Spare,
 }
 
 /// Whose orders are counted: a key's fingerprint. Two keys of one account count apart, until the venue's headers
@@ -239,6 +241,7 @@ impl Window {
         let limit = match lane {
             Lane::Exit => self.limit,
             Lane::Normal => self.limit - self.limit / RESERVED_PART,
+            Lane::Spare => self.limit / 2,
         };
         let mut over = self.total.saturating_add(amount).saturating_sub(limit);
         for (end, taken) in &self.grains {
@@ -351,6 +354,9 @@ mod tests {
         let (mut budget, now) = (Budget::default(), Instant::now());
         assert_eq!(drain(&mut budget, now, Cost::ORDERS, Lane::Normal), 4_800 / 20);
         assert_eq!(drain(&mut budget, now, Cost::CANCEL, Lane::Exit), 1_200);
+        let mut budget = Budget::default();
+        assert_eq!(drain(&mut budget, now, Cost::EXECUTIONS, Lane::Spare), 3_000 / 20);
+        assert_eq!(drain(&mut budget, now, Cost::ORDERS, Lane::Normal), 1_800 / 20);
         let (mut budget, place) = (Budget::default(), Cost::place(ACCOUNT));
         assert_eq!(drain(&mut budget, now, place, Lane::Normal), 80);
         assert_eq!(

@@ -9,6 +9,8 @@
 
 mod fees;
 mod filters;
+mod gate;
 mod late;
+mod missed;
 mod rig;
 mod silence;

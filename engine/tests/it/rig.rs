@@ -32,7 +32,8 @@ pub(crate) struct Rig {
     pub(crate) handle: EngineHandle,
     pub(crate) account: AccountId,
     venue: SocketAddr,
-    database_url: String,
+    config: EngineConfig,
+    patience: Patience,
     http: reqwest::Client,
     _folder: tempfile::TempDir,
 }
@@ -45,6 +46,15 @@ impl Rig {
 
     /// The same, with a patience of its own.
     pub(crate) async fn start_with(venue: SocketAddr, patience: Patience) -> Self {
+        Self::start_as(venue, patience, |_| {}).await
+    }
+
+    /// The same, told something else as well.
+    pub(crate) async fn start_as(
+        venue: SocketAddr,
+        patience: Patience,
+        tell: impl FnOnce(&mut EngineConfig),
+    ) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
@@ -52,8 +62,8 @@ impl Rig {
         let store = Store::open(&database_url).await.unwrap();
         let account = store.create_account("one", Timestamp::MIN).await.unwrap().id;
         store.close().await;
-        let config = EngineConfig {
-            database_url: database_url.clone(),
+        let mut config = EngineConfig {
+            database_url,
             master_key: None,
             rest_url: format!("http://{venue}"),
             stream_url: format!("ws://{venue}"),
@@ -66,7 +76,8 @@ impl Rig {
             plans: model::Plans::default(),
             stripe: None,
         };
-        let engine = Engine::start_with(config, patience).await.unwrap();
+        tell(&mut config);
+        let engine = Engine::start_with(config.clone(), patience).await.unwrap();
         let handle = engine.handle();
         let new = NewExchange {
             exchange: Exchange::Binance,
@@ -77,7 +88,16 @@ impl Rig {
             },
         };
         handle.create_exchange(account, new).await.unwrap();
-        Self { engine, handle, account, venue, database_url, http: reqwest::Client::new(), _folder: folder }
+        let http = reqwest::Client::new();
+        Self { engine, handle, account, venue, config, patience, http, _folder: folder }
+    }
+
+    /// Another engine takes over.
+    pub(crate) async fn restart(self) -> Self {
+        drop(self.handle);
+        self.engine.stop().await;
+        let engine = Engine::start_with(self.config.clone(), self.patience).await.unwrap();
+        Self { handle: engine.handle(), engine, ..self }
     }
 
     pub(crate) async fn create(&self, body: &str) -> BotId {
@@ -98,7 +118,7 @@ impl Rig {
 
     /// Where the books are.
     pub(crate) fn database_url(&self) -> String {
-        self.database_url.clone()
+        self.config.database_url.clone()
     }
 
     /// Somebody trades at that price.
@@ -110,6 +130,14 @@ impl Rig {
     pub(crate) async fn trade_of(&self, symbol: &str, price: &str) {
         let url = format!("http://{}/venue/price", self.venue);
         let body = json!({"symbol": symbol, "price": price}).to_string();
+        let answer = self.http.post(url).body(body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
+    /// The owner sells coins that are his own.
+    pub(crate) async fn sell_by_hand(&self, qty: &str) {
+        let url = format!("http://{}/venue/sell", self.venue);
+        let body = json!({"key": "the-key", "symbol": "BTCUSDT", "quantity": qty}).to_string();
         let answer = self.http.post(url).body(body).send().await.unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
     }

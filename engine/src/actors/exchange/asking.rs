@@ -43,7 +43,7 @@ const UNTOLD_WAIT: Duration = Duration::from_secs(4);
 const TOLD_WAIT: Duration = Duration::from_mins(1);
 
 /// How much earlier than an order was decided the venue may say that it came: clocks differ.
-const OVERLAP_NS: i64 = 10_000_000_000;
+pub(super) const OVERLAP_NS: i64 = 10_000_000_000;
 
 /// What the venue said of an order.
 #[derive(Debug)]

@@ -96,6 +96,16 @@ impl Journal {
         until_read(|| self.store.journaled(id)).await
     }
 
+    /// Where it is kept.
+    pub(super) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Runs what reads much beside the actors.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.io.spawn(work);
+    }
+
     /// Books executions on their trade, unless it has them.
     async fn book(&self, order: &JournaledOrder, mut report: Report, markets: &Markets) {
         live::fees::value_past(markets, &order.pair, &mut report.executions).await;
@@ -162,12 +172,14 @@ impl Journal {
     }
 }
 
-async fn until_read<T, R: Future<Output = Result<T, StoreError>>>(mut read: impl FnMut() -> R) -> T {
+pub(super) async fn until_read<T, R: Future<Output = Result<T, StoreError>>>(
+    mut read: impl FnMut() -> R,
+) -> T {
     loop {
         match read().await {
             Ok(found) => return found,
             Err(error) => {
-                tracing::error!(%error, "the journal could not be read for an order that nobody knows");
+                tracing::error!(%error, "the journal could not be read for orders that nobody knows");
                 tokio::time::sleep(AGAIN).await;
             }
         }

@@ -6,12 +6,13 @@
 mod asking;
 mod balance;
 mod late;
+mod missed;
 mod socket;
 mod tracked;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
@@ -77,6 +78,8 @@ pub(crate) struct ConnectionParts {
     pub(crate) known: Arc<KnownBalances>,
     /// Where orders are looked up that it does not have.
     pub(crate) journal: Journal,
+    /// How many bots have not heard yet what became of the orders that they had before the process began.
+    pub(crate) unreconciled: Arc<AtomicUsize>,
 }
 
 /// A bot that trades over this connection from now on, with its orders whose end it does not know.
@@ -204,6 +207,8 @@ pub(crate) struct ExchangeConnection {
     share: Share,
     journal: Journal,
     looked_up: late::LookedUp,
+    missed: missed::Missed,
+    unreconciled: Arc<AtomicUsize>,
 }
 
 impl ExchangeConnection {
@@ -230,6 +235,8 @@ impl ExchangeConnection {
             share: Share::of(parts.meters),
             journal: parts.journal,
             looked_up: late::LookedUp::default(),
+            missed: missed::Missed::new(),
+            unreconciled: parts.unreconciled,
         }
     }
 
@@ -503,6 +510,7 @@ impl Actor for ExchangeConnection {
             connection.forget();
             connection.ask_due(&me);
             connection.check_balances(&me);
+            connection.search_missed(&me);
             connection.share.tell(connection.under_way());
         });
     }
@@ -592,6 +600,7 @@ impl Handler<Journaled> for ExchangeConnection {
         }
         let now = clock::now();
         receipt.journaled_at = Some(now);
+        self.missed.trade(&pair);
         let since = receipt.decided_at.unwrap_or(now);
         let mut order = Tracked::new(bot_id, pair, role, since, receipt);
         order.order = Some((request, body));

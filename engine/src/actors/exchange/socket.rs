@@ -124,6 +124,7 @@ impl Handler<Heard> for ExchangeConnection {
                 self.is_up = true;
                 tracing::info!(connection = %self.id, "an account's stream is up");
                 self.catch_up();
+                self.missed.listen();
                 self.ask_due(&ctx.address());
             }
             Heard::Down => self.is_up = false,

@@ -1,0 +1,272 @@
+//! Executions that nobody was told of: of orders that counted as over, or of bots that were not there, while the stream
+//! was down. Once it is up again the account's executions are read, pair by pair; those of ours that are in no books go
+//! the way of what the stream tells. Nobody waits for that, and it goes by what of the venue's limits is to spare.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use actix::{Addr, Context, Handler, Message};
+use connectors::binance::rest::VenueError;
+use connectors::binance::trade::{
+    Cost, Execution, ExecutionsFrom, Lane, OrderReport, OrdersFrom, PAGE, TradeRest, UserReport,
+};
+use model::{ClientOrderId, ExchangeId, Pair, Timestamp};
+
+use super::asking::OVERLAP_NS;
+use super::late::until_read;
+use super::socket::Heard;
+use super::{ExchangeConnection, VenueClock, deliver};
+use crate::clock;
+use crate::meters::Meters;
+use crate::store::Store;
+
+/// How soon after the stream came up: what is under way is asked for first.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
+
+/// How soon after a search the next one may begin, however often the stream comes and goes.
+const BETWEEN: Duration = Duration::from_secs(10);
+
+/// How soon after one that failed.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// How far the venue goes from a time that a page of executions begins at.
+const DAY_S: u64 = 24 * 60 * 60;
+
+/// How long a pair is searched after its last order.
+const LATELY_S: u64 = 30 * DAY_S;
+
+/// The most pairs of an earlier run that are searched, those traded last.
+const MOST_PAIRS: u32 = 50;
+
+/// What is searched, and when.
+#[derive(Debug)]
+pub(super) struct Missed {
+    opened_at: Timestamp,
+    /// When the next search begins; `None` while nothing can have been missed.
+    due: Option<Instant>,
+    began: Option<Instant>,
+    is_searching: bool,
+    /// Whether another search is to follow: the venue may not have shown yet what it had executed.
+    is_once_more: bool,
+    reach: Reach,
+}
+
+/// Where executions may have been missed.
+#[derive(Clone, Debug, Default)]
+struct Reach {
+    /// The pairs that had orders lately, and the last execution of each that was sorted out.
+    pairs: HashMap<Pair, i64>,
+    /// What was executed earlier is known. `None` before the journal has told what an earlier run had.
+    since: Option<Timestamp>,
+}
+
+impl Missed {
+    /// Of a connection that opens now.
+    pub(super) fn new() -> Self {
+        let opened_at = clock::now();
+        Self {
+            opened_at,
+            due: None,
+            began: None,
+            is_searching: false,
+            is_once_more: false,
+            reach: Reach::default(),
+        }
+    }
+
+    /// An order of a pair leaves.
+    pub(super) fn trade(&mut self, pair: &Pair) {
+        if !self.reach.pairs.contains_key(pair) {
+            self.reach.pairs.insert(pair.clone(), 0);
+        }
+    }
+
+    /// The stream is up: it was down before.
+    pub(super) fn listen(&mut self) {
+        let soon = Instant::now() + SETTLED_AFTER;
+        self.due = Some(self.began.map_or(soon, |began| soon.max(began + BETWEEN)));
+        self.is_once_more = true;
+    }
+}
+
+/// A search is over: how far it reached, or why it did not.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Searched(Result<Reach, VenueError>);
+
+/// One search through an account's executions.
+struct Search {
+    exchange: ExchangeId,
+    opened_at: Timestamp,
+    rest: TradeRest,
+    clock: VenueClock,
+    /// Not the ledger, which nothing that takes this long may keep from ending.
+    store: Store,
+    meters: Arc<Meters>,
+    me: Addr<ExchangeConnection>,
+}
+
+impl Search {
+    /// Hands over what no books have; how far that is then sure to reach.
+    async fn run(self, mut reach: Reach, absent_after: Duration) -> Result<Reach, VenueError> {
+        let began = self.clock.now();
+        let since = match reach.since {
+            Some(since) => since,
+            None => self.read_journal(&mut reach).await,
+        };
+        for (pair, sorted) in &mut reach.pairs {
+            self.search(pair, since, sorted).await?;
+        }
+        let hidden_ns = i64::try_from(absent_after.as_nanos()).unwrap_or(i64::MAX);
+        let sure = began.nanos().saturating_sub(hidden_ns).saturating_sub(OVERLAP_NS);
+        reach.since = Some(since.max(Timestamp::from_nanos(sure)));
+        Ok(reach)
+    }
+
+    /// Adds the pairs that an earlier run traded; since when they may have executions that it was not told of. It heard
+    /// of its last order's fate itself, or ended soon after that; what it counted as over may have filled before.
+    async fn read_journal(&self, reach: &mut Reach) -> Timestamp {
+        let earlier = back(self.opened_at, LATELY_S)..self.opened_at;
+        let pairs = until_read(|| self.store.traded(self.exchange, earlier.clone(), MOST_PAIRS)).await;
+        let last = pairs.iter().map(|(_, decided_at)| *decided_at).max();
+        reach.pairs.extend(pairs.into_iter().map(|(pair, _)| (pair, 0)));
+        back(last.unwrap_or(self.opened_at), DAY_S)
+    }
+
+    /// Reads a pair's executions to the last; `sorted` is the last one that was sorted out before.
+    async fn search(&self, pair: &Pair, since: Timestamp, sorted: &mut i64) -> Result<(), VenueError> {
+        let mut from = ExecutionsFrom::Since(since);
+        loop {
+            self.wait_for(Cost::EXECUTIONS).await?;
+            let now = self.clock.now();
+            let page = self.rest.executions(pair, from, now).await?;
+            self.sort_out(pair, &page, sorted).await?;
+            let next_day = match from {
+                ExecutionsFrom::Since(at) => Some(at.plus_seconds(DAY_S)).filter(|next| *next < now),
+                _ => None,
+            };
+            from = match (page.last(), next_day) {
+                (Some(last), next) if page.len() >= PAGE || next.is_some() => {
+                    ExecutionsFrom::Id(last.trade_id + 1)
+                }
+                (None, Some(next)) => ExecutionsFrom::Since(next),
+                _ => return Ok(()),
+            };
+        }
+    }
+
+    /// Hands over what of these executions is ours and in no books.
+    async fn sort_out(&self, pair: &Pair, page: &[Execution], sorted: &mut i64) -> Result<(), VenueError> {
+        let mut of: BTreeMap<i64, Vec<&Execution>> = BTreeMap::new();
+        for execution in page {
+            of.entry(execution.venue_order_id).or_default().push(execution);
+        }
+        for order in self.orders(pair, of.keys().copied().collect()).await? {
+            let executions = of.remove(&order.venue_order_id).unwrap_or_default();
+            let booked = match order.client_order_id.parse::<ClientOrderId>() {
+                Ok(id) => self.booked(id).await,
+                Err(_) => None,
+            };
+            let Some(booked) = booked else {
+                // The owner's own: by hand, or by another program.
+                let new = executions.iter().filter(|execution| execution.trade_id > *sorted).count();
+                self.meters.count_foreign(new);
+                continue;
+            };
+            for execution in executions.into_iter().filter(|one| !booked.contains(&one.trade_id)) {
+                tracing::info!(connection = %self.exchange, order = %order.client_order_id, "an execution is in no books yet");
+                let (order, execution) = (order.clone(), Some(execution.clone()));
+                let user = UserReport { order, execution, what: "TRADE".to_owned(), reason: None };
+                deliver(&self.me, Heard::Report(Box::new(user)));
+            }
+        }
+        *sorted = page.last().map_or(*sorted, |last| last.trade_id.max(*sorted));
+        Ok(())
+    }
+
+    /// The venue's numbers of what is booked of an order of ours over this connection; `None` where it is not one.
+    async fn booked(&self, id: ClientOrderId) -> Option<BTreeSet<i64>> {
+        let order = until_read(|| self.store.journaled(id)).await;
+        order.filter(|order| order.exchange_id == self.exchange)?;
+        Some(until_read(|| self.store.booked(id)).await)
+    }
+
+    /// The orders with these numbers.
+    async fn orders(&self, pair: &Pair, mut wanted: BTreeSet<i64>) -> Result<Vec<OrderReport>, VenueError> {
+        let mut found = Vec::with_capacity(wanted.len());
+        while let Some(first) = wanted.pop_first() {
+            self.wait_for(Cost::ORDERS).await?;
+            let page = self.rest.orders_since(pair, OrdersFrom::Id(first), self.clock.now()).await?;
+            let is_wanted =
+                |order: &OrderReport| order.venue_order_id == first || wanted.remove(&order.venue_order_id);
+            found.extend(page.into_iter().filter(is_wanted));
+        }
+        Ok(found)
+    }
+
+    /// Waits until a question is to spare, unless nobody waits for its answer any more.
+    async fn wait_for(&self, cost: Cost) -> Result<(), VenueError> {
+        while let Err(wait) = self.rest.budget().ask(cost, Lane::Spare) {
+            tokio::time::sleep_until(wait.until).await;
+        }
+        if self.me.connected() {
+            return Ok(());
+        }
+        Err(VenueError::Retry { after: None, message: "the connection has ended".to_owned() })
+    }
+}
+
+fn back(from: Timestamp, seconds: u64) -> Timestamp {
+    let nanos = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+    Timestamp::from_nanos(from.nanos().saturating_sub(nanos))
+}
+
+impl ExchangeConnection {
+    /// Searches for what was missed, if it is time: once the bots have heard of what they had under way.
+    pub(super) fn search_missed(&mut self, me: &Addr<Self>) {
+        let now = Instant::now();
+        let is_settled = self.bots.values().all(|attached| attached.is_taken_up)
+            && self.unreconciled.load(Ordering::Acquire) == 0;
+        if self.missed.is_searching || !is_settled || self.missed.due.is_none_or(|due| due > now) {
+            return;
+        }
+        (self.missed.is_searching, self.missed.due, self.missed.began) = (true, None, Some(now));
+        let search = Search {
+            exchange: self.id,
+            opened_at: self.missed.opened_at,
+            rest: self.rest.clone(),
+            clock: self.clock.clone(),
+            store: self.journal.store().clone(),
+            meters: self.share.meters().clone(),
+            me: me.clone(),
+        };
+        let (reach, absent_after, me) = (self.missed.reach.clone(), self.absent_after, me.clone());
+        self.journal.spawn(async move {
+            deliver(&me, Searched(search.run(reach, absent_after).await));
+        });
+    }
+}
+
+impl Handler<Searched> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, Searched(result): Searched, _: &mut Context<Self>) {
+        let missed = &mut self.missed;
+        missed.is_searching = false;
+        match result {
+            Ok(reach) => {
+                missed.reach.since = reach.since;
+                missed.reach.pairs.extend(reach.pairs);
+                if missed.due.is_none() && std::mem::take(&mut missed.is_once_more) {
+                    missed.due = missed.began.map(|began| began + self.absent_after.max(BETWEEN));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(connection = %self.id, %error, "an account's executions could not be read");
+                missed.due.get_or_insert(Instant::now() + AGAIN);
+            }
+        }
+    }
+}
