@@ -433,7 +433,7 @@ impl EngineHandle {
         Ok(Page { rows: self.marked(page.rows).await, has_more: page.has_more })
     }
 
-    /// The same without their orders, for whoever wants many.
+    /// The same without the orders of those that are closed, for whoever wants many.
     ///
     /// # Errors
     /// [`EngineError::Store`].

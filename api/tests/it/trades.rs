@@ -171,6 +171,75 @@ async fn on_a_real_account_the_venue_has_what_was_added_and_then_sold() {
     live.end().await;
 }
 
+/// An account's trades as CSV, line by line.
+async fn csv(live: &Live, query: &str) -> Vec<String> {
+    let url = format!("{}/v1/trades?format=csv{query}", live.server.url);
+    let answer = reqwest::Client::new().get(url).bearer_auth(&live.owner.key).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8; header=present");
+    let text = answer.text().await.unwrap();
+    assert!(text.ends_with("\r\n"));
+    text.split_terminator("\r\n").map(str::to_owned).collect()
+}
+
+/// A row says what JSON does.
+#[track_caller]
+fn check_row(header: &str, row: &str, trade: &Value) {
+    let (columns, cells): (Vec<&str>, Vec<&str>) = (header.split(',').collect(), row.split(',').collect());
+    assert_eq!(columns.len(), cells.len());
+    for (column, cell) in columns.iter().zip(&cells) {
+        let json = &trade[*column];
+        let shown = match json {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        if json.is_number() {
+            // As a float has read it here.
+            let digits = |text: &str| text.parse::<Decimal>().unwrap().round_dp(10);
+            assert_eq!(digits(&shown), digits(cell), "{column}");
+        } else {
+            assert_eq!(&shown, cell, "{column}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn an_open_trade_that_has_sold_some_has_the_same_profit_as_csv() {
+    let live = Live::start().await;
+    let bot = live.holding_bot().await;
+    let trade = open_trade(&live, &bot).await;
+    live.turn(&bot, "stop", r#"{"positions":"hold"}"#).await;
+    live.until(&bot, |bot| bot["status"] == "stopped").await;
+    let whole = live.server.get(&live.owner, &trade).await.body;
+    // Half of it was sold, for twice as much.
+    let (price, half) =
+        (decimal(&whole["entry_price"]) * Decimal::TWO, decimal(&whole["amount"]) / Decimal::TWO);
+    let store = engine::Store::open(&live.server.database_url).await.unwrap();
+    let engine::Store::Sqlite { writer, .. } = &store else { panic!() };
+    let sold = sqlx::query(
+        "INSERT INTO fills (id, order_id, at, price, qty, fee, fee_asset, venue_trade_id)
+         SELECT $1, id, created_at, $2, $3, '0', 'USDT', 77 FROM orders WHERE side = 'sell'",
+    );
+    let sold = sold
+        .bind(model::FillId::new().to_string())
+        .bind(price.round_dp(8).to_string())
+        .bind(half.to_string());
+    assert_eq!(sold.execute(writer).await.unwrap().rows_affected(), 1);
+    store.close().await;
+    loop {
+        let before = live.server.get(&live.owner, &trade).await.body;
+        let rows = csv(&live, "").await;
+        // The price may have moved meanwhile.
+        if live.server.get(&live.owner, &trade).await.body == before {
+            assert!(decimal(&before["profit"]) > decimal(&whole["profit"]) + Decimal::TEN, "{before}");
+            check_row(&rows[0], &rows[1], &before);
+            break;
+        }
+    }
+    live.end().await;
+}
+
 #[actix_web::test]
 async fn trades_come_as_csv_whole_or_cut_with_every_digit() {
     let live = Live::start().await;
@@ -195,33 +264,10 @@ async fn trades_come_as_csv_whole_or_cut_with_every_digit() {
     }
     transaction.commit().await.unwrap();
     store.close().await;
-    let get = async |query: &str| {
-        let url = format!("{}/v1/trades?format=csv{query}", live.server.url);
-        let answer = reqwest::Client::new().get(url).bearer_auth(&live.owner.key).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8; header=present");
-        let text = answer.text().await.unwrap();
-        assert!(text.ends_with("\r\n"));
-        text.split_terminator("\r\n").map(str::to_owned).collect::<Vec<_>>()
-    };
+    let get = async |query: &str| csv(&live, query).await;
     let all = get("").await;
     assert_eq!(all.len(), 1 + 1_202);
-    let columns: Vec<&str> = all[0].split(',').collect();
-    let newest: Vec<&str> = all[1].split(',').collect();
-    assert_eq!(columns.len(), newest.len());
-    for (column, cell) in columns.iter().zip(&newest) {
-        let json = &closed[*column];
-        let shown = match json {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        if json.is_number() {
-            assert_eq!(shown.parse::<Decimal>().unwrap(), cell.parse().unwrap(), "{column}");
-        } else {
-            assert_eq!(&shown, cell, "{column}");
-        }
-    }
+    check_row(&all[0], &all[1], &closed);
     assert!(all[2].contains(",1.10,,0.50,50.050,0.1,-1.20,-2.40,,,,"), "{}", all[2]);
     let mut ids: Vec<&str> = all[1..].iter().map(|row| row.split(',').next().unwrap()).collect();
     let told = ids.len();

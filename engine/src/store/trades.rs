@@ -67,7 +67,7 @@ macro_rules! stored_trade {
 /// Puts the orders and fills into trades, as this connection sees them.
 macro_rules! fill_in_orders {
     ($connection:ident, $trades:expr) => {{
-        let trades: &mut [Trade] = $trades;
+        let mut trades: Vec<&mut Trade> = $trades.collect();
         let mut found: HashMap<TradeId, Vec<Order>> = HashMap::new();
         let mut fills: HashMap<OrderId, Vec<Fill>> = HashMap::new();
         if !trades.is_empty() {
@@ -115,7 +115,7 @@ macro_rules! fill_in_orders {
                 });
             }
         }
-        for trade in trades {
+        for trade in &mut trades {
             trade.orders = found.remove(&trade.id).unwrap_or_default();
         }
     }};
@@ -158,7 +158,7 @@ macro_rules! open_trades {
         let rows = query.fetch_all(&mut *$connection).await?;
         let trades = rows.into_iter().map(|row| Ok(stored_trade!(row)));
         let mut trades = trades.collect::<Result<Vec<Trade>, StoreError>>()?;
-        fill_in_orders!($connection, &mut trades);
+        fill_in_orders!($connection, trades.iter_mut());
         trades
     }};
 }
@@ -177,12 +177,12 @@ impl Store {
     ) -> Result<Page<Trade>, StoreError> {
         Ok(snapshot!(self, connection => {
             let mut page = trade_rows!(connection, account, filter, limit, after);
-            fill_in_orders!(connection, &mut page.rows);
+            fill_in_orders!(connection, page.rows.iter_mut());
             page
         }))
     }
 
-    /// The same without their orders.
+    /// The same without the orders of those that are closed. What an open one has sold already is in its orders only.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -193,7 +193,12 @@ impl Store {
         limit: u32,
         after: Option<TradeId>,
     ) -> Result<Page<Trade>, StoreError> {
-        Ok(snapshot!(self, connection => trade_rows!(connection, account, filter, limit, after)))
+        Ok(snapshot!(self, connection => {
+            let mut page = trade_rows!(connection, account, filter, limit, after);
+            let is_open = |trade: &&mut Trade| trade.status == TradeStatus::Open;
+            fill_in_orders!(connection, page.rows.iter_mut().filter(is_open));
+            page
+        }))
     }
 
     /// A bot's open trades, of which there is one at most unless it was turned from one pair to another.
@@ -215,7 +220,7 @@ impl Store {
             let row = query.fetch_optional(&mut *connection).await?;
             let trade = row.map(|row| Ok(stored_trade!(row))).transpose();
             let mut trade = Vec::from_iter::<Option<Trade>>(trade.map_err(|error: StoreError| error)?);
-            fill_in_orders!(connection, &mut trade);
+            fill_in_orders!(connection, trade.iter_mut());
             trade.pop()
         }))
     }
