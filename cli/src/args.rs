@@ -253,9 +253,10 @@ pub(crate) enum AdminCommand {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum ExchangeCommand {
-    /// Erases stored connections whose master key is lost for good; their owners store them anew.
+    /// Erases what is sealed with a master key that is lost for good: stored connections, which their owners store anew,
+    /// and the secrets of webhooks, which their owners rotate and enable.
     Forget {
-        /// Those of everybody, for all are sealed with one key.
+        /// Everybody's, for all are sealed with one key.
         #[arg(long, required = true)]
         all: bool,
     },

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::EngineHandle;
+use crate::secrets::SealedAnswer;
 
 /// How long an answer is kept.
 pub(crate) const KEPT_S: i64 = 24 * 3_600;
@@ -52,7 +53,7 @@ pub struct KeptAnswer {
     pub(crate) status: u16,
     pub(crate) location: Option<String>,
     pub(crate) scope: Option<String>,
-    pub(crate) sealed: String,
+    pub(crate) sealed: SealedAnswer,
     pub(crate) at: Timestamp,
 }
 
@@ -74,7 +75,7 @@ impl EngineHandle {
     /// [`EngineHandle::keep_answer`].
     pub fn sealed_answer(&self, asked: Asked, answer: Answer) -> KeptAnswer {
         let Answer { status, location, scope, body } = answer;
-        let sealed = self.inner.connections.master().seal_answer(asked.account_id, &asked.key, &body);
+        let sealed = self.inner.connections.vault().seal_answer(asked.account_id, &asked.key, &body);
         KeptAnswer { asked, status, location, scope, sealed, at: clock::now() }
     }
 
@@ -90,7 +91,7 @@ impl EngineHandle {
             return Ok(Kept::AnotherRequest);
         }
         let KeptAnswer { status, location, scope, sealed, .. } = kept;
-        let opened = self.inner.connections.master().open_answer(account, &asked.key, &sealed);
+        let opened = self.inner.connections.vault().open_answer(account, &asked.key, &sealed);
         Ok(opened.map_or(Kept::Unreadable, |body| Kept::Answer(Answer { status, location, scope, body })))
     }
 

@@ -1,6 +1,5 @@
 //! Exchange connections: what a venue has to say of a key before it is stored, and which one a live bot uses.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -28,8 +27,7 @@ use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::portfolio::KnownBalances;
 use crate::record;
-use crate::secrets::{ApiCredential, KEY_VERSION, MasterKey, MasterKeyError, SealedCredential};
-use crate::start::StartError;
+use crate::secrets::{ApiCredential, SealedCredential, Vault};
 use crate::store::{ExchangeConnection, KeyPermissions, Page, Store, StoredBot};
 
 /// How long a request waits for the venue to tell what a key may do.
@@ -73,7 +71,7 @@ pub(crate) struct Venue {
 
 /// What connections need beyond the store.
 pub(crate) struct Connections {
-    master: MasterKey,
+    vault: Vault,
     venue: Venue,
     locks: Vec<Mutex<()>>,
     /// Where they live: beside the bots that trade over them.
@@ -87,7 +85,7 @@ pub(crate) struct Connections {
 impl Connections {
     /// Sealed with this key, at this venue, living on this arbiter, trading these markets.
     pub(crate) fn new(
-        master: MasterKey,
+        vault: Vault,
         venue: Venue,
         arbiter: ArbiterHandle,
         open: Gateway,
@@ -95,7 +93,7 @@ impl Connections {
         meters: Arc<Meters>,
         known: Arc<KnownBalances>,
     ) -> Self {
-        Self { master, venue, locks: Inner::locks(), arbiter, open, markets, meters, known }
+        Self { vault, venue, locks: Inner::locks(), arbiter, open, markets, meters, known }
     }
 
     /// Where the venue is asked, and what all may ask of it.
@@ -110,7 +108,7 @@ impl Connections {
         id: ExchangeId,
         sealed: &SealedCredential,
     ) -> Option<Credential> {
-        let opened = self.master.open(account, id, sealed).ok()?;
+        let opened = self.vault.open(account, id, sealed).ok()?;
         Credential::new(opened.api_key.expose(), opened.api_secret.expose()).ok()
     }
 
@@ -125,8 +123,8 @@ impl Connections {
     }
 
     /// What secrets are sealed with.
-    pub(crate) const fn master(&self) -> &MasterKey {
-        &self.master
+    pub(crate) const fn vault(&self) -> &Vault {
+        &self.vault
     }
 
     /// Opens a connection unless it is open.
@@ -208,9 +206,9 @@ impl EngineHandle {
             ip_bound: told.key.is_ip_bound,
             created_at: clock::now(),
         };
-        let master = &self.inner.connections.master;
-        let sealed = master.seal(account, connection.id, &credential);
-        let fingerprint = master.fingerprint(exchange, &credential.api_key);
+        let vault = &self.inner.connections.vault;
+        let sealed = vault.seal(account, connection.id, &credential);
+        let fingerprint = vault.fingerprint(exchange, &credential.api_key);
         let (told, kept) = answer(&connection, &warnings)?;
         let ask = move |store: Store| async move {
             store.create_exchange(&connection, &sealed, fingerprint, kept.as_ref()).await
@@ -314,7 +312,7 @@ impl EngineHandle {
                 ));
             }
         };
-        match self.inner.connections.master.open(account, connection.id, &sealed) {
+        match self.inner.connections.vault.open(account, connection.id, &sealed) {
             Ok(credential) => Ok(StoredExchange { connection, credential }),
             Err(error) => {
                 tracing::error!(id = %connection.id, %error, "a stored exchange connection does not open");
@@ -464,58 +462,11 @@ fn may_use(bot: &StoredBot, connection: &ExchangeConnection) -> bool {
     definition.exchange == connection.exchange && definition.exchange_id.is_none_or(|id| id == connection.id)
 }
 
-/// The master key: what is configured, or else what the file beside the database holds; a first one is drawn.
-///
-/// # Errors
-/// [`StartError`], also when it does not open the connections that are stored.
-pub(crate) async fn master_key(
-    store: &Store,
-    configured: Option<MasterKey>,
-    database_url: &str,
-) -> Result<MasterKey, StartError> {
-    let file = key_file(database_url);
-    let is_needed = store.has_exchanges().await?;
-    let known = store.master_key_check(KEY_VERSION).await?;
-    let (key, called) = match configured {
-        Some(key) => (key, "master_key (BOTPRIMEX_MASTER_KEY)".to_owned()),
-        None => {
-            let key = match MasterKey::read(&file)? {
-                Some(key) => key,
-                None if is_needed => return Err(MasterKeyError::Missing(file).into()),
-                None => {
-                    let key = MasterKey::make(&file)?;
-                    tracing::info!(
-                        file = %file.display(),
-                        "a master key was made: back it up, without it stored exchange connections do not open"
-                    );
-                    key
-                }
-            };
-            (key, file.display().to_string())
-        }
-    };
-    if known.as_deref() != Some(&key.check_value()[..]) {
-        if is_needed {
-            return Err(MasterKeyError::Another(called).into());
-        }
-        store.remember_master_key(KEY_VERSION, key.check_value(), clock::now()).await?;
-    }
-    Ok(key)
-}
-
-/// Where the master key is kept when none is configured: beside the database where that is a file.
-fn key_file(database_url: &str) -> PathBuf {
-    let mut file = Store::file(database_url).unwrap_or_else(|| PathBuf::from("botprimex")).into_os_string();
-    file.push(".key");
-    PathBuf::from(file)
-}
-
 #[cfg(test)]
 mod tests {
     use model::Timestamp;
 
     use super::*;
-    use crate::secrets::Secret;
 
     const GOOD: Restrictions = Restrictions {
         can_read: true,
@@ -570,83 +521,6 @@ mod tests {
             ),
         ] {
             assert_eq!(is_untold(url, &error), expected, "{url} {error}");
-        }
-    }
-
-    /// A store in a file that holds one connection, and its key file.
-    async fn in_use(folder: &tempfile::TempDir) -> (String, PathBuf) {
-        let url = format!("sqlite://{}", folder.path().join("books.db").display());
-        let store = Store::open(&url).await.unwrap();
-        let master = master_key(&store, None, &url).await.unwrap();
-        let account = store.create_account("one", clock::now()).await.unwrap().id;
-        let connection = ExchangeConnection {
-            id: ExchangeId::new(),
-            account_id: account,
-            exchange: Exchange::Binance,
-            name: "main".to_owned(),
-            key_hint: String::new(),
-            permissions: KeyPermissions { read: true, spot_trading: true, withdrawals: false },
-            ip_bound: true,
-            created_at: clock::now(),
-        };
-        let text = |text: &str| Secret::new(text.to_owned());
-        let credential = ApiCredential { api_key: text("public"), api_secret: text("hidden") };
-        let sealed = master.seal(account, connection.id, &credential);
-        assert!(store.create_exchange(&connection, &sealed, [1; 32], None).await.unwrap());
-        store.close().await;
-        (url, folder.path().join("books.db.key"))
-    }
-
-    async fn start(url: &str, configured: Option<&str>) -> Result<MasterKey, String> {
-        let store = Store::open(url).await.unwrap();
-        let configured = configured.map(|text| MasterKey::parse(text).unwrap());
-        let master = master_key(&store, configured, url).await;
-        store.close().await;
-        master.map_err(|error| error.to_string())
-    }
-
-    const ANOTHER: &str = "8f1d3c5b7a9e0246c8ea0f2d4b69871533557799bbddff1020406080a0c0e001";
-
-    #[tokio::test]
-    async fn a_lost_or_changed_master_key_is_told_at_start() {
-        let folder = tempfile::tempdir().unwrap();
-        let (url, file) = in_use(&folder).await;
-        let key = start(&url, None).await.unwrap();
-
-        let error = start(&url, Some(ANOTHER)).await.unwrap_err();
-        assert!(error.contains("master_key (BOTPRIMEX_MASTER_KEY) is not the master key"), "{error}");
-        let kept = std::fs::read_to_string(&file).unwrap();
-        std::fs::remove_file(&file).unwrap();
-        let error = start(&url, None).await.unwrap_err();
-        assert!(error.contains("is missing: restore") && error.contains("books.db.key"), "{error}");
-        assert!(!file.exists(), "no new key in the place of a lost one");
-        MasterKey::make(&file).unwrap();
-        let error = start(&url, None).await.unwrap_err();
-        assert!(error.contains("books.db.key is not the master key"), "{error}");
-
-        std::fs::remove_file(&file).unwrap();
-        let restored = start(&url, Some(&kept)).await.unwrap();
-        assert_eq!(restored.check_value(), key.check_value());
-    }
-
-    #[tokio::test]
-    async fn while_nothing_is_stored_the_master_key_may_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", folder.path().join("books.db").display());
-        let made = start(&url, None).await.unwrap();
-        let given = start(&url, Some(ANOTHER)).await.unwrap();
-        assert_ne!(made.check_value(), given.check_value());
-        assert_eq!(start(&url, Some(ANOTHER)).await.unwrap().check_value(), given.check_value());
-    }
-
-    #[test]
-    fn the_key_file_lies_beside_the_database() {
-        for (url, file) in [
-            ("sqlite://books.db", "books.db.key"),
-            ("sqlite:///var/lib/books.db?mode=rwc", "/var/lib/books.db.key"),
-            ("postgres://user:password@host/books", "botprimex.key"),
-        ] {
-            assert_eq!(key_file(url), PathBuf::from(file));
         }
     }
 }

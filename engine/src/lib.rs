@@ -19,6 +19,7 @@ mod key;
 mod ledger;
 mod live;
 mod markets;
+mod master_key;
 mod meters;
 mod portfolio;
 mod preview;
@@ -53,6 +54,7 @@ pub use handle::EngineHandle;
 pub use key::{SCOPES, key_hash, key_hint, new_key};
 pub use ledger::{Durable, Ledger, LedgerError};
 pub use live::Intent;
+pub use master_key::{RotateError, Rotation, SecretCount, check_master_key, rotate_master_key};
 pub use meters::Meters;
 pub use portfolio::{
     Balance, BotShare, Connection, Currency, Figures, HistoryPoint, Interval, Portfolio, Side, UsdRate,
@@ -65,8 +67,8 @@ pub use start::{Engine, EngineConfig, StartError};
 pub use stats::BotStats;
 pub use store::{
     Account, ApiKey, Attempt, Billing, BotFilter, Delivery, DeliveryFilter, DeliveryStatus, EventFilter,
-    ExchangeConnection, KeyGrant, KeyPermissions, News, Origin, Page, Progress, Store, StoreError, StoredBot,
-    StoredEvent, TradeFilter, Webhook,
+    ExchangeConnection, Forgotten, KeyGrant, KeyPermissions, News, Origin, Page, Progress, Store, StoreError,
+    StoredBot, StoredEvent, TradeFilter, Webhook,
 };
 pub use strategies::{Funds, Preview, PreviewedEntry};
 pub use stream::{BotTurn, EventStream, Told};

@@ -21,17 +21,18 @@ use crate::actors::feed::MarketFeed;
 use crate::actors::fleet::{Fleet, Recover, Recovered, Remember};
 use crate::billing::{self, StripeConfig};
 use crate::candles::CandleBook;
-use crate::exchanges::{self, Connections, Venue};
+use crate::exchanges::{Connections, Venue};
 use crate::handle::{EngineHandle, Inner};
 use crate::ledger::Ledger;
 use crate::live::Gateway;
 use crate::live::appraisal;
 use crate::live::sent::{self, SentLog};
 use crate::markets::Markets;
+use crate::master_key;
 use crate::meters::Meters;
 use crate::portfolio::{self, KnownBalances, PriceBook};
 use crate::rates::{CoinRate, Rates};
-use crate::secrets::{MasterKey, MasterKeyError};
+use crate::secrets::{MasterKey, MasterKeyError, Vault};
 use crate::signals;
 use crate::silence::Patience;
 use crate::store::{News, Store, StoreError, StoreLock};
@@ -199,7 +200,7 @@ impl Engine {
             }
         };
         let opened = io.spawn(open(config.database_url.clone(), config.master_key.clone(), lost));
-        let (lock, store, master) = opened.await.map_err(|_| StartError::Ended)??;
+        let (lock, store, vault) = opened.await.map_err(|_| StartError::Ended)??;
         // One for everything that leaves from here for the venue.
         let budget = SharedBudget::default();
         let rest = Rest::new(&config.rest_url).map_err(|error| StartError::Venue(error.to_string()))?;
@@ -210,7 +211,7 @@ impl Engine {
 
         let (trading, webhooks) = (Thread::start("trading")?, Thread::start("webhooks")?);
         let targets = Targets::new(config.allow_loopback, &config.webhook_ports);
-        let hub = Hub::new(store.clone(), io.handle().clone(), &webhooks.arbiter, &master, targets)
+        let hub = Hub::new(store.clone(), io.handle().clone(), &webhooks.arbiter, &vault, targets)
             .map_err(|error| StartError::Client(error.to_string()))?;
         let followers = Followers::default();
         let views = Arc::new(Views::default());
@@ -257,7 +258,7 @@ impl Engine {
             ready: AtomicBool::new(false),
             locks: Inner::locks(),
             connections: Connections::new(
-                master,
+                vault,
                 Venue {
                     rest_url: config.rest_url,
                     ws_api_url: config.ws_api_url,
@@ -335,18 +336,18 @@ impl Engine {
     }
 }
 
-/// The store, which is this process's alone until `lost` is told why it is not any more, and the key that its secrets
-/// are sealed with.
+/// The store, which is this process's alone until `lost` is told why it is not any more, and what its secrets are
+/// sealed with.
 async fn open(
     url: String,
     configured: Option<MasterKey>,
     lost: impl FnOnce(String) + Send + 'static,
-) -> Result<(StoreLock, Store, MasterKey), StartError> {
+) -> Result<(StoreLock, Store, Vault), StartError> {
     let lock = StoreLock::take(&url, lost).await?;
     let store = Store::open(&url).await?;
     store.fill_in_sums().await?;
-    let master = exchanges::master_key(&store, configured, &url).await?;
-    Ok((lock, store, master))
+    let vault = master_key::vault(&store, configured, &url).await?;
+    Ok((lock, store, vault))
 }
 
 /// Begins what goes on beside the bots until the store is closed; events after `last_event` are not told of yet where

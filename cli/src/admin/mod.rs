@@ -6,7 +6,7 @@ pub(crate) mod keys;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
-use engine::{Account, Store, StoredBot};
+use engine::{Account, Forgotten, Store, StoredBot};
 use model::{Plans, Timestamp};
 use serde_json::{Value, json};
 
@@ -116,8 +116,8 @@ async fn command(store: &Store, plans: &Plans, args: &AdminArgs) -> anyhow::Resu
             output::list(args.format, &columns, &rows);
         }
         AdminCommand::Exchange(ExchangeCommand::Forget { all: _ }) => {
-            let forgotten = store.forget_exchanges(now()).await?;
-            output::object(args.format, &json!({"forgotten": forgotten}));
+            let Forgotten { exchanges, webhooks } = store.forget_secrets(now()).await?;
+            output::object(args.format, &json!({"forgotten": exchanges, "webhooks": webhooks}));
         }
     }
     Ok(())

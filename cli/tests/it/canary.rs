@@ -137,7 +137,7 @@ async fn a_planted_secret_is_found_nowhere() {
     assert_eq!(user.ask(&server, Method::DELETE, &path, None).await.0, 204);
     assert_eq!(user.ask(&server, Method::POST, "/v1/exchanges", Some(&bodies[0].to_string())).await.0, 201);
     assert!(server.stop() && venue.stop());
-    assert_eq!(admin(&database_url, &["exchange", "forget", "--all"]), json!({"forgotten": 1}));
+    assert_eq!(admin(&database_url, &["exchange", "forget", "--all"])["forgotten"], 1);
 
     let master = fs::read_to_string(&key_file).unwrap();
     let mut seen = Vec::new();

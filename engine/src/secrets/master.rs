@@ -1,10 +1,7 @@
-//! The master key: how it is spelled, where it is kept, and what is derived from it.
+//! The master key: how it is spelled, and what is derived from it.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,9 +12,6 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::Secret;
-
-/// A key file's longest useful content.
-const LONGEST: u64 = 1_024;
 
 /// What all stored secrets are sealed with: 256 random bits that show nothing and are wiped when let go.
 #[derive(Clone)]
@@ -52,19 +46,34 @@ pub enum MasterKeyError {
         /// Why.
         error: std::io::Error,
     },
+    /// A key that is replaced would be kept there, and another one is.
+    #[error("{} holds another key: move it away, and run the same again", .0.display())]
+    InTheWay(PathBuf),
+    /// No server has run on this store.
+    #[error("there is no master key yet: the first start of a server makes one, or takes the configured one")]
+    NoneYet,
     /// Something is stored, and its key is not there.
     #[error(
-        "exchange connections are stored, but their master key is missing: restore {}, or set master_key (BOTPRIMEX_MASTER_KEY); if it is lost for good, \
-         `botprimex admin exchange forget --all` erases them",
+        "secrets are stored, but their master key is missing: restore {}, or set master_key (BOTPRIMEX_MASTER_KEY); \
+         if it is lost for good, `botprimex admin exchange forget --all` erases what it sealed",
         .0.display()
     )]
     Missing(PathBuf),
     /// Something is stored, and this is not its key.
     #[error(
-        "exchange connections are stored, but {0} is not the master key that they were sealed with: \
-         restore that key; if it is lost for good, `botprimex admin exchange forget --all` erases them"
+        "secrets are stored, but {0} is not the master key that they were sealed with: restore that key; if it is lost \
+         for good, `botprimex admin exchange forget --all` erases what it sealed"
     )]
     Another(String),
+    /// It was in force once, and another took its place.
+    #[error("{0} is a master key that was replaced: give the one that took its place, version {1}")]
+    Retired(String, i64),
+    /// Part of what is stored is sealed with the next key.
+    #[error(
+        "the master key is being replaced, and that is not finished: run `botprimex admin master-key rotate` again as it \
+         was run before, and it goes on where it stopped"
+    )]
+    Unfinished,
 }
 
 impl MasterKey {
@@ -83,29 +92,6 @@ impl MasterKey {
         if key.is_guessable() { Err(MasterKeyError::Guessable) } else { Ok(key) }
     }
 
-    /// The key in a file, if there is one.
-    ///
-    /// # Errors
-    /// [`MasterKeyError`]; a file that others may read is refused.
-    pub(crate) fn read(path: &Path) -> Result<Option<Self>, MasterKeyError> {
-        let failed = |error| MasterKeyError::File { file: path.to_owned(), error };
-        let file = match File::open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(failed)?,
-        };
-        if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
-            return Err(MasterKeyError::Exposed(path.to_owned()));
-        }
-        let mut text = Zeroizing::new(String::new());
-        let read = file.take(LONGEST).read_to_string(&mut text);
-        let no_key = || MasterKeyError::NotInFile(path.to_owned());
-        match read {
-            Err(error) if error.kind() == ErrorKind::InvalidData => return Err(no_key()),
-            read => read.map_err(failed)?,
-        };
-        Self::parse(&text).map(Some).map_err(|_| no_key())
-    }
-
     /// A key that nobody has.
     pub fn draw() -> Self {
         let mut key = Zeroizing::new([0; 32]);
@@ -113,23 +99,9 @@ impl MasterKey {
         Self(key)
     }
 
-    /// Draws a key and writes it to a new file that its owner alone may read.
-    ///
-    /// # Errors
-    /// [`MasterKeyError::File`], also where there is a file already.
-    pub(crate) fn make(path: &Path) -> Result<Self, MasterKeyError> {
-        let key = Self::draw();
-        let text = Zeroizing::new(hex::encode(key.0.as_ref()));
-        let written = || {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(path)?;
-            writeln!(file, "{}", text.as_str())?;
-            file.sync_all()?;
-            // The name as well: a key that a power cut takes away takes every stored connection with it.
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-        };
-        written().map_err(|error| MasterKeyError::File { file: path.to_owned(), error })?;
-        Ok(key)
+    /// As it stands in a file.
+    pub(super) fn spelled(&self) -> Zeroizing<String> {
+        Zeroizing::new(hex::encode(self.0.as_ref()))
     }
 
     /// By what a key is recognised later without telling what it is.
@@ -138,7 +110,7 @@ impl MasterKey {
     }
 
     /// By what an API key is recognised when somebody stores it again, without telling what it is.
-    pub(crate) fn fingerprint(&self, exchange: Exchange, api_key: &Secret) -> [u8; 32] {
+    pub(super) fn fingerprint(&self, exchange: Exchange, api_key: &Secret) -> [u8; 32] {
         let named = [exchange.as_str().as_bytes(), b"\0", api_key.expose().as_bytes()];
         keyed(&self.derived("fingerprint"), &named)
     }
@@ -211,35 +183,6 @@ mod tests {
             assert_eq!(matches!(error, MasterKeyError::Malformed), is_malformed, "{text}: {error}");
             assert!(error.to_string().contains("openssl rand -hex 32"), "{error}");
             assert!(text.is_empty() || !error.to_string().contains(&text), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_file_is_made_for_its_owner_alone_and_read_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("books.db.key");
-        assert!(MasterKey::read(&path).unwrap().is_none());
-        let made = MasterKey::make(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
-        assert_eq!(MasterKey::read(&path).unwrap().unwrap().check_value(), made.check_value());
-        assert!(matches!(MasterKey::make(&path), Err(MasterKeyError::File { .. })), "never written over");
-    }
-
-    #[test]
-    fn a_file_that_others_may_read_or_that_holds_no_key_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("books.db.key");
-        MasterKey::make(&path).unwrap();
-        for mode in [0o440, 0o404, 0o644, 0o420] {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            let error = MasterKey::read(&path).unwrap_err();
-            assert!(matches!(error, MasterKeyError::Exposed(_)), "{mode:o} {error}");
-            assert!(error.to_string().contains("chmod 400"), "{error}");
-        }
-        for content in ["", "0012", "ff", "\u{fffd}"] {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-            std::fs::write(&path, content).unwrap();
-            assert!(matches!(MasterKey::read(&path), Err(MasterKeyError::NotInFile(_))), "{content}");
         }
     }
 

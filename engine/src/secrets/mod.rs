@@ -6,23 +6,23 @@
 //! version, so that a row copied to another account, or a field to another column, does not open.
 
 mod answer;
+mod file;
 mod master;
 mod record;
 
 pub use master::{MasterKey, MasterKeyError};
 
+pub(crate) use answer::SealedAnswer;
+pub(crate) use file::{replace, settle, with_end};
 pub(crate) use record::SealedRecord;
 
 use std::fmt;
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
-use model::{AccountId, ExchangeId};
+use model::{AccountId, Exchange, ExchangeId};
 use rand::RngCore as _;
 use zeroize::Zeroizing;
-
-/// The master key's version that new records are sealed under.
-pub(crate) const KEY_VERSION: i64 = 1;
 
 /// Bytes of a nonce, which stands before what it sealed; random ones do not repeat at this length.
 const NONCE: usize = 24;
@@ -75,8 +75,13 @@ pub(crate) struct SealedCredential {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     /// It is from another generation of the master key.
-    #[error("it was sealed under master key version {0}, and this program has version {KEY_VERSION}")]
-    Version(i64),
+    #[error("it was sealed under master key version {sealed}, and version {current} is in force")]
+    Version {
+        /// Under which it was sealed.
+        sealed: i64,
+        /// Which would open it.
+        current: i64,
+    },
     /// It was erased when its connection was deleted.
     #[error("it was erased")]
     Erased,
@@ -85,7 +90,24 @@ pub(crate) enum OpenError {
     Sealed,
 }
 
-impl MasterKey {
+/// Seals what is stored, and opens it again, with one version of the master key.
+#[derive(Clone, Debug)]
+pub(crate) struct Vault {
+    master: MasterKey,
+    version: i64,
+}
+
+impl Vault {
+    /// With this key, which is of this version.
+    pub(crate) const fn new(master: MasterKey, version: i64) -> Self {
+        Self { master, version }
+    }
+
+    /// By what an API key is recognised when somebody stores it again, without telling what it is.
+    pub(crate) fn fingerprint(&self, exchange: Exchange, api_key: &Secret) -> [u8; 32] {
+        self.master.fingerprint(exchange, api_key)
+    }
+
     /// Seals a credential for one record of one account.
     pub(crate) fn seal(
         &self,
@@ -93,19 +115,18 @@ impl MasterKey {
         id: ExchangeId,
         credential: &ApiCredential,
     ) -> SealedCredential {
-        let bound = |field| bound(account, id, field, KEY_VERSION);
-        let mut data_key = Zeroizing::new([0; 32]);
-        rand::rng().fill_bytes(data_key.as_mut());
+        let bound = |field| bound(account, id, field, self.version);
+        let data_key = new_data_key();
         let sealed = |field, text: &Secret| seal(&data_key, &bound(field), text.expose().as_bytes());
         SealedCredential {
-            key_version: KEY_VERSION,
-            data_key: seal(&self.wrapping(), &bound("data_key"), data_key.as_ref()),
+            key_version: self.version,
+            data_key: seal(&self.master.wrapping(), &bound("data_key"), data_key.as_ref()),
             api_key: sealed("api_key", &credential.api_key),
             api_secret: sealed("api_secret", &credential.api_secret),
         }
     }
 
-    /// Opens what [`MasterKey::seal`] sealed for the same record of the same account.
+    /// Opens what [`Vault::seal`] sealed for the same record of the same account.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -115,16 +136,8 @@ impl MasterKey {
         id: ExchangeId,
         sealed: &SealedCredential,
     ) -> Result<ApiCredential, OpenError> {
-        if sealed.data_key.is_empty() {
-            return Err(OpenError::Erased);
-        }
-        if sealed.key_version != KEY_VERSION {
-            return Err(OpenError::Version(sealed.key_version));
-        }
-        let bound = |field| bound(account, id, field, sealed.key_version);
-        let data_key = open(&self.wrapping(), &bound("data_key"), &sealed.data_key)?;
-        let data_key =
-            Zeroizing::new(<[u8; 32]>::try_from(data_key.as_slice()).map_err(|_| OpenError::Sealed)?);
+        let bound = |field| bound(account, id, field, self.version);
+        let data_key = self.open_data_key(sealed.key_version, &bound("data_key"), &sealed.data_key)?;
         let text = |field, sealed: &[u8]| {
             let text = open(&data_key, &bound(field), sealed)?;
             let text = std::str::from_utf8(&text).map_err(|_| OpenError::Sealed)?;
@@ -135,6 +148,31 @@ impl MasterKey {
             api_secret: text("api_secret", &sealed.api_secret)?,
         })
     }
+
+    fn open_data_key(
+        &self,
+        version: i64,
+        bound: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<[u8; 32]>, OpenError> {
+        if sealed.is_empty() {
+            return Err(OpenError::Erased);
+        }
+        self.check_version(version)?;
+        let data_key = open(&self.master.wrapping(), bound, sealed)?;
+        <[u8; 32]>::try_from(data_key.as_slice()).map(Zeroizing::new).map_err(|_| OpenError::Sealed)
+    }
+
+    fn check_version(&self, sealed: i64) -> Result<(), OpenError> {
+        let current = self.version;
+        if sealed == current { Ok(()) } else { Err(OpenError::Version { sealed, current }) }
+    }
+}
+
+fn new_data_key() -> Zeroizing<[u8; 32]> {
+    let mut data_key = Zeroizing::new([0; 32]);
+    rand::rng().fill_bytes(data_key.as_mut());
+    data_key
 }
 
 /// What a sealed field is bound to. No part holds a zero byte, so no two of these are alike.
@@ -165,9 +203,9 @@ mod tests {
     const ACCOUNT: AccountId = AccountId::from_u128(1);
     const ID: ExchangeId = ExchangeId::from_u128(2);
 
-    fn master(last: &str) -> MasterKey {
-        MasterKey::parse(&format!("8f1d3c5b7a9e0246c8ea0f2d4b69871533557799bbddff1020406080a0c0e0{last}"))
-            .unwrap()
+    fn vault(last: &str, version: i64) -> Vault {
+        let text = format!("8f1d3c5b7a9e0246c8ea0f2d4b69871533557799bbddff1020406080a0c0e0{last}");
+        Vault::new(MasterKey::parse(&text).unwrap(), version)
     }
 
     fn credential() -> ApiCredential {
@@ -179,57 +217,56 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_for_its_own_record_alone() {
-        let master = master("01");
-        let sealed = master.seal(ACCOUNT, ID, &credential());
-        let opened = master.open(ACCOUNT, ID, &sealed).unwrap();
+        let vault = vault("01", 1);
+        let sealed = vault.seal(ACCOUNT, ID, &credential());
+        let opened = vault.open(ACCOUNT, ID, &sealed).unwrap();
         assert_eq!((opened.api_key.expose(), opened.api_secret.expose()), ("public", "hidden"));
 
-        let refused = |key: &MasterKey, account, id, sealed: &SealedCredential| {
-            key.open(account, id, sealed).expect_err("it must not open")
+        let refused = |vault: &Vault, account, id, sealed: &SealedCredential| {
+            vault.open(account, id, sealed).expect_err("it must not open")
         };
-        assert_eq!(refused(&self::master("02"), ACCOUNT, ID, &sealed), OpenError::Sealed);
-        assert_eq!(refused(&master, AccountId::from_u128(9), ID, &sealed), OpenError::Sealed);
-        assert_eq!(refused(&master, ACCOUNT, ExchangeId::from_u128(9), &sealed), OpenError::Sealed);
+        assert_eq!(refused(&self::vault("02", 1), ACCOUNT, ID, &sealed), OpenError::Sealed);
+        assert_eq!(refused(&vault, AccountId::from_u128(9), ID, &sealed), OpenError::Sealed);
+        assert_eq!(refused(&vault, ACCOUNT, ExchangeId::from_u128(9), &sealed), OpenError::Sealed);
         let swapped = SealedCredential {
             api_key: sealed.api_secret.clone(),
             api_secret: sealed.api_key.clone(),
             ..sealed.clone()
         };
-        assert_eq!(refused(&master, ACCOUNT, ID, &swapped), OpenError::Sealed);
+        assert_eq!(refused(&vault, ACCOUNT, ID, &swapped), OpenError::Sealed);
         let newer = SealedCredential { key_version: 2, ..sealed.clone() };
-        assert_eq!(refused(&master, ACCOUNT, ID, &newer), OpenError::Version(2));
+        let version = OpenError::Version { sealed: 2, current: 1 };
+        assert_eq!(refused(&vault, ACCOUNT, ID, &newer), version);
+        // A version that is only claimed does not open either.
+        assert_eq!(refused(&self::vault("01", 2), ACCOUNT, ID, &newer), OpenError::Sealed);
         let erased = SealedCredential { data_key: Vec::new(), api_key: Vec::new(), ..sealed.clone() };
-        assert_eq!(refused(&master, ACCOUNT, ID, &erased), OpenError::Erased);
+        assert_eq!(refused(&vault, ACCOUNT, ID, &erased), OpenError::Erased);
     }
 
     #[test]
     fn a_changed_bit_anywhere_is_noticed() {
-        let master = master("01");
-        let sealed = master.seal(ACCOUNT, ID, &credential());
+        let vault = vault("01", 1);
+        let sealed = vault.seal(ACCOUNT, ID, &credential());
         for part in 0..3 {
             let length = [&sealed.data_key, &sealed.api_key, &sealed.api_secret][part].len();
             for byte in 0..length {
                 let mut changed = sealed.clone();
                 [&mut changed.data_key, &mut changed.api_key, &mut changed.api_secret][part][byte] ^= 1;
-                assert_eq!(
-                    master.open(ACCOUNT, ID, &changed).err(),
-                    Some(OpenError::Sealed),
-                    "{part} {byte}"
-                );
+                assert_eq!(vault.open(ACCOUNT, ID, &changed).err(), Some(OpenError::Sealed), "{part} {byte}");
             }
         }
     }
 
     #[test]
     fn the_same_credential_is_sealed_differently_each_time() {
-        let master = master("01");
-        let (one, two) = (master.seal(ACCOUNT, ID, &credential()), master.seal(ACCOUNT, ID, &credential()));
+        let vault = vault("01", 1);
+        let (one, two) = (vault.seal(ACCOUNT, ID, &credential()), vault.seal(ACCOUNT, ID, &credential()));
         assert!(one.data_key != two.data_key && one.api_secret != two.api_secret);
     }
 
     #[test]
     fn what_is_held_shows_nothing() {
-        let shown = format!("{:?} {:?}", credential(), master("01"));
+        let shown = format!("{:?} {:?}", credential(), vault("01", 1));
         assert!(!shown.contains("public") && !shown.contains("hidden") && !shown.contains("8f1d"), "{shown}");
     }
 }

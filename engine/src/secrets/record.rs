@@ -3,10 +3,9 @@
 use std::fmt;
 
 use model::AccountId;
-use rand::RngCore as _;
 use zeroize::Zeroizing;
 
-use super::{KEY_VERSION, MasterKey, OpenError, bound, open, seal};
+use super::{OpenError, Vault, bound, new_data_key, open, seal};
 
 /// The field that everything secret of a record is sealed as.
 const FIELD: &str = "secrets";
@@ -22,7 +21,7 @@ pub(crate) struct SealedRecord {
     pub(crate) sealed: Vec<u8>,
 }
 
-impl MasterKey {
+impl Vault {
     /// Seals bytes for one record of one account; every time with another data key.
     pub(crate) fn seal_record(
         &self,
@@ -30,20 +29,16 @@ impl MasterKey {
         id: impl fmt::Display,
         plain: &[u8],
     ) -> SealedRecord {
-        let mut data_key = Zeroizing::new([0; 32]);
-        rand::rng().fill_bytes(data_key.as_mut());
+        let bound = |field| bound(account, &id, field, self.version);
+        let data_key = new_data_key();
         SealedRecord {
-            key_version: KEY_VERSION,
-            data_key: seal(
-                &self.wrapping(),
-                &bound(account, &id, "data_key", KEY_VERSION),
-                data_key.as_ref(),
-            ),
-            sealed: seal(&data_key, &bound(account, &id, FIELD, KEY_VERSION), plain),
+            key_version: self.version,
+            data_key: seal(&self.master.wrapping(), &bound("data_key"), data_key.as_ref()),
+            sealed: seal(&data_key, &bound(FIELD), plain),
         }
     }
 
-    /// Opens what [`MasterKey::seal_record`] sealed for the same record of the same account.
+    /// Opens what [`Vault::seal_record`] sealed for the same record of the same account.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -53,17 +48,9 @@ impl MasterKey {
         id: impl fmt::Display,
         record: &SealedRecord,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let version = record.key_version;
-        if record.data_key.is_empty() {
-            return Err(OpenError::Erased);
-        }
-        if version != KEY_VERSION {
-            return Err(OpenError::Version(version));
-        }
-        let data_key = open(&self.wrapping(), &bound(account, &id, "data_key", version), &record.data_key)?;
-        let data_key =
-            Zeroizing::new(<[u8; 32]>::try_from(data_key.as_slice()).map_err(|_| OpenError::Sealed)?);
-        open(&data_key, &bound(account, &id, FIELD, version), &record.sealed)
+        let bound = |field| bound(account, &id, field, self.version);
+        let data_key = self.open_data_key(record.key_version, &bound("data_key"), &record.data_key)?;
+        open(&data_key, &bound(FIELD), &record.sealed)
     }
 }
 
@@ -71,21 +58,22 @@ impl MasterKey {
 mod tests {
     use model::WebhookId;
 
+    use super::super::MasterKey;
     use super::*;
 
     #[test]
     fn a_record_opens_for_its_own_account_and_id_alone() {
         let start = "8f1d3c5b7a9e0246c8ea0f2d4b69871533557799bbddff1020406080a0c0e0";
-        let master = |last| MasterKey::parse(&format!("{start}{last}"));
-        let (master, other) = (master("01").unwrap(), master("02").unwrap());
+        let vault = |last| Vault::new(MasterKey::parse(&format!("{start}{last}")).unwrap(), 1);
+        let (vault, other) = (vault("01"), vault("02"));
         let (account, id) = (AccountId::from_u128(1), WebhookId::from_u128(2));
-        let record = master.seal_record(account, id, b"hidden");
-        assert_eq!(master.open_record(account, id, &record).unwrap().as_slice(), b"hidden");
+        let record = vault.seal_record(account, id, b"hidden");
+        assert_eq!(vault.open_record(account, id, &record).unwrap().as_slice(), b"hidden");
         assert_eq!(other.open_record(account, id, &record), Err(OpenError::Sealed));
-        assert_eq!(master.open_record(AccountId::from_u128(9), id, &record), Err(OpenError::Sealed));
-        assert_eq!(master.open_record(account, WebhookId::from_u128(9), &record), Err(OpenError::Sealed));
+        assert_eq!(vault.open_record(AccountId::from_u128(9), id, &record), Err(OpenError::Sealed));
+        assert_eq!(vault.open_record(account, WebhookId::from_u128(9), &record), Err(OpenError::Sealed));
         let erased = SealedRecord { data_key: Vec::new(), ..record.clone() };
-        assert_eq!(master.open_record(account, id, &erased), Err(OpenError::Erased));
-        assert_ne!(master.seal_record(account, id, b"hidden"), record);
+        assert_eq!(vault.open_record(account, id, &erased), Err(OpenError::Erased));
+        assert_ne!(vault.seal_record(account, id, b"hidden"), record);
     }
 }

@@ -1,4 +1,4 @@
-//! Exchange connections as they are stored, and what their master key is recognised by.
+//! Exchange connections as they are stored.
 
 use model::{AccountId, Exchange, ExchangeId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -191,58 +191,6 @@ impl Store {
             Ok(update.execute(pool).await?.rows_affected() == 1)
         })
     }
-
-    /// Erases what every connection of everybody signs with and takes them out of every list: for operators whose
-    /// master key is lost. Tells how many there were.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn forget_exchanges(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let sql =
-            "UPDATE exchange_connections SET deleted_at = $1, data_key = $2, api_key = $2, api_secret = $2
-            WHERE deleted_at IS NULL";
-        writing!(self, pool => {
-            let update = sqlx::query(sql).bind(now.nanos()).bind(Vec::<u8>::new());
-            Ok(update.execute(pool).await?.rows_affected())
-        })
-    }
-
-    /// Whether anybody has a connection that a master key is needed for.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub(crate) async fn has_exchanges(&self) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM exchange_connections WHERE deleted_at IS NULL LIMIT 1";
-        reading!(self, pool => Ok(sqlx::query(sql).fetch_optional(pool).await?.is_some()))
-    }
-
-    /// What the master key of this version is recognised by, once one was used.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub(crate) async fn master_key_check(&self, version: i64) -> Result<Option<Vec<u8>>, StoreError> {
-        let sql = "SELECT check_value FROM master_keys WHERE version = $1";
-        reading!(self, pool => Ok(sqlx::query_scalar(sql).bind(version).fetch_optional(pool).await?))
-    }
-
-    /// Remembers by what the master key of this version is recognised, in the place of what was there.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub(crate) async fn remember_master_key(
-        &self,
-        version: i64,
-        check_value: [u8; 32],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO master_keys (version, check_value, created_at) VALUES ($1, $2, $3)
-            ON CONFLICT (version) DO UPDATE SET check_value = excluded.check_value, created_at = excluded.created_at";
-        writing!(self, pool => {
-            let insert = sqlx::query(sql).bind(version).bind(check_value.to_vec()).bind(now.nanos());
-            insert.execute(pool).await?;
-            Ok(())
-        })
-    }
 }
 
 #[cfg(test)]
@@ -250,6 +198,7 @@ pub(super) mod tests {
     use model::EventId;
     use sqlx::AssertSqlSafe;
 
+    use super::super::Forgotten;
     use super::*;
     use crate::change::{BotChange, BotStatus, BotTrouble, Change, NewBot};
 
@@ -324,17 +273,17 @@ pub(super) mod tests {
         for (store, _folder) in stores().await {
             let one = store.create_account("one", NOW).await.unwrap().id;
             let two = store.create_account("two", NOW).await.unwrap().id;
-            assert!(!store.has_exchanges().await.unwrap());
+            assert!(!store.has_sealed().await.unwrap());
             let (first, second) = (connection(one), connection(two));
             assert!(store.create_exchange(&first, &sealed(), [7; 32], None).await.unwrap());
             assert!(!store.create_exchange(&second, &sealed(), [7; 32], None).await.unwrap());
             assert!(!store.create_exchange(&connection(one), &sealed(), [7; 32], None).await.unwrap());
-            assert!(store.has_exchanges().await.unwrap());
+            assert!(store.has_sealed().await.unwrap());
 
             assert!(store.delete_exchange(one, first.id, NOW).await.unwrap());
             assert!(!store.delete_exchange(one, first.id, NOW).await.unwrap());
             assert_eq!(store.exchanges(one, 9, None).await.unwrap().rows, []);
-            assert!(!store.has_exchanges().await.unwrap());
+            assert!(!store.has_sealed().await.unwrap());
             let left =
                 "SELECT length(data_key) + length(api_key) + length(api_secret) FROM exchange_connections";
             let left: Vec<i64> = match &store {
@@ -346,8 +295,8 @@ pub(super) mod tests {
             };
             assert_eq!(left, [0], "the row stays, what it signed with does not");
             assert!(store.create_exchange(&second, &sealed(), [7; 32], None).await.unwrap());
-            assert_eq!(store.forget_exchanges(NOW).await.unwrap(), 1);
-            assert!(!store.has_exchanges().await.unwrap());
+            assert_eq!(store.forget_secrets(NOW).await.unwrap(), Forgotten { exchanges: 1, webhooks: 0 });
+            assert!(!store.has_sealed().await.unwrap());
         }
     }
 
@@ -384,18 +333,6 @@ pub(super) mod tests {
                 store.live_bots(account_id).await.unwrap().into_iter().map(|bot| bot.id).collect();
             assert_eq!(found, expected);
             assert!(store.live_bots(AccountId::new()).await.unwrap().is_empty());
-        }
-    }
-
-    #[tokio::test]
-    async fn a_master_key_is_remembered_by_its_check_value() {
-        for (store, _folder) in stores().await {
-            assert_eq!(store.master_key_check(1).await.unwrap(), None);
-            for value in [[1; 32], [2; 32]] {
-                store.remember_master_key(1, value, NOW).await.unwrap();
-                assert_eq!(store.master_key_check(1).await.unwrap().as_deref(), Some(&value[..]));
-            }
-            assert_eq!(store.master_key_check(2).await.unwrap(), None);
         }
     }
 }

@@ -5,15 +5,16 @@ use sqlx::Row as _;
 
 use super::{Store, StoreError, reading, writing};
 use crate::answer::{Asked, KEPT_S, KeptAnswer};
+use crate::secrets::SealedAnswer;
 
 /// Writes an answer within a transaction. One that is kept already stays, unless it is too old to be given, or 202: that
 /// was kept until more is known.
 pub(super) const KEEP: &str =
-    "INSERT INTO answers (idempotency_key, account_id, request, scope, status, location, body, created_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    "INSERT INTO answers (idempotency_key, account_id, request, scope, status, location, body, created_at, key_version)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
      ON CONFLICT (account_id, idempotency_key) DO UPDATE SET request = excluded.request, scope = excluded.scope,
          status = excluded.status, location = excluded.location, body = excluded.body,
-         created_at = excluded.created_at
+         created_at = excluded.created_at, key_version = excluded.key_version
      WHERE answers.created_at <= excluded.created_at - 86400000000000 OR answers.status = 202";
 
 /// The query that writes an answer, for whichever database the executor is on.
@@ -27,8 +28,9 @@ macro_rules! keep {
             .bind(&answer.scope)
             .bind(i64::from(answer.status))
             .bind(&answer.location)
-            .bind(&answer.sealed)
+            .bind(&answer.sealed.body)
             .bind(answer.at.nanos())
+            .bind(answer.sealed.key_version)
     }};
 }
 pub(super) use keep;
@@ -49,7 +51,7 @@ impl Store {
         key: &str,
         now: Timestamp,
     ) -> Result<Option<KeptAnswer>, StoreError> {
-        let sql = "SELECT request, scope, status, location, body, created_at FROM answers
+        let sql = "SELECT request, scope, status, location, body, created_at, key_version FROM answers
             WHERE account_id = $1 AND idempotency_key = $2 AND created_at > $3";
         reading!(self, pool => {
             let query = sqlx::query(sql).bind(account.to_string()).bind(key).bind(too_old(now));
@@ -63,7 +65,10 @@ impl Store {
                         .map_err(|_| StoreError::Corrupt { column: "status", value: status.to_string() })?,
                     location: row.try_get("location")?,
                     scope: row.try_get("scope")?,
-                    sealed: row.try_get("body")?,
+                    sealed: SealedAnswer {
+                        key_version: row.try_get("key_version")?,
+                        body: row.try_get("body")?,
+                    },
                     at: Timestamp::from_nanos(row.try_get("created_at")?),
                 })
             })
@@ -111,7 +116,7 @@ mod tests {
                 status,
                 location: Some("/v1/bots/1".to_owned()),
                 scope: None,
-                sealed: "noise".to_owned(),
+                sealed: SealedAnswer { key_version: 1, body: "noise".to_owned() },
                 at,
             };
             let first = answer(201, NOW);

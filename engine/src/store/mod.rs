@@ -15,9 +15,11 @@ mod ladders;
 mod late;
 mod lock;
 mod marks;
+mod master_keys;
 mod payouts;
 mod portfolio;
 mod realized;
+mod sealed;
 mod stats;
 mod subscriptions;
 mod trades;
@@ -41,6 +43,9 @@ pub(crate) use deliveries::Notes;
 pub(crate) use exchanges::tests::stores;
 pub(crate) use late::JournaledOrder;
 pub(crate) use lock::StoreLock;
+pub(crate) use master_keys::{KeyState, KnownKey};
+pub use sealed::Forgotten;
+pub(crate) use sealed::{Sealed, SealedKind};
 pub(crate) use webhooks::SealedWebhook;
 pub(crate) use write::Batch;
 pub use write::News;
@@ -75,6 +80,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (15, "usd", include_str!("../../../migrations/sqlite/0015_usd.sql")),
     (16, "fees", include_str!("../../../migrations/sqlite/0016_fees.sql")),
     (20, "ladders", include_str!("../../../migrations/sqlite/0020_ladders.sql")),
+    (21, "key versions", include_str!("../../../migrations/sqlite/0021_key_versions.sql")),
 ];
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
@@ -91,6 +97,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (15, "usd", include_str!("../../../migrations/postgres/0015_usd.sql")),
     (16, "fees", include_str!("../../../migrations/postgres/0016_fees.sql")),
     (20, "ladders", include_str!("../../../migrations/postgres/0020_ladders.sql")),
+    (21, "key versions", include_str!("../../../migrations/postgres/0021_key_versions.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

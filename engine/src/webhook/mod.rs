@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::actors::deliver;
-use crate::secrets::MasterKey;
+use crate::secrets::Vault;
 use crate::store::{Delivery, Origin, SealedWebhook, Store, StoreError, Webhook};
 use courier::{Begin, Courier, Doorbell, Finish, Open, Replay};
 use endpoint::{Endpoint, Secrets};
@@ -36,7 +36,7 @@ const FINISH: Duration = Duration::from_secs(3);
 /// The way to the courier; clones share it.
 #[derive(Clone)]
 pub(crate) struct Hub {
-    master: MasterKey,
+    vault: Vault,
     targets: Targets,
     /// For single deliveries that somebody waits for.
     post: Post,
@@ -53,7 +53,7 @@ impl Hub {
         store: Store,
         io: Handle,
         arbiter: &ArbiterHandle,
-        master: &MasterKey,
+        vault: &Vault,
         targets: Targets,
     ) -> Result<Self, reqwest::Error> {
         let (post, courier_post) = (Post::new(&targets)?, Post::new(&targets)?);
@@ -61,7 +61,7 @@ impl Hub {
         let rung = bell.clone();
         let courier =
             Courier::start_in_arbiter(arbiter, move |_| Courier::new(store, io, courier_post, rung));
-        Ok(Self { master: master.clone(), targets, post, courier, bell })
+        Ok(Self { vault: vault.clone(), targets, post, courier, bell })
     }
 
     /// Goes on with everybody's endpoints where the store says that they are.
@@ -78,7 +78,7 @@ impl Hub {
             let Some(secrets) = self.unsealed(&stored) else { continue };
             let SealedWebhook { webhook, secrets: kept } = stored;
             if kept.is_err() {
-                let sealed = secrets.seal(&self.master, webhook.account_id, webhook.id);
+                let sealed = secrets.seal(&self.vault, webhook.account_id, webhook.id);
                 store.change_webhook(&webhook, &sealed, None).await?;
             }
             let (again, known) = known
@@ -114,7 +114,7 @@ impl Hub {
 
     /// An endpoint's secrets; it is logged where they do not open.
     fn unsealed(&self, stored: &SealedWebhook) -> Option<Secrets> {
-        Secrets::open(&self.master, stored)
+        Secrets::open(&self.vault, stored)
             .inspect_err(|why| {
                 tracing::error!(webhook = %stored.webhook.id, why, "an endpoint's secrets do not open");
             })

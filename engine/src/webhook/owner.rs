@@ -81,7 +81,7 @@ impl EngineHandle {
         };
         let hub = &self.inner.hub;
         let secrets = Secrets::new(new.headers);
-        let sealed = secrets.seal(&hub.master, account, webhook.id);
+        let sealed = secrets.seal(&hub.vault, account, webhook.id);
         let (told, kept) = answer(&webhook, &secrets.current)?;
         let plans = self.inner.plans;
         let ask = move |store: Store| async move {
@@ -386,7 +386,7 @@ impl EngineHandle {
         secrets: &Secrets,
         answer: Option<KeptAnswer>,
     ) -> Result<(), EngineError> {
-        let sealed = secrets.seal(&self.inner.hub.master, webhook.account_id, webhook.id);
+        let sealed = secrets.seal(&self.inner.hub.vault, webhook.account_id, webhook.id);
         let webhook = webhook.clone();
         let ask =
             move |store: Store| async move { store.change_webhook(&webhook, &sealed, answer.as_ref()).await };
