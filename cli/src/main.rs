@@ -13,6 +13,8 @@ mod signature;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+#[cfg(target_os = "linux")]
+use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::EnvFilter;
 
@@ -23,6 +25,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(error) = keep_memory_private() {
+        return fail(&error);
+    }
     if let Err(error) = start_log(cli.log.as_deref()) {
         return fail(&error);
     }
@@ -48,6 +53,19 @@ fn run(command: &Command) -> anyhow::Result<()> {
             output::bytes(&script)
         }
     }
+}
+
+/// What is in memory gets into no core dump, and to no other process of the same user: venues' secrets are there, and the
+/// master key.
+#[cfg(target_os = "linux")]
+fn keep_memory_private() -> anyhow::Result<()> {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("core dumps cannot be turned off")
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keep_memory_private() -> anyhow::Result<()> {
+    Ok(())
 }
 
 /// Tells why on stderr; 2 when it was asked wrongly, else 1.

@@ -4,7 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -292,4 +294,23 @@ async fn signal(user: &User, server: &Process, secret: &str, answers: &mut Vec<V
         answers.push(user.ask(server, Method::GET, &path, None).await.1);
     }
     tokens
+}
+
+#[test]
+fn what_is_in_memory_gets_into_no_core_dump() {
+    let folder = tempfile::tempdir().unwrap();
+    let shell = |then: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -c unlimited && {then}")]).current_dir(folder.path());
+        command
+    };
+    let is_possible = shell("kill -ABRT $$").status().unwrap().core_dumped();
+    if !is_possible {
+        println!("skipped: no process dumps its core here");
+        return;
+    }
+    let venue = format!("exec {} venue --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_botprimex"));
+    let venue = Process::start(shell(&venue));
+    let ended = venue.abort();
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(6), false));
 }

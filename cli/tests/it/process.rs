@@ -66,10 +66,19 @@ impl Process {
     }
 
     /// SIGTERM; whether it ended well.
-    pub(crate) fn stop(mut self) -> bool {
+    pub(crate) fn stop(self) -> bool {
+        self.signal("-TERM").success()
+    }
+
+    /// SIGABRT; how it ended.
+    pub(crate) fn abort(self) -> ExitStatus {
+        self.signal("-ABRT")
+    }
+
+    fn signal(mut self, signal: &str) -> ExitStatus {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        self.child.wait().unwrap().success()
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        self.child.wait().unwrap()
     }
 }
 
