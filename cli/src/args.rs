@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Plays an exchange that speaks Binance's spot protocol.
     Venue(Box<VenueArgs>),
-    /// Makes and lists accounts, keys and bots.
+    /// Makes and lists accounts, keys and bots, and rotates the master key.
     Admin(AdminArgs),
     /// Prints the OpenAPI document that `GET /v1/openapi.json` serves.
     Openapi,
@@ -249,6 +249,22 @@ pub(crate) enum AdminCommand {
     /// Stored exchange connections.
     #[command(subcommand)]
     Exchange(ExchangeCommand),
+    /// The key that stored secrets are sealed with.
+    #[command(subcommand)]
+    MasterKey(MasterKeyCommand),
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum MasterKeyCommand {
+    /// Seals everything that is stored with another key, and puts that in force. Stop the server before; run it again
+    /// where it was cut short.
+    Rotate {
+        /// Where the new key is, or is made [default: made beside the key's own file, whose place it takes]
+        #[arg(long, value_name = "FILE")]
+        new_key_file: Option<PathBuf>,
+    },
+    /// Opens everything that is stored, and tells whether the key that is there does: of a backup as well.
+    Check,
 }
 
 #[derive(Subcommand, Debug)]

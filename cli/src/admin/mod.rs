@@ -2,6 +2,7 @@
 
 mod billing;
 pub(crate) mod keys;
+mod master_key;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,6 +27,9 @@ pub(crate) fn run(args: &AdminArgs) -> anyhow::Result<()> {
     let config = Config::load(&args.config, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        if let AdminCommand::MasterKey(asked) = &args.what {
+            return master_key::run(config, args.format, asked).await;
+        }
         let store = Store::open(&config.database_url).await?;
         let done = command(&store, &config.api.plans(), args).await;
         store.close().await;
@@ -119,6 +123,8 @@ async fn command(store: &Store, plans: &Plans, args: &AdminArgs) -> anyhow::Resu
             let Forgotten { exchanges, webhooks } = store.forget_secrets(now()).await?;
             output::object(args.format, &json!({"forgotten": exchanges, "webhooks": webhooks}));
         }
+        // It opens the store by itself, or not at all.
+        AdminCommand::MasterKey(_) => {}
     }
     Ok(())
 }

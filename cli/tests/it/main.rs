@@ -14,6 +14,7 @@ mod fees;
 mod five_minutes;
 mod half_open;
 mod idempotency;
+mod master_key;
 mod openapi;
 mod process;
 mod serve;
