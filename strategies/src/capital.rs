@@ -1,34 +1,30 @@
 //! What a bot needs to trade its whole ladder.
 
 use model::{BotDefinition, Quote, StrategyDefinition};
-use num_bigint::BigInt;
-use num_rational::BigRational;
-use rust_decimal::Decimal;
 
-use crate::exact::rational;
+use crate::exact::Exact;
 use crate::plan::MAX_LADDER;
 
-/// Quote units of the eighth decimal.
-const UNITS: i64 = 100_000_000;
+/// How many decimals it is told with.
+const DECIMALS: u32 = 8;
 
 /// The stakes of a bot's whole ladder together, in quote, before fees; rounded up to eight decimals. A ladder that no
 /// plan takes comes to the most that one may.
 pub fn ladder_stake(bot: &BotDefinition) -> Quote {
     let StrategyDefinition::Dca(dca) = &bot.strategy;
-    let most = BigRational::from_integer(MAX_LADDER.into());
-    let scale = rational(dca.volume_scale);
-    let mut stake = rational(dca.safety_stake.decimal());
-    let mut total = rational(bot.stake_amount.decimal());
+    let most = Exact::from(MAX_LADDER);
+    let scale = Exact::from(dca.volume_scale);
+    let mut stake = Exact::from(dca.safety_stake.decimal());
+    let mut total = Exact::from(bot.stake_amount.decimal());
     for _ in 1..bot.max_open_trades {
         total += &stake;
         if total > most {
+            total = most;
             break;
         }
         stake *= &scale;
     }
-    let units = (total.min(most) * BigInt::from(UNITS)).ceil().to_integer();
-    let units = i128::try_from(units).unwrap_or_default();
-    let stake = Decimal::try_from_i128_with_scale(units, 8).unwrap_or_default();
+    let stake = total.ceil(DECIMALS).unwrap_or_default();
     Quote::new(stake.normalize()).unwrap_or_default()
 }
 

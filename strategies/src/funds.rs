@@ -31,9 +31,7 @@ impl Plan {
         };
         let (lot, minimum) = (self.market.lot_step, self.market.min_notional);
         let qty = match funds {
-            Funds::Amount(amount) => {
-                exact::quantity(&Factor::new(exact::rational(amount.decimal())), price, lot)
-            }
+            Funds::Amount(amount) => exact::quantity(&Factor::new(&amount.decimal().into()), price, lot),
             Funds::Qty(qty) => match qty.decimal().checked_rem(lot.decimal()) {
                 Some(rest) if rest.is_zero() => Some(qty),
                 _ => return Err(refused(format!("{qty} is no multiple of the venue's step of {lot}"))),

@@ -3,11 +3,9 @@
 use model::{
     BotDefinition, Fault, Faults, Market, Pct, Price, Rate, StopLossBasis, StrategyDefinition, Warning,
 };
-use num_bigint::BigInt;
-use num_rational::BigRational;
 use rust_decimal::Decimal;
 
-use crate::exact::{self, Factor, Rounding};
+use crate::exact::{self, Exact, Factor, Rounding};
 
 /// A bot's rules in the form that deciding needs. Bots with one definition on one market may share it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -48,17 +46,17 @@ impl Plan {
     /// larger than the fee, a stop that would fire at once, a take-profit of 0 without a fee: all that apply.
     pub fn new(bot: &BotDefinition, market: &Market) -> Result<Self, Faults> {
         let StrategyDefinition::Dca(dca) = &bot.strategy;
-        let one = BigRational::from_integer(BigInt::from(1));
-        let fee = exact::rational(market.fee.decimal());
+        let one = Exact::from(Decimal::ONE);
+        let fee = Exact::from(market.fee.decimal());
         let with_fee = &one + &fee;
         let entry_fee = if bot.dry_run { with_fee.clone() } else { one.clone() };
-        let fraction = |pct: Pct| exact::rational(pct.fraction());
+        let fraction = |pct: Pct| Exact::from(pct.fraction());
         let mut faults = Vec::new();
         let mut fault = |param: &str, message: String| {
             faults.push(Fault { param: param.to_owned(), code: "parameter_invalid", message });
         };
 
-        let keep = &one + fraction(bot.stop_loss);
+        let keep = &one + &fraction(bot.stop_loss);
         if &with_fee * &keep >= one {
             let message = format!(
                 "{} would stop at once: with a fee of {} it must lie below the fee that the entry paid",
@@ -78,15 +76,13 @@ impl Plan {
             fault("dca.price_deviation", message);
         }
 
-        let mut rungs = vec![Rung {
-            trigger: Factor::new(one.clone()),
-            stake: Factor::new(exact::rational(bot.stake_amount.decimal())),
-        }];
+        let mut rungs =
+            vec![Rung { trigger: Factor::new(&one), stake: Factor::new(&bot.stake_amount.decimal().into()) }];
         let mut ladder = Vec::new();
-        let (mut depth, mut distance) = (one.clone() - &one, deviation);
-        let mut stake = exact::rational(dca.safety_stake.decimal());
-        let mut total = exact::rational(bot.stake_amount.decimal());
-        let (step_scale, volume_scale) = (exact::rational(dca.step_scale), exact::rational(dca.volume_scale));
+        let (mut depth, mut distance) = (Exact::from(Decimal::ZERO), deviation);
+        let mut stake = Exact::from(dca.safety_stake.decimal());
+        let mut total = Exact::from(bot.stake_amount.decimal());
+        let (step_scale, volume_scale) = (Exact::from(dca.step_scale), Exact::from(dca.volume_scale));
         for entry in 1..bot.max_open_trades {
             depth += &distance;
             total += &stake;
@@ -98,15 +94,15 @@ impl Plan {
                 fault("dca.price_deviation", message);
                 break;
             }
-            if total > BigRational::from_integer(MAX_LADDER.into()) {
+            if total > Exact::from(MAX_LADDER) {
                 let message =
                     format!("the ladder spends more than {MAX_LADDER} by safety order {entry}: lower it");
                 fault("dca.volume_scale", message);
                 break;
             }
             rungs.push(Rung {
-                trigger: Factor::new(&entry_fee * (&one - &depth)),
-                stake: Factor::new(stake.clone()),
+                trigger: Factor::new(&(&entry_fee * &(&one - &depth))),
+                stake: Factor::new(&stake),
             });
             ladder.push((depth.clone(), stake.clone()));
             distance *= &step_scale;
@@ -120,9 +116,9 @@ impl Plan {
             warnings: warnings(bot, market, &ladder),
             market: *market,
             rungs,
-            stop: Factor::new(&entry_fee * keep),
+            stop: Factor::new(&(&entry_fee * &keep)),
             stop_basis: bot.stop_loss_basis,
-            take_profit: Factor::new(&entry_fee * (&one + fraction(bot.take_profit)) / kept),
+            take_profit: Factor::quotient(&(&entry_fee * &(&one + &fraction(bot.take_profit))), &kept),
             trailing_take_profit: bot.trailing_take_profit.and_then(|pct| Rate::from_pct(pct).ok()),
             trailing_stop: bot.trailing_stop.and_then(|pct| Rate::from_pct(pct).ok()),
             cooldown_s: dca.cooldown_s,
@@ -176,7 +172,7 @@ impl Plan {
 /// Which safety orders lie at or below the stop that the entries before them make: those never fill.
 ///
 /// Reckoned for a base price of 1 in plain decimals: a warning may be a grid step off, a level never is.
-fn warnings(bot: &BotDefinition, market: &Market, rungs: &[(BigRational, BigRational)]) -> Vec<Warning> {
+fn warnings(bot: &BotDefinition, market: &Market, rungs: &[(Exact, Exact)]) -> Vec<Warning> {
     let with_fee = Decimal::ONE + market.fee.decimal();
     let keep = Decimal::ONE + bot.stop_loss.fraction();
     let base_stop = with_fee * keep;
@@ -207,7 +203,6 @@ fn warnings(bot: &BotDefinition, market: &Market, rungs: &[(BigRational, BigRati
 }
 
 /// A fraction as a decimal, cut after nine places.
-fn approximate(value: &BigRational) -> Decimal {
-    let scaled = (value * BigInt::from(1_000_000_000)).to_integer();
-    i128::try_from(scaled).ok().and_then(|m| Decimal::try_from_i128_with_scale(m, 9).ok()).unwrap_or_default()
+fn approximate(value: &Exact) -> Decimal {
+    value.cut(9).unwrap_or_default()
 }
