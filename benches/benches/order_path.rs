@@ -25,7 +25,7 @@ use engine::{
 };
 use model::{
     AccountId, BotDefinition, BotId, BotTurned, DomainEvent, EventData, EventId, Exchange, Pair, Receipt,
-    Timestamp, TradeStatus,
+    Tier, Timestamp, TradeStatus,
 };
 use rust_decimal::Decimal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -247,7 +247,7 @@ async fn start(handle: &EngineHandle, account: AccountId, pair: &Pair) -> BotId 
         "stop_loss":-50,"take_profit":20,"stop_on_venue":false,"dry_run":false}}"#
     );
     let definition = BotDefinition::parse(&serde_json::from_str(&body).unwrap()).unwrap();
-    let id = handle.create_bot(account, definition).await.unwrap().0.bot.id;
+    let id = handle.create_bot(account, Tier::Enterprise, definition).await.unwrap().0.bot.id;
     handle.start_bot(account, id).await.unwrap();
     id
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use model::{
-    AccountId, BotDefinition, BotId, EventId, KeyId, Market, Pair, Plans, Price, Quote, Trade, TradeId,
+    AccountId, BotDefinition, BotId, EventId, KeyId, Market, Pair, Plans, Price, Quote, Tier, Trade, TradeId,
     TradeStatus, Warning,
 };
 use strategies::Plan;
@@ -131,7 +131,7 @@ impl EngineHandle {
 
     // Bots
 
-    /// Makes a bot, stopped; with what its owner should know.
+    /// Makes a bot, stopped, where the account's plan has room for it; with what its owner should know.
     ///
     /// # Errors
     /// [`EngineError::Invalid`] for a pair that the venue lacks, a ladder that makes no sense there, or a stake
@@ -139,10 +139,11 @@ impl EngineHandle {
     pub async fn create_bot(
         &self,
         account_id: AccountId,
+        plan: Tier,
         definition: BotDefinition,
     ) -> Result<(BotView, Vec<Warning>), EngineError> {
         let made = |view: &BotView, warnings: &[Warning]| Ok(((view.clone(), warnings.to_vec()), None));
-        self.create_bot_answering(account_id, definition, made).await
+        self.create_bot_answering(account_id, plan, definition, made).await
     }
 
     /// Likewise; `answer` words what the client is told, and what of it is kept with the bot.
@@ -152,11 +153,12 @@ impl EngineHandle {
     pub async fn create_bot_answering<T, E: From<EngineError>>(
         &self,
         account_id: AccountId,
+        plan: Tier,
         definition: BotDefinition,
         answer: impl FnOnce(&BotView, &[Warning]) -> Result<(T, Option<KeptAnswer>), E>,
     ) -> Result<T, E> {
         self.take_work()?;
-        self.has_room_for_a_bot(account_id).await?;
+        self.has_room_for_a_bot(account_id, plan).await?;
         let warnings = self.check(&definition).await?;
         let bot = NewBot { id: BotId::new(), account_id, definition, created_at: clock::now() };
         let stored = StoredBot {

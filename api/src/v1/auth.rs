@@ -14,7 +14,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
 use dashmap::DashMap;
 use engine::{Cidr, EngineHandle, KeyGrant, key_hash};
-use model::{AccountId, HookId, KeyId, Timestamp};
+use model::{AccountId, HookId, KeyId, Tier, Timestamp};
 
 use crate::ApiError;
 use crate::access::{self, AccessConfig};
@@ -53,6 +53,11 @@ impl Caller {
     pub(crate) fn needs(&self, scope: &'static str) -> Result<AccountId, ApiError> {
         self.asked.set(Some(scope));
         if self.has(scope) { Ok(self.account) } else { Err(ApiError::Forbidden { scope }) }
+    }
+
+    /// Its account's plan, as of half a second ago at the latest.
+    pub(crate) fn plan(&self) -> Tier {
+        self.grant.plan
     }
 
     /// The scope that the request needed, once it was asked for.

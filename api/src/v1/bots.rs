@@ -81,7 +81,7 @@ pub(crate) async fn create(
     let answer = |view: &BotView, warnings: &[Warning]| {
         once.created(format!("/v1/bots/{}", view.bot.id), &show::bot_view(view, Some(warnings)))
     };
-    engine.create_bot_answering(account, definition, answer).await
+    engine.create_bot_answering(account, caller.plan(), definition, answer).await
 }
 
 /// Get a bot

@@ -11,7 +11,7 @@ pub use stripe::{Outcome, StripeConfig};
 
 use model::{
     AccountId, DomainEvent, EventData, EventId, Payout, PayoutProcessed, Plans, Subscription,
-    SubscriptionChanged, Timestamp,
+    SubscriptionChanged, Tier, Timestamp,
 };
 
 use crate::change::Change;
@@ -159,9 +159,13 @@ impl EngineHandle {
         Ok(AccountView { account: billing.account, subscription, bots, webhooks })
     }
 
-    /// Refuses one more bot where the plan is used up. Of requests that come at once a few may slip through.
-    pub(crate) async fn has_room_for_a_bot(&self, account: AccountId) -> Result<(), EngineError> {
+    /// Refuses one more bot where the plan is used up. Of requests that come at once a few may slip through. The store is
+    /// not asked about a `plan` that holds any number; what it says counts, since the caller may know of a former one.
+    pub(crate) async fn has_room_for_a_bot(&self, account: AccountId, plan: Tier) -> Result<(), EngineError> {
         let plans = self.inner.plans;
+        if plans.of(plan).bots.is_none() {
+            return Ok(());
+        }
         let ask = move |store: Store| async move {
             let plan = store.plan(account).await?;
             match plan.and_then(|plan| plans.of(plan).bots.map(|most| (plan, most))) {

@@ -7,7 +7,7 @@ use engine::{
     ApiCredential, Engine, EngineConfig, EngineHandle, EventFilter, NewExchange, Patience, Secret, Store,
     StoredEvent,
 };
-use model::{AccountId, BotDefinition, BotId, Exchange, Timestamp};
+use model::{AccountId, BotDefinition, BotId, Exchange, Tier, Timestamp};
 use serde_json::{Value, json};
 use venue::{Config, Credential, Venue};
 
@@ -102,7 +102,7 @@ impl Rig {
 
     pub(crate) async fn create(&self, body: &str) -> BotId {
         let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
-        self.handle.create_bot(self.account, definition).await.unwrap().0.bot.id
+        self.handle.create_bot(self.account, Tier::Enterprise, definition).await.unwrap().0.bot.id
     }
 
     pub(crate) async fn run(&self, body: &str) -> BotId {
