@@ -1,5 +1,7 @@
 //! Request bodies: a JSON object whose values stay text, so that no digit is lost before a field is read.
 
+mod reader;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -7,11 +9,13 @@ use std::time::Duration;
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
-use model::{BotDefinition, Fault};
+use model::BotDefinition;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::ApiError;
+
+pub(crate) use reader::{Given, Reader, json};
 
 /// The largest body, in bytes.
 const LARGEST: usize = 64 * 1024;
@@ -60,23 +64,7 @@ pub(crate) struct NoFields {}
 /// # Errors
 /// As [`optional_object`]; and every field that it has.
 pub(crate) async fn nothing(request: &HttpRequest, payload: web::Payload) -> Result<(), ApiError> {
-    refuse_others(&optional_object(request, payload).await?, &[])
-}
-
-/// Names every field that has no meaning here.
-///
-/// # Errors
-/// [`ApiError::Invalid`] with each field that is not among the `known`.
-pub(crate) fn refuse_others(fields: &Fields, known: &[&str]) -> Result<(), ApiError> {
-    let others = fields.keys().filter(|name| !known.contains(&name.as_str()));
-    let faults: Vec<Fault> = others
-        .map(|name| Fault {
-            param: name.chars().take(60).collect(),
-            code: "parameter_unknown",
-            message: "is not a field here: leave it out".to_owned(),
-        })
-        .collect();
-    if faults.is_empty() { Ok(()) } else { Err(ApiError::Invalid(faults)) }
+    Reader::new(&optional_object(request, payload).await?).finish(Some(()))
 }
 
 /// The fields of a JSON text.

@@ -3,13 +3,12 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use engine::{BotFilter, BotStatus, BotView, EngineHandle, Positions};
 use model::{BotDefinition, BotId, BotPatch, Exchange, NewBot, Pair, Warning};
-use serde_json::value::RawValue;
 
 use super::auth::Caller;
 use super::once::Once;
 use super::show::{self, Bot, BotDetail, List};
 use crate::ApiError;
-use crate::body;
+use crate::body::{self, Reader, json};
 use crate::query::{Page, Query};
 
 type Engine = web::Data<EngineHandle>;
@@ -210,17 +209,9 @@ pub(crate) async fn stop(
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let fields = body::optional_object(&request, payload).await?;
-    body::refuse_others(&fields, &["positions"])?;
-    let positions = fields.get("positions").filter(|raw| raw.get() != "null");
-    let positions = positions.map_or(Ok(Positions::Hold), |raw| self::positions(raw))?;
+    let mut body = Reader::new(&fields);
+    let positions = body.optional("positions", "\"hold\", \"close\" or \"drain\"", json);
+    let positions = body.finish(Some(positions.unwrap_or(Positions::Hold)))?;
     let view = engine.stop_bot(account, id(&path)?, positions).await?;
     Ok(HttpResponse::Ok().json(show::bot_view(&view, None)))
-}
-
-fn positions(raw: &RawValue) -> Result<Positions, ApiError> {
-    serde_json::from_str(raw.get()).map_err(|_| {
-        let given: String = raw.get().chars().take(60).collect();
-        let message = format!("{given} is not one of \"hold\", \"close\", \"drain\"");
-        ApiError::field("positions", "parameter_invalid", message)
-    })
 }

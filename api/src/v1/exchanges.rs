@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use engine::{ApiCredential, EngineHandle, ExchangeConnection, KeyPermissions, NewExchange, Secret};
-use model::{Exchange, ExchangeId, Fault, Timestamp, Warning};
+use model::{Exchange, ExchangeId, Timestamp, Warning};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
@@ -10,13 +10,10 @@ use super::auth::Caller;
 use super::once::Once;
 use super::show::{self, List};
 use crate::ApiError;
-use crate::body::{self, Fields};
+use crate::body::{self, Fields, Reader, json};
 use crate::query::{Page, Query};
 
 type Engine = web::Data<EngineHandle>;
-
-/// The fields of a body.
-const FIELDS: [&str; 4] = ["exchange", "name", "api_key", "api_secret"];
 
 /// The longest API key that is taken; venues' have 64 characters.
 const LONGEST_KEY: usize = 512;
@@ -62,61 +59,16 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Takes texts out of a body one by one and remembers what was wrong with them. It never repeats what was given: a
-/// secret may stand in any field.
-struct Reader<'a> {
-    fields: &'a Fields,
-    faults: Vec<Fault>,
-}
-
-impl Reader<'_> {
-    /// A text that must be there.
-    fn required<T>(
-        &mut self,
-        field: &str,
-        wanted: &str,
-        read: impl FnOnce(String) -> Option<T>,
-    ) -> Option<T> {
-        if !self.is_given(field) {
-            return self.fault(field, "parameter_missing", format!("is required: {wanted}"));
-        }
-        self.optional(field, wanted, read)
-    }
-
-    /// A text that may be missing or `null`.
-    fn optional<T>(
-        &mut self,
-        field: &str,
-        wanted: &str,
-        read: impl FnOnce(String) -> Option<T>,
-    ) -> Option<T> {
-        let raw = self.fields.get(field).filter(|_| self.is_given(field))?;
-        let value = serde_json::from_str::<String>(raw.get()).ok().and_then(read);
-        value.or_else(|| self.fault(field, "parameter_invalid", format!("must be {wanted}")))
-    }
-
-    fn is_given(&self, field: &str) -> bool {
-        self.fields.get(field).is_some_and(|raw| raw.get() != "null")
-    }
-
-    fn fault<T>(&mut self, field: &str, code: &'static str, message: String) -> Option<T> {
-        self.faults.push(Fault { param: field.chars().take(60).collect(), code, message });
-        None
-    }
-}
-
 fn parse(fields: &Fields) -> Result<NewExchange, ApiError> {
-    let mut body = Reader { fields, faults: Vec::new() };
+    let mut body = Reader::new(fields);
     let known = Exchange::ALL.map(Exchange::as_str).join(" or ");
-    let exchange =
-        body.required("exchange", &format!("an exchange that bots can trade on: {known}"), |text| {
-            Exchange::ALL.into_iter().find(|exchange| exchange.as_str() == text)
-        });
+    let exchange = body.required("exchange", &format!("an exchange that bots can trade on: {known}"), json);
     let wanted = "a text of 1 to 100 characters without control characters";
-    let name = body.optional("name", wanted, |text| Some(text).filter(|text| is_name(text)));
+    let name = body.optional("name", wanted, |raw| json(raw).filter(|text: &String| is_name(text)));
     let wanted =
         format!("the public half of the key, as the venue shows it, of at most {LONGEST_KEY} characters");
-    let api_key = body.required("api_key", &wanted, |text| {
+    let api_key = body.required("api_key", &wanted, |raw| {
+        let text: String = json(raw)?;
         let fits =
             (1..=LONGEST_KEY).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| Secret::new(text))
@@ -124,20 +76,17 @@ fn parse(fields: &Fields) -> Result<NewExchange, ApiError> {
     let wanted = format!(
         "the key's secret, or its Ed25519 private key as PEM, of at most {LONGEST_SECRET} characters"
     );
-    let api_secret = body.required("api_secret", &wanted, |text| {
+    let api_secret = body.required("api_secret", &wanted, |raw| {
+        let text: String = json(raw)?;
         (1..=LONGEST_SECRET).contains(&text.len()).then(|| Secret::new(text))
     });
-    for field in fields.keys().filter(|field| !FIELDS.contains(&field.as_str())) {
-        let message = format!("is not a field here; known are {}", FIELDS.join(", "));
-        body.fault::<()>(field, "parameter_unknown", message);
-    }
-    match (exchange, api_key, api_secret) {
-        (Some(exchange), Some(api_key), Some(api_secret)) if body.faults.is_empty() => {
-            let name = name.unwrap_or_else(|| exchange.as_str().to_owned());
-            Ok(NewExchange { exchange, name, credential: ApiCredential { api_key, api_secret } })
-        }
-        _ => Err(ApiError::Invalid(body.faults)),
-    }
+    let complete = (|| {
+        let (exchange, credential): (Exchange, _) =
+            (exchange?, ApiCredential { api_key: api_key?, api_secret: api_secret? });
+        let name = name.unwrap_or_else(|| exchange.as_str().to_owned());
+        Some(NewExchange { exchange, name, credential })
+    })();
+    body.finish(complete)
 }
 
 fn is_name(text: &str) -> bool {

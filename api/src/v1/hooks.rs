@@ -6,16 +6,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use engine::{Action, Cidr, EngineHandle, Hook, NewHook, NewSignal, Positions, Secret, Signal, SignalStatus};
-use model::{BotId, Fault, HookId, Quote, SignalId, Timestamp};
+use model::{BotId, HookId, Quote, SignalId, Timestamp};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 
 use super::auth::{Caller, Door};
 use super::once::Once;
 use super::show::{self, List};
 use crate::ApiError;
-use crate::body::{self, Fields};
+use crate::body::{self, Fields, Reader, json};
 use crate::query::{Page, Query};
 
 type Engine = web::Data<EngineHandle>;
@@ -222,17 +222,18 @@ pub(crate) async fn rotate(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let bot = bot(&path)?;
-    let mut body = Reader::new(body::optional_object(&request, payload).await?);
+    let fields = body::optional_object(&request, payload).await?;
+    let mut body = Reader::new(&fields);
     let wanted = format!("a whole number of seconds from 0 to {LONGEST_OVERLAP_S}");
-    let overlap_s = body.read("overlap_s", &wanted, |raw| {
+    let overlap_s = body.optional("overlap_s", &wanted, |raw| {
         // `60.0` is whole as well.
         let seconds = model::number::parse(raw).ok().filter(Decimal::is_integer)?;
         u64::try_from(seconds).ok().filter(|seconds| *seconds <= LONGEST_OVERLAP_S)
     });
-    body.finish()?;
+    let overlap_s = body.finish(Some(overlap_s.unwrap_or(OVERLAP_S)))?;
     let answer =
         |hook: &Hook, token: &Secret| once.answered(StatusCode::OK, None, &Shown::of(hook, Some(token)));
-    engine.rotate_hook(caller.account, bot, overlap_s.unwrap_or(OVERLAP_S), answer).await
+    engine.rotate_hook(caller.account, bot, overlap_s, answer).await
 }
 
 /// Delete a bot's inbound hook
@@ -321,65 +322,28 @@ pub(crate) async fn receive(
     Ok(HttpResponse::Accepted().json(ShownSignal::of(&taken, Some(is_repeated))))
 }
 
-/// Takes fields out of a body one by one and remembers what was wrong with them. It never repeats what was given: a
-/// secret may stand anywhere.
-struct Reader {
-    fields: Fields,
-    faults: Vec<Fault>,
-}
-
-impl Reader {
-    const fn new(fields: Fields) -> Self {
-        Self { fields, faults: Vec::new() }
-    }
-
-    fn read<T>(&mut self, field: &str, wanted: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-        let raw: Box<RawValue> = self.fields.remove(field)?;
-        if raw.get() == "null" {
-            return None;
-        }
-        let value = read(raw.get());
-        if value.is_none() {
-            self.fault(field, "parameter_invalid", format!("must be {wanted}"));
-        }
-        value
-    }
-
-    fn fault(&mut self, field: &str, code: &'static str, message: String) {
-        self.faults.push(Fault { param: field.chars().take(60).collect(), code, message });
-    }
-
-    fn finish(mut self) -> Result<(), ApiError> {
-        for field in std::mem::take(&mut self.fields).into_keys() {
-            self.fault(&field, "parameter_unknown", "is not a field here: leave it out".to_owned());
-        }
-        if self.faults.is_empty() { Ok(()) } else { Err(ApiError::Invalid(self.faults)) }
-    }
-}
-
 fn text(raw: &str, least: usize, most: usize) -> Option<String> {
-    let text = serde_json::from_str::<String>(raw).ok()?;
+    let text: String = json(raw)?;
     (least..=most).contains(&text.chars().count()).then_some(text)
 }
 
 fn new_hook(fields: &Fields) -> Result<NewHook, ApiError> {
-    let mut body = Reader::new(fields.clone());
-    let actions = body.read("actions", "a list of some of start, stop, close, add", |raw| {
-        let actions = serde_json::from_str::<Vec<Action>>(raw).ok()?;
+    let mut body = Reader::new(fields);
+    let actions = body.optional("actions", "a list of some of start, stop, close, add", |raw| {
+        let actions: Vec<Action> = json(raw)?;
         (!actions.is_empty()).then(|| Action::ALL.into_iter().filter(|it| actions.contains(it)).collect())
     });
-    let secret = body.read("secret", "a text of 8 to 200 characters", |raw| text(raw, 8, 200));
+    let secret = body.optional("secret", "a text of 8 to 200 characters", |raw| text(raw, 8, 200));
     let wanted = "a list of up to 50 addresses or networks such as 203.0.113.0/24";
-    let allow_ips = body.read("allow_ips", wanted, |raw| {
-        let given = serde_json::from_str::<Vec<String>>(raw).ok().filter(|given| given.len() <= 50)?;
+    let allow_ips = body.optional("allow_ips", wanted, |raw| {
+        let given: Vec<String> = json(raw).filter(|given: &Vec<String>| given.len() <= 50)?;
         given.iter().map(|text| Cidr::from_str(text).ok()).collect::<Option<Vec<Cidr>>>()
     });
-    body.finish()?;
-    Ok(NewHook {
+    body.finish(Some(NewHook {
         actions: actions.unwrap_or_else(|| Action::ALL.to_vec()),
         secret: secret.map(Secret::new),
         allow_ips: allow_ips.unwrap_or_default(),
-    })
+    }))
 }
 
 /// What a body orders, and the secret that stands in it.
@@ -389,29 +353,25 @@ fn signal(body: &[u8]) -> Result<(NewSignal, Option<String>), ApiError> {
         let signal = NewSignal { action, positions: Positions::Hold, amount: None, id: None };
         return Ok((signal, None));
     }
-    let mut body = Reader::new(body::fields(body)?);
-    if !body.fields.contains_key("action") {
-        body.fault("action", "parameter_missing", "is required: start, stop, close or add".to_owned());
-    }
-    let action =
-        body.read("action", "start, stop, close or add", |raw| serde_json::from_str::<Action>(raw).ok());
-    let positions = body.read("positions", "hold, close or drain, of a stop", |raw| {
-        serde_json::from_str::<Positions>(raw).ok().filter(|_| action.is_none_or(|it| it == Action::Stop))
+    let fields = body::fields(body)?;
+    let mut body = Reader::new(&fields);
+    let action: Option<Action> = body.required("action", "start, stop, close or add", json);
+    let positions = body.optional("positions", "hold, close or drain, of a stop", |raw| {
+        json::<Positions>(raw).filter(|_| action.is_none_or(|it| it == Action::Stop))
     });
-    let amount = body.read("amount", "an amount of quote above 0, of an add", |raw| {
-        let amount = serde_json::from_str::<Quote>(raw).ok().filter(|amount| *amount > Quote::ZERO);
+    let amount = body.optional("amount", "an amount of quote above 0, of an add", |raw| {
+        let amount = json(raw).filter(|amount: &Quote| *amount > Quote::ZERO);
         amount.filter(|_| action.is_none_or(|it| it == Action::Add))
     });
-    let id = body.read("id", "a text of 1 to 100 characters", |raw| text(raw, 1, 100));
-    let secret = body.read("secret", "a text", |raw| text(raw, 1, 200));
+    let id = body.optional("id", "a text of 1 to 100 characters", |raw| text(raw, 1, 100));
+    let secret = body.optional("secret", "a text", |raw| text(raw, 1, 200));
     let wanted = format!("a time such as 2026-04-01T12:00:00Z, at most {STALE_S} s from now");
-    body.read("timenow", &wanted, |raw| {
-        let made = serde_json::from_str::<Timestamp>(raw).ok()?;
+    body.optional("timenow", &wanted, |raw| {
+        let made: Timestamp = json(raw)?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let away_ms = i64::try_from(since).unwrap_or(i64::MAX).abs_diff(made.millis());
         (away_ms <= STALE_S * 1_000).then_some(())
     });
-    body.finish()?;
-    let action = action.ok_or(ApiError::Internal)?;
+    let action = body.finish(action)?;
     Ok((NewSignal { action, positions: positions.unwrap_or_default(), amount, id }, secret))
 }

@@ -11,7 +11,7 @@ use super::csv;
 use super::once::Once;
 use super::show::{self, List};
 use crate::ApiError;
-use crate::body::{self, Fields};
+use crate::body::{self, Fields, Given, Reader, json};
 use crate::query::{self, Query};
 
 type Engine = web::Data<EngineHandle>;
@@ -193,23 +193,21 @@ fn under_way(is_under_way: bool, trade: &Trade) -> HttpResponse {
 
 /// How much is to be added: `amount` in quote or `qty` in base, one of them.
 fn funds(fields: &Fields) -> Result<Funds, ApiError> {
-    body::refuse_others(fields, &["amount", "qty"])?;
-    let given = |name: &str| fields.get(name).filter(|raw| raw.get() != "null");
-    match (given("amount"), given("qty")) {
-        (Some(raw), None) => match serde_json::from_str::<Quote>(raw.get()) {
-            Ok(amount) if amount > Quote::ZERO => Ok(Funds::Amount(amount)),
-            _ => Err(ApiError::field("amount", "parameter_invalid", "an amount of quote above 0 is wanted")),
-        },
-        (None, Some(raw)) => match serde_json::from_str::<Qty>(raw.get()) {
-            Ok(qty) if !qty.is_zero() => Ok(Funds::Qty(qty)),
-            _ => Err(ApiError::field("qty", "parameter_invalid", "a quantity of base above 0 is wanted")),
-        },
-        (None, None) => {
+    let mut body = Reader::new(fields);
+    let amount = body.given("amount", "an amount of quote above 0", |raw| {
+        json(raw).filter(|amount: &Quote| *amount > Quote::ZERO).map(Funds::Amount)
+    });
+    let qty = body.given("qty", "a quantity of base above 0", |raw| {
+        json(raw).filter(|qty: &Qty| !qty.is_zero()).map(Funds::Qty)
+    });
+    let funds = match (amount, qty) {
+        (Given::Missing | Given::Null, Given::Missing | Given::Null) => {
             let message = "give how much to spend as `amount` (quote), or how much to buy as `qty` (base)";
-            Err(ApiError::field("amount", "parameter_missing", message))
+            body.fault("amount", "parameter_missing", message)
         }
-        (Some(_), Some(_)) => {
-            Err(ApiError::field("qty", "parameter_invalid", "give either `amount` or `qty`, not both"))
-        }
-    }
+        (amount, Given::Missing | Given::Null) => amount.value(),
+        (Given::Missing | Given::Null, qty) => qty.value(),
+        _ => body.fault("qty", "parameter_invalid", "give either `amount` or `qty`, not both"),
+    };
+    body.finish(funds)
 }

@@ -1,0 +1,172 @@
+//! The fields of a body, one by one, and what is wrong with them, all told together.
+
+use model::Fault;
+use serde::de::DeserializeOwned;
+
+use super::Fields;
+use crate::ApiError;
+
+/// A field as it was given.
+pub(crate) enum Given<T> {
+    /// Not at all.
+    Missing,
+    /// As `null`.
+    Null,
+    /// As something else than is wanted, which is noted.
+    Refused,
+    Value(T),
+}
+
+impl<T> Given<T> {
+    /// What was given, if anything good was.
+    pub(crate) fn value(self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Missing | Self::Null | Self::Refused => None,
+        }
+    }
+
+    /// What a change comes to: `null` takes a field back to this.
+    pub(crate) fn or_default(self, default: T) -> Option<T> {
+        match self {
+            Self::Null => Some(default),
+            Self::Value(value) => Some(value),
+            Self::Missing | Self::Refused => None,
+        }
+    }
+}
+
+/// Takes fields out of a body and remembers what was wrong with them, and which nobody asked for. It never repeats what
+/// was given: a secret may stand in any field.
+pub(crate) struct Reader<'a> {
+    fields: &'a Fields,
+    known: Vec<&'static str>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) const fn new(fields: &'a Fields) -> Self {
+        Self { fields, known: Vec::new(), faults: Vec::new() }
+    }
+
+    /// A field that must be there; `wanted` says as what, and `read` takes its JSON.
+    pub(crate) fn required<T>(
+        &mut self,
+        field: &'static str,
+        wanted: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        match self.given(field, wanted, read) {
+            Given::Missing | Given::Null => {
+                self.fault(field, "parameter_missing", format!("is required: {wanted}"))
+            }
+            given => given.value(),
+        }
+    }
+
+    /// A field that may be missing or `null`.
+    pub(crate) fn optional<T>(
+        &mut self,
+        field: &'static str,
+        wanted: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.given(field, wanted, read).value()
+    }
+
+    /// A field of which it matters how it was not given.
+    pub(crate) fn given<T>(
+        &mut self,
+        field: &'static str,
+        wanted: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Given<T> {
+        self.known.push(field);
+        match self.fields.get(field).map(|raw| raw.get()) {
+            None => Given::Missing,
+            Some("null") => Given::Null,
+            Some(raw) => read(raw).map_or_else(
+                || {
+                    self.fault::<()>(field, "parameter_invalid", format!("must be {wanted}"));
+                    Given::Refused
+                },
+                Given::Value,
+            ),
+        }
+    }
+
+    /// Notes what is wrong with a field, which then has no value.
+    pub(crate) fn fault<T>(
+        &mut self,
+        field: &str,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Option<T> {
+        let param = field.chars().take(60).collect();
+        self.faults.push(Fault { param, code, message: message.into() });
+        None
+    }
+
+    /// What the body comes to, once every field has been asked for.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] with every fault, the fields that nobody asked for included.
+    pub(crate) fn finish<T>(mut self, value: Option<T>) -> Result<T, ApiError> {
+        let message = if self.known.is_empty() {
+            "is not a field here: leave it out".to_owned()
+        } else {
+            format!("is not a field here; known are {}", self.known.join(", "))
+        };
+        let (fields, known) = (self.fields, std::mem::take(&mut self.known));
+        for field in fields.keys().filter(|field| !known.contains(&field.as_str())) {
+            self.fault::<()>(field, "parameter_unknown", message.as_str());
+        }
+        if !self.faults.is_empty() {
+            return Err(ApiError::Invalid(self.faults));
+        }
+        value.ok_or(ApiError::Internal)
+    }
+}
+
+/// A field's JSON as what it stands for.
+pub(crate) fn json<T: DeserializeOwned>(raw: &str) -> Option<T> {
+    serde_json::from_str(raw).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a body of a number and a text that are required, and a word.
+    fn faults(body: &str) -> Vec<(String, String)> {
+        let fields: Fields = serde_json::from_str(body).unwrap();
+        let mut body = Reader::new(&fields);
+        let number = body.required("number", "a number", json::<u8>);
+        let word = body.optional("word", "a word", |raw| json(raw).filter(|text: &String| !text.is_empty()));
+        match body.finish(number.zip(word.or(Some(String::new())))) {
+            Ok(_) => Vec::new(),
+            Err(ApiError::Invalid(faults)) => {
+                faults.into_iter().map(|fault| (fault.code.to_owned(), fault.message)).collect()
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_together_and_what_was_given_is_not_repeated() {
+        let told = |code: &str, message: &str| (code.to_owned(), message.to_owned());
+        assert_eq!(faults(r#"{"number":7}"#), []);
+        assert_eq!(faults(r#"{"number":7,"word":null}"#), []);
+        for body in ["{}", r#"{"number":null}"#] {
+            assert_eq!(faults(body), [told("parameter_missing", "is required: a number")], "{body}");
+        }
+        assert_eq!(
+            faults(r#"{"number":"hidden","word":"","secret":"hidden"}"#),
+            [
+                told("parameter_invalid", "must be a number"),
+                told("parameter_invalid", "must be a word"),
+                told("parameter_unknown", "is not a field here; known are number, word"),
+            ]
+        );
+    }
+}
