@@ -6,10 +6,10 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use model::{AccountId, Quote, Timestamp};
+use model::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Portfolio, Side};
+use super::{Figures, Portfolio};
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::{EngineHandle, Inner};
@@ -89,44 +89,11 @@ pub struct HistoryPoint {
     pub dry_run: Figures,
 }
 
-/// One kind of money; what was not known then is `None`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = EquityFigures)]
-pub struct Figures {
-    /// What all balances were worth.
-    #[schema(required)]
-    pub equity_usd: Option<Quote>,
-    /// What bots held in coins.
-    #[schema(required)]
-    pub exposure_usd: Option<Quote>,
-    /// What closed trades had made.
-    #[schema(required)]
-    pub realized_profit_usd: Option<Quote>,
-    /// What open trades would have made.
-    #[schema(required)]
-    pub unrealized_profit_usd: Option<Quote>,
-    /// What the paper account was given.
-    #[schema(required)]
-    pub capital_usd: Option<Quote>,
-}
-
 /// Both, as they are stored.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     live: Figures,
     dry_run: Figures,
-}
-
-impl From<&Side> for Figures {
-    fn from(side: &Side) -> Self {
-        Self {
-            equity_usd: side.equity_usd,
-            exposure_usd: side.exposure_usd,
-            realized_profit_usd: side.realized_profit_usd,
-            unrealized_profit_usd: side.unrealized_profit_usd,
-            capital_usd: side.capital_usd,
-        }
-    }
 }
 
 impl EngineHandle {
@@ -187,7 +154,7 @@ pub(super) fn point(
     interval: Interval,
     worth: &Portfolio,
 ) -> (AccountId, i64, Timestamp, String) {
-    let stored = Stored { live: Figures::from(&worth.live), dry_run: Figures::from(&worth.dry_run) };
+    let stored = Stored { live: worth.live.figures, dry_run: worth.dry_run.figures };
     let text = serde_json::to_string(&stored).unwrap_or_default();
     (account, interval.seconds(), interval.floor(worth.as_of), text)
 }

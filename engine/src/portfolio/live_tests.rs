@@ -262,7 +262,11 @@ async fn check(seed: u64, history: History) {
     let holdings = store.holdings(account).await.unwrap();
     let portfolio = reckon(&holdings, &[counted], &prices, market().fee, Timestamp::MIN);
     let equity = money.usdt + money.btc * price + money.bnb * bnb_price;
-    assert_eq!(portfolio.live.equity_usd.unwrap().decimal(), equity, "equity is balances times prices");
+    assert_eq!(
+        portfolio.live.figures.equity_usd.unwrap().decimal(),
+        equity,
+        "equity is balances times prices"
+    );
 
     let mut realized = Decimal::ZERO;
     let page = store.trades(account, &TradeFilter::default(), 10_000, None).await.unwrap();

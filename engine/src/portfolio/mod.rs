@@ -15,9 +15,9 @@ use model::{AccountId, BotId, Exchange, Pair, Quote};
 
 pub(crate) use balances::KnownBalances;
 pub(crate) use history::start as keep_history;
-pub use history::{Figures, HistoryPoint, Interval};
+pub use history::{HistoryPoint, Interval};
 pub(crate) use prices::{PriceBook, Prices};
-pub use reckon::{Balance, Connection, Currency, Portfolio, Side, UsdRate};
+pub use reckon::{Balance, Connection, Currency, Figures, Portfolio, Side, UsdRate};
 
 use crate::change::BotStatus;
 use crate::clock;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::{BotId, Exchange, ExchangeId, Pair, Price, Quote, Rate, Timestamp};
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::prices::Prices;
 use crate::rates::valued;
@@ -28,10 +28,10 @@ pub struct Portfolio {
     pub rates: Vec<UsdRate>,
 }
 
-/// All of one kind of money. In US dollars; `None` where something has no known price.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, utoipa::ToSchema)]
-#[schema(as = PortfolioSide)]
-pub struct Side {
+/// One kind of money in US dollars, now or at the end of a step of the past; `None` where something had no known price.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = EquityFigures)]
+pub struct Figures {
     /// What all balances are worth together.
     #[schema(required)]
     pub equity_usd: Option<Quote>,
@@ -41,14 +41,23 @@ pub struct Side {
     /// What closed trades made: the sum of their `profit_usd`, each at the rate of its own close.
     #[schema(required)]
     pub realized_profit_usd: Option<Quote>,
-    /// How many closed trades are not in it, because no rate could be had when they closed.
-    pub unvalued_trades: i64,
     /// What open trades would make at the last price, before the fee of selling.
     #[schema(required)]
     pub unrealized_profit_usd: Option<Quote>,
     /// What the paper account was given: what its bots' whole ladders need. `None` for real money.
     #[schema(required)]
     pub capital_usd: Option<Quote>,
+}
+
+/// All of one kind of money.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, utoipa::ToSchema)]
+#[schema(as = PortfolioSide)]
+pub struct Side {
+    /// In US dollars.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// How many closed trades are not in `realized_profit_usd`, because no rate could be had when they closed.
+    pub unvalued_trades: i64,
     /// The same by venue and currency, exact.
     pub currencies: Vec<Currency>,
     /// What is there.
@@ -198,8 +207,8 @@ pub(crate) fn reckon(
         live.balances.push(balance);
     }
     live.connections = accounts.iter().map(|account| connection(account, &live.balances)).collect();
-    live.equity_usd = live.connections.iter().map(|connection| connection.equity_usd).sum();
-    dry_run.equity_usd = dry_run.balances.iter().map(|balance| balance.value_usd).sum();
+    live.figures.equity_usd = live.connections.iter().map(|connection| connection.equity_usd).sum();
+    dry_run.figures.equity_usd = dry_run.balances.iter().map(|balance| balance.value_usd).sum();
     for side in [&mut dry_run, &mut live] {
         side.unpriced.sort_unstable();
         side.unpriced.dedup();
@@ -292,11 +301,11 @@ fn side(books: &Books, dry_run: bool, prices: &Prices) -> Side {
         let each = side.currencies.iter();
         each.map(|currency| in_usd(amount(currency)?, &currency.currency, prices)).sum()
     };
-    side.exposure_usd = usd(|currency| currency.exposure);
-    side.realized_profit_usd = Some(side.currencies.iter().map(|c| c.realized_profit_usd).sum());
+    side.figures.exposure_usd = usd(|currency| currency.exposure);
+    side.figures.realized_profit_usd = Some(side.currencies.iter().map(|c| c.realized_profit_usd).sum());
     side.unvalued_trades = side.currencies.iter().map(|c| c.unvalued_trades).sum();
-    side.unrealized_profit_usd = usd(|currency| currency.unrealized_profit);
-    side.capital_usd = if dry_run { usd(|currency| currency.capital) } else { None };
+    side.figures.unrealized_profit_usd = usd(|currency| currency.unrealized_profit);
+    side.figures.capital_usd = if dry_run { usd(|currency| currency.capital) } else { None };
     side
 }
 

@@ -151,8 +151,8 @@ async fn check(store: &Store, account: AccountId, history: History) {
         assert_eq!(currency.equity.unwrap().decimal(), worth, "equity is balances times prices");
     }
     let in_dollars: Quote = portfolio.dry_run.balances.iter().map(|balance| balance.value_usd.unwrap()).sum();
-    assert_eq!(portfolio.dry_run.equity_usd, Some(in_dollars));
-    assert_eq!(portfolio.live.equity_usd, Some(Quote::ZERO), "paper money is no real money");
+    assert_eq!(portfolio.dry_run.figures.equity_usd, Some(in_dollars));
+    assert_eq!(portfolio.live.figures.equity_usd, Some(Quote::ZERO), "paper money is no real money");
 }
 
 proptest! {
@@ -204,7 +204,7 @@ async fn history_keeps_the_last_point_of_a_step_and_drops_the_old() {
                 market().fee,
                 Timestamp::from_nanos(seconds * 1_000_000_000),
             );
-            worth.dry_run.equity_usd = Some(dollars.parse().unwrap());
+            worth.dry_run.figures.equity_usd = Some(dollars.parse().unwrap());
             Interval::ALL.map(|interval| point(account, interval, &worth))
         };
         let keep = |points: [_; 3], old: Vec<(i64, Timestamp)>| {
@@ -302,7 +302,10 @@ async fn a_hundred_thousand_bots() {
         let worth = reckon(&holdings, &[], &prices, market().fee, Timestamp::MIN);
         let took = begun.elapsed();
         let trades: i64 = worth.dry_run.currencies.iter().map(|currency| currency.trades).sum();
-        println!("{trades} closed trades of 100,000 bots: {took:?}, worth {:?}", worth.dry_run.equity_usd);
+        println!(
+            "{trades} closed trades of 100,000 bots: {took:?}, worth {:?}",
+            worth.dry_run.figures.equity_usd
+        );
         assert_eq!(trades, 100_000);
         assert!(took < std::time::Duration::from_millis(50));
     }
@@ -336,13 +339,13 @@ async fn a_real_account_is_worth_what_its_venue_says_and_unknown_coins_count_for
     let worth = reckon(&holdings, &[live(Some(balances))], &prices, market().fee, Timestamp::MIN);
     let shown = |amount: Option<Quote>| amount.map(|amount| amount.decimal().normalize().to_string());
     // 100.5 + 0.75 · 60000.01 + 2 · 0.05 · 60000.01
-    assert_eq!(shown(worth.live.equity_usd).as_deref(), Some("51100.5085"));
+    assert_eq!(shown(worth.live.figures.equity_usd).as_deref(), Some("51100.5085"));
     assert_eq!(worth.live.unpriced, ["AIR"]);
     let ether = worth.live.balances.iter().find(|balance| balance.asset == "ETH").unwrap();
     assert_eq!((shown(ether.value), ether.currency.as_deref()), (Some("0.1".to_owned()), Some("BTC")));
-    assert_eq!(worth.dry_run.equity_usd, Some(Quote::ZERO));
+    assert_eq!(worth.dry_run.figures.equity_usd, Some(Quote::ZERO));
     let silent = reckon(&holdings, &[live(None)], &prices, market().fee, Timestamp::MIN);
-    assert_eq!(silent.live.equity_usd, None, "what the venue did not tell is not guessed");
+    assert_eq!(silent.live.figures.equity_usd, None, "what the venue did not tell is not guessed");
 }
 
 #[tokio::test]

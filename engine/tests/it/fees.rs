@@ -76,13 +76,13 @@ async fn fees_without_a_price_are_valued_later_and_once() {
     let right = until(&rig, "64000", |trade| trade.status == TradeStatus::Closed).await;
     assert_eq!(right.unvalued_fees, 0);
     assert!(!right.fees.is_zero());
-    let realized = rig.handle.portfolio(rig.account).await.unwrap().live.realized_profit_usd;
+    let realized = rig.handle.portfolio(rig.account).await.unwrap().live.figures.realized_profit_usd;
     assert_eq!(realized, right.profit);
 
     forget_fee_prices(&rig, &right).await;
     let valued = until(&rig, "64000", |trade| trade.unvalued_fees == 0).await;
     assert_eq!(valued, right, "as if it had been valued at once");
-    let realized = rig.handle.portfolio(rig.account).await.unwrap().live.realized_profit_usd;
+    let realized = rig.handle.portfolio(rig.account).await.unwrap().live.figures.realized_profit_usd;
     assert_eq!(realized, right.profit, "the sums have it too");
     let view = rig.handle.bot(rig.account, bot).await.unwrap();
     assert_eq!(view.stats.profit, right.profit.unwrap().decimal());
