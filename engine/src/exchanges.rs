@@ -204,6 +204,7 @@ impl EngineHandle {
                 withdrawals: told.key.can_withdraw,
             },
             ip_bound: told.key.is_ip_bound,
+            trades_until: told.key.trades_until,
             created_at: clock::now(),
         };
         let vault = &self.inner.connections.vault;

@@ -37,6 +37,9 @@ struct Shown<'a> {
     permissions: KeyPermissions,
     /// Whether the venue takes the key only from addresses that you listed there.
     ip_bound: bool,
+    /// Until when the venue lets the key trade, where it said so when the key was stored.
+    #[schema(required)]
+    trades_until: Option<Timestamp>,
     created_at: Timestamp,
     /// What is allowed but worth a thought; told once.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +56,7 @@ impl<'a> Shown<'a> {
             key_hint: format!("…{}", connection.key_hint),
             permissions: connection.permissions,
             ip_bound: connection.ip_bound,
+            trades_until: connection.trades_until,
             created_at: connection.created_at,
             warnings,
         }

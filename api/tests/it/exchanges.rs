@@ -59,7 +59,7 @@ async fn a_connection_is_made_listed_and_deleted_and_its_secrets_stay_inside() {
     assert_eq!(made.headers["location"], format!("/v1/exchanges/{id}").as_str());
     let permissions = json!({"read": true, "spot_trading": true, "withdrawals": false});
     let shown = json!({"id": id, "exchange": "binance", "name": "main", "key_hint": "…0001",
-        "permissions": permissions, "ip_bound": false, "created_at": made.body["created_at"]});
+        "permissions": permissions, "ip_bound": false, "trades_until": null, "created_at": made.body["created_at"]});
     let warnings = made.body["warnings"].as_array().unwrap();
     assert_eq!(warnings.len(), 1, "{made:?}");
     assert!(warnings[0]["message"].as_str().unwrap().contains("from any address"));
@@ -206,16 +206,24 @@ async fn what_a_key_may_do_decides_whether_it_is_stored() {
         ),
         ("\"enableReading\":true", "\"enableReading\":false", Err("allow reading")),
         ("\"canTrade\":true", "\"canTrade\":false", Err("may not trade")),
-        ("\"ipRestrict\":false", "\"ipRestrict\":true", Ok(true)),
+        ("\"ipRestrict\":false", "\"ipRestrict\":true", Ok(Value::Null)),
+        (
+            "\"ipRestrict\":false",
+            "\"ipRestrict\":true,\"tradingAuthorityExpirationTime\":1800000000000",
+            Ok(json!("2027-01-15T08:00:00Z")),
+        ),
     ] {
         let (door, address) = changed(&venue, from, to);
         let server = Server::start(&address).await;
         let tenant = server.tenant(&[]).await;
         let answer = server.post(&tenant, "/v1/exchanges", &body(&credential(1))).await;
         match told {
-            Ok(ip_bound) => {
-                assert_eq!((answer.status, &answer.body["ip_bound"]), (201, &json!(ip_bound)), "{answer:?}");
-                assert_eq!(answer.body["warnings"], json!([]));
+            Ok(trades_until) => {
+                assert_eq!((answer.status, &answer.body["ip_bound"]), (201, &json!(true)), "{answer:?}");
+                let warnings = answer.body["warnings"].as_array().unwrap();
+                assert_eq!(warnings.is_empty(), trades_until.is_null(), "{answer:?}");
+                let list = server.get(&tenant, "/v1/exchanges").await;
+                assert_eq!(list.body["data"][0]["trades_until"], trades_until);
             }
             Err(told) => {
                 assert_eq!(answer.refused(), ["api_key"]);

@@ -200,6 +200,7 @@ mod tests {
             key_hint: String::new(),
             permissions: KeyPermissions { read: true, spot_trading: true, withdrawals: false },
             ip_bound: true,
+            trades_until: None,
             created_at: clock::now(),
         };
         let text = |text: &str| Secret::new(text.to_owned());

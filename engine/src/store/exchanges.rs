@@ -26,6 +26,8 @@ pub struct ExchangeConnection {
     pub permissions: KeyPermissions,
     /// Whether the venue takes the key only from addresses that its owner listed there.
     pub ip_bound: bool,
+    /// Until when the venue lets the key trade, where it said so when it was stored.
+    pub trades_until: Option<Timestamp>,
     /// When it was stored.
     pub created_at: Timestamp,
 }
@@ -52,6 +54,7 @@ macro_rules! connection {
             key_hint: row.try_get("key_hint")?,
             permissions: permissions(row.try_get("permissions")?)?,
             ip_bound: row.try_get("ip_bound")?,
+            trades_until: row.try_get::<Option<i64>, _>("trades_until")?.map(Timestamp::from_nanos),
             created_at: Timestamp::from_nanos(row.try_get("created_at")?),
         }
     }};
@@ -90,8 +93,8 @@ impl Store {
         answer: Option<&KeptAnswer>,
     ) -> Result<bool, StoreError> {
         let sql = "INSERT INTO exchange_connections (id, account_id, exchange, name, key_version, data_key, api_key,
-                api_secret, key_hint, key_hash, permissions, ip_bound, created_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
+                api_secret, key_hint, key_hash, permissions, ip_bound, created_at, trades_until)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING";
         let KeyPermissions { read, spot_trading, withdrawals } = connection.permissions;
         let permissions =
             serde_json::json!({"read": read, "spot_trading": spot_trading, "withdrawals": withdrawals});
@@ -109,7 +112,8 @@ impl Store {
                 .bind(key_hash.to_vec())
                 .bind(permissions.to_string())
                 .bind(connection.ip_bound)
-                .bind(connection.created_at.nanos());
+                .bind(connection.created_at.nanos())
+                .bind(connection.trades_until.map(Timestamp::nanos));
             let mut transaction = pool.begin().await?;
             let is_new = insert.execute(&mut *transaction).await?.rows_affected() == 1;
             if let Some(answer) = answer.filter(|_| is_new) {
@@ -130,7 +134,8 @@ impl Store {
         limit: u32,
         after: Option<ExchangeId>,
     ) -> Result<Page<ExchangeConnection>, StoreError> {
-        let sql = "SELECT id, account_id, exchange, name, key_hint, permissions, ip_bound, created_at
+        let sql =
+            "SELECT id, account_id, exchange, name, key_hint, permissions, ip_bound, trades_until, created_at
             FROM exchange_connections WHERE account_id = $1 AND deleted_at IS NULL AND ($2 IS NULL OR id < $2)
             ORDER BY id DESC LIMIT $3";
         let rows: Result<Vec<ExchangeConnection>, StoreError> = reading!(self, pool => {
@@ -156,7 +161,7 @@ impl Store {
     ) -> Result<Vec<(ExchangeConnection, SealedCredential)>, StoreError> {
         let sql =
             "SELECT id, account_id, exchange, name, key_version, data_key, api_key, api_secret, key_hint,
-                permissions, ip_bound, created_at
+                permissions, ip_bound, trades_until, created_at
             FROM exchange_connections WHERE account_id = $1 AND deleted_at IS NULL
                 AND ($2 IS NULL OR exchange = $2) AND ($3 IS NULL OR id = $3)
             ORDER BY id";
@@ -232,6 +237,7 @@ pub(super) mod tests {
             key_hint: "Fj0j".to_owned(),
             permissions: KeyPermissions { read: true, spot_trading: true, withdrawals: false },
             ip_bound: true,
+            trades_until: Some(NOW.plus_seconds(60)),
             created_at: NOW,
         }
     }

@@ -28,6 +28,7 @@ async fn store_connection(store: &Store, vault: &Vault, account_id: AccountId, n
         key_hint: String::new(),
         permissions: KeyPermissions { read: true, spot_trading: true, withdrawals: false },
         ip_bound: true,
+        trades_until: None,
         created_at: NOW,
     };
     let credential = credential(n);
