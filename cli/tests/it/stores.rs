@@ -71,7 +71,7 @@ async fn a_database_of_a_server_has_one_and_losing_the_session_ends_it() {
     let talk = std::fs::File::create(folder.path().join("talk")).unwrap();
     let first = Process::start_talking_to(talk, serve(&database_url));
     psql(&format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'botprimex serve, process {}'",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'botprimex, process {}'",
         first.id()
     ));
     let ended = first.ended(Duration::from_secs(15)).await;

@@ -120,7 +120,7 @@ async fn take_session(
     url: &str,
     lost: impl FnOnce(String) + Send + 'static,
 ) -> Result<StoreLock, StoreError> {
-    let name = format!("botprimex serve, process {}", std::process::id());
+    let name = format!("botprimex, process {}", std::process::id());
     let options = PgConnectOptions::from_str(url)?.application_name(&name);
     let mut session = PgConnection::connect_with(&options).await?;
     let deadline = Instant::now() + ENDING;
@@ -225,7 +225,7 @@ mod tests {
         assert!(error.contains(&format!("process {}` from 127.0.0.1", std::process::id())), "{error}");
         take(&other).await.unwrap().release().await;
         let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";
-        let name = format!("botprimex serve, process {}", std::process::id());
+        let name = format!("botprimex, process {}", std::process::id());
         sqlx::query(ended).bind(name).execute(&mut owner).await.unwrap();
         let why = tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap();
         assert!(why.contains("was lost"), "{why}");
