@@ -11,7 +11,8 @@ use connectors::binance::trade::{Cost, ExecutionsFrom, Lane, OrderReport, Orders
 use model::{ClientOrderId, Pair, Timestamp};
 use strategies::live::{End, Report, Role};
 
-use super::{DOUBT_FOR, ExchangeConnection, InDoubt, TakenUp, VenueClock, deliver};
+use super::venue_clock::VenueClock;
+use super::{DOUBT_FOR, ExchangeConnection, InDoubt, TakenUp, deliver};
 use crate::clock;
 use crate::failpoint;
 use crate::live;
@@ -55,6 +56,11 @@ pub(crate) enum Found {
     /// It does not, and never will.
     Never,
 }
+
+/// The venue is to be asked for an order.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct AskFor(pub(crate) ClientOrderId);
 
 /// An order was asked for.
 #[derive(Message)]
@@ -274,16 +280,15 @@ impl ExchangeConnection {
     }
 }
 
-/// Learns how far the venue's clock is from ours.
-pub(super) fn learn_time(rest: &TradeRest, clock: &VenueClock) {
-    let (rest, clock) = (rest.clone(), clock.clone());
-    actix_rt::spawn(async move {
-        let asked_at = clock::now();
-        match rest.server_time().await {
-            Ok(told) => clock.learn(told, asked_at, clock::now()),
-            Err(error) => tracing::debug!(%error, "the venue does not tell its time"),
+impl Handler<AskFor> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, AskFor(id): AskFor, ctx: &mut Context<Self>) {
+        if let Some(order) = self.orders.get_mut(&id) {
+            order.ask_after(Duration::ZERO);
         }
-    });
+        self.ask_due(&ctx.address());
+    }
 }
 
 impl Handler<Asked> for ExchangeConnection {

@@ -7,60 +7,45 @@ mod asking;
 mod balance;
 mod late;
 mod missed;
+mod sending;
 mod socket;
 mod tracked;
+mod venue_clock;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
-use connectors::binance::rest::VenueError;
-use connectors::binance::trade::{
-    Cost, Credential, FilterFault, Lane, OpenOrders, OrderReport, TradeRest, TradeStreamConfig,
-};
-use model::{AccountId, BotId, ClientOrderId, ExchangeId, Pair, Qty, Receipt, Timestamp, TradeId};
+use connectors::binance::trade::{Credential, TradeRest, TradeStreamConfig};
+use model::{AccountId, BotId, ClientOrderId, ExchangeId, Pair, Qty, Receipt, TradeId};
 use strategies::live::{End, LiveOrder, Report, Role};
 
 use super::bot::Bot;
 use super::deliver;
 use crate::clock;
 use crate::failpoint::{self, Control};
+use crate::live;
 use crate::live::sent::SentLog;
-use crate::live::{self, Intent};
-use crate::markets::{Markets, Verdict};
+use crate::markets::Markets;
 use crate::meters::{Meters, Share, UnderWay};
 use crate::portfolio::KnownBalances;
 
+pub(crate) use asking::AskFor;
 pub(crate) use balance::{Holds, Missing};
 pub(crate) use late::{Journal, LateFill, Unclaimed};
+pub(crate) use sending::{Journaled, TakeBack};
 use tracked::{Tracked, left_by};
 
 /// How often what is due is looked for.
 const TURN: Duration = Duration::from_millis(50);
-
-/// How long an entry may wait to be sent; the price it was decided at is gone by then.
-const STALE_AFTER: Duration = Duration::from_secs(5);
-
-/// How long an order waits at most for the venue's average price where one of its rules hangs on that.
-const AVERAGE_WITHIN: Duration = Duration::from_millis(500);
-
-/// How soon a cancel that the venue's limits did not allow is tried again: by asking for its order.
-const TAKE_BACK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How long a settled order is still known, so that what is told of it again is no news.
 const KNOWN_FOR: Duration = Duration::from_mins(10);
 
 /// How long it may be unknown whether the venue has an order that sells, until its bot is told.
 const DOUBT_FOR: Duration = Duration::from_secs(3);
-
-/// How long an order that guards or sells may go without an answer until it is asked for. Queries for it are few, and
-/// go by the reserved lane.
-const SELLS_ANSWERED_WITHIN: Duration = Duration::from_secs(1);
-
-/// How long a refused order waits before it is sent again where the venue does not say.
-const RESEND_AFTER: Duration = Duration::from_millis(500);
 
 /// What a connection is made of.
 pub(crate) struct ConnectionParts {
@@ -121,21 +106,6 @@ pub(crate) struct InDoubt {
 #[rtype(result = "()")]
 pub(crate) struct Locked(pub(crate) String);
 
-/// An order has become durable: it is sent.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Journaled(pub(crate) Box<Intent>);
-
-/// An order is to be taken back.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct TakeBack(pub(crate) ClientOrderId);
-
-/// The venue is to be asked for an order.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct AskFor(pub(crate) ClientOrderId);
-
 /// A bot trades over this connection no more.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -145,15 +115,6 @@ pub(crate) struct Detach(pub(crate) BotId);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Close;
-
-/// What became of a request to place an order or to take one back.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Answered {
-    client_id: ClientOrderId,
-    is_cancel: bool,
-    result: Result<Box<OrderReport>, VenueError>,
-}
 
 /// A bot that trades here.
 struct Attached {
@@ -165,23 +126,6 @@ struct Attached {
     is_taken_up: bool,
 }
 
-/// The venue's clock, as far from ours as it was last seen to be; clones share it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct VenueClock(Arc<AtomicI64>);
-
-impl VenueClock {
-    /// The venue's time now.
-    pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(clock::now().nanos().saturating_add(self.0.load(Ordering::Relaxed)))
-    }
-
-    /// The venue said that it is this late, somewhere between two moments of ours.
-    fn learn(&self, told: Timestamp, asked_at: Timestamp, heard_at: Timestamp) {
-        let between = asked_at.nanos() + heard_at.since(asked_at) / 2;
-        self.0.store(told.nanos().saturating_sub(between), Ordering::Relaxed);
-    }
-}
-
 /// The actor.
 pub(crate) struct ExchangeConnection {
     id: ExchangeId,
@@ -191,7 +135,7 @@ pub(crate) struct ExchangeConnection {
     absent_after: Duration,
     sent: Arc<SentLog>,
     markets: Arc<Markets>,
-    clock: VenueClock,
+    clock: venue_clock::VenueClock,
     socket: Option<socket::Line>,
     is_up: bool,
     /// Its bots were told that the venue does not accept the key.
@@ -222,7 +166,7 @@ impl ExchangeConnection {
             absent_after: parts.absent_after,
             sent: parts.sent,
             markets: parts.markets,
-            clock: VenueClock::default(),
+            clock: venue_clock::VenueClock::default(),
             socket: None,
             is_up: false,
             is_locked: false,
@@ -287,211 +231,12 @@ impl ExchangeConnection {
         self.report(live::ended(client_id, end));
     }
 
-    /// Sends what waits, as far as the venue's limits allow; exits go first.
-    fn send_waiting(&mut self, me: &Addr<Self>) {
-        let now = Instant::now();
-        for lane in [Lane::Exit, Lane::Normal] {
-            let ready: Vec<ClientOrderId> = self
-                .unsent
-                .iter()
-                .filter(|id| {
-                    self.orders.get(id).is_some_and(|order| {
-                        live::lane(order.role) == lane && order.send_at.is_none_or(|at| at <= now)
-                    })
-                })
-                .copied()
-                .collect();
-            for id in ready {
-                match self.check(id) {
-                    Ok(Verdict::Passes) => {}
-                    Ok(Verdict::Hangs) => continue,
-                    Err(fault) => {
-                        self.unsent.retain(|waiting| *waiting != id);
-                        self.end(id, End::Rejected(format!("FILTER: {fault}").into()));
-                        continue;
-                    }
-                }
-                if self.rest.budget().ask(Cost::place(self.rest.account_tag()), lane).is_err() {
-                    break;
-                }
-                self.unsent.retain(|waiting| *waiting != id);
-                self.send(id, me);
-            }
-        }
-        self.drop_stale();
-    }
-
-    /// Whether the venue's own rules would let an order pass.
-    fn check(&self, id: ClientOrderId) -> Result<Verdict, FilterFault> {
-        let Some(tracked) = self.orders.get(&id) else { return Ok(Verdict::Passes) };
-        let Some((request, _)) = &tracked.order else { return Ok(Verdict::Passes) };
-        // Only a stop adds to what rests; everything else is worked at once or not at all.
-        let open = if request.kind.is_stop() { self.resting(&request.pair) } else { OpenOrders::default() };
-        let waited = clock::now().since(tracked.receipt.journaled_at.unwrap_or(Timestamp::MIN));
-        let cannot_wait = u128::try_from(waited).is_ok_and(|waited| waited > AVERAGE_WITHIN.as_nanos());
-        self.markets.check(request, open, cannot_wait)
-    }
-
-    /// What the account has open of a pair, as far as its bots placed it.
-    fn resting(&self, pair: &Pair) -> OpenOrders {
-        let is_resting = |(id, order): &(&ClientOrderId, &Tracked)| {
-            order.role == Role::Protection
-                && !order.end
-                && order.pair == *pair
-                && (order.receipt.sent_at.is_some() || order.order.is_none())
-                && !self.unsent.contains(id)
-        };
-        let count = self.orders.iter().filter(is_resting).count();
-        let stops = u32::try_from(count).unwrap_or(u32::MAX);
-        OpenOrders { orders: stops, algo_orders: stops }
-    }
-
-    fn send(&mut self, id: ClientOrderId, me: &Addr<Self>) {
-        let Some(order) = self.orders.get_mut(&id) else { return };
-        let Some((_, body)) = order.order.clone() else { return };
-        self.sent.note(id);
-        failpoint::pass("noted");
-        let now = clock::now();
-        (order.receipt.sent_at, order.left_by) = (Some(now), now);
-        // Should no answer come by whatever way, it is asked for: of what guards or sells, as soon as one is late.
-        order.ask_after(if order.role.is_entry() {
-            self.stream.answer_within
-        } else {
-            SELLS_ANSWERED_WITHIN
-        });
-        failpoint::pass_soon("sent");
-        let shared_with = pipelined(order.role);
-        if let (true, Some(socket)) = (self.is_up, &self.socket)
-            && socket.unanswered() <= shared_with
-            && socket.send(socket::Ask::Place { id, body: body.clone() })
-        {
-            return;
-        }
-        let (rest, at, me) = (self.rest.clone(), self.clock.now(), me.clone());
-        actix_rt::spawn(async move {
-            let result = rest.place(&body, at).await.map(Box::new);
-            deliver(&me, Answered { client_id: id, is_cancel: false, result });
-        });
-    }
-
     /// Lets go of what nothing more is heard of.
     fn forget(&mut self) {
         self.orders.retain(|_, order| order.settled_at.is_none_or(|at| at.elapsed() < KNOWN_FOR));
         self.taken_back.retain(|_, at| at.elapsed() < KNOWN_FOR);
     }
-
-    /// Gives up entries that waited too long: they never left.
-    fn drop_stale(&mut self) {
-        let now = clock::now();
-        let is_stale = |order: &Tracked| {
-            order.role.is_entry()
-                && u128::try_from(now.since(order.since)).is_ok_and(|age| age > STALE_AFTER.as_nanos())
-        };
-        let stale: Vec<ClientOrderId> =
-            self.unsent.iter().filter(|id| self.orders.get(id).is_some_and(is_stale)).copied().collect();
-        for id in stale {
-            self.unsent.retain(|waiting| *waiting != id);
-            // No refusal of the venue: the next tick may be luckier.
-            self.end(id, End::Expired);
-        }
-    }
-
-    fn take_back(&mut self, id: ClientOrderId, me: &Addr<Self>) {
-        let Some(order) = self.orders.get_mut(&id) else {
-            self.taken_back.insert(id, Instant::now());
-            return;
-        };
-        order.wants_cancel = true;
-        if order.end || order.is_canceling {
-            return;
-        }
-        if self.unsent.contains(&id) {
-            self.unsent.retain(|waiting| *waiting != id);
-            self.end(id, End::Canceled);
-            return;
-        }
-        if self.rest.budget().ask(Cost::CANCEL, Lane::Exit).is_err() {
-            order.ask_after(TAKE_BACK_AGAIN);
-            return;
-        }
-        order.is_canceling = true;
-        failpoint::pass_soon("canceling");
-        let pair = order.pair.clone();
-        if let (true, Some(socket)) = (self.is_up, &self.socket)
-            && socket.send(socket::Ask::Cancel { id, pair: pair.clone() })
-        {
-            return;
-        }
-        let (rest, at, me) = (self.rest.clone(), self.clock.now(), me.clone());
-        actix_rt::spawn(async move {
-            let result = rest.cancel(&pair, id, at).await.map(Box::new);
-            deliver(&me, Answered { client_id: id, is_cancel: true, result });
-        });
-    }
-
-    /// An order was not placed, or nobody knows.
-    fn not_placed(&mut self, id: ClientOrderId, error: VenueError) {
-        tracing::debug!(connection = %self.id, order = %id, %error, "an order was not acknowledged");
-        let Some(order) = self.orders.get_mut(&id) else { return };
-        match error {
-            VenueError::Unknown { .. } if failpoint::control() == Some(Control::BlindResend) => {
-                self.unsent.push_back(id);
-            }
-            VenueError::Unknown { .. } => {
-                failpoint::pass("unknown");
-                order.ask_after(Duration::ZERO);
-            }
-            // An open order of that id is ours: it did arrive.
-            VenueError::Rejected { message, .. } if message.contains(DUPLICATE) => {
-                order.ask_after(Duration::ZERO);
-            }
-            VenueError::Rejected { code, message } => {
-                if code == FILTER_FAILURE {
-                    self.markets.refresh_rules(&order.pair);
-                }
-                self.end(id, End::Rejected(message.into()));
-            }
-            VenueError::Auth { message, .. } => {
-                self.lock(&message);
-                self.end(id, End::Rejected(message.into()));
-            }
-            VenueError::Retry { .. } | VenueError::Clock { .. } => {
-                let after = if let VenueError::Retry { after, .. } = error { after } else { None };
-                order.ask_at = None;
-                order.send_at = Some(Instant::now() + after.unwrap_or(RESEND_AFTER));
-                if !self.unsent.contains(&id) {
-                    self.unsent.push_back(id);
-                }
-            }
-        }
-    }
-
-    fn not_canceled(&mut self, id: ClientOrderId, error: &VenueError) {
-        let Some(order) = self.orders.get_mut(&id) else { return };
-        let wait = match error {
-            VenueError::Retry { after, .. } => after.unwrap_or(RESEND_AFTER),
-            VenueError::Clock { .. } => RESEND_AFTER,
-            VenueError::Rejected { .. } | VenueError::Unknown { .. } | VenueError::Auth { .. } => {
-                Duration::ZERO
-            }
-        };
-        // Whether it is still open decides whether it is taken back again.
-        order.ask_after(wait);
-    }
 }
-
-/// With how many unanswered requests an order may share the socket; else it leaves by REST, over a connection of its
-/// own. Should the socket break, all that shares it is in doubt at once, and what the venue had not read yet stays so
-/// until its absence is proven. What guards or sells shares it with nothing.
-const fn pipelined(role: Role) -> usize {
-    if role.is_entry() { 4 } else { 0 }
-}
-
-/// The venue's words for an id that one of its open orders has.
-const DUPLICATE: &str = "Duplicate order";
-
-/// The venue's code for an order that breaks one of its rules.
-const FILTER_FAILURE: i64 = -1013;
 
 impl Actor for ExchangeConnection {
     type Context = Context<Self>;
@@ -503,7 +248,7 @@ impl Actor for ExchangeConnection {
             self.socket =
                 Some(socket::open(self.stream.clone(), &credential, self.rest.budget(), &self.clock, me));
         }
-        asking::learn_time(&self.rest, &self.clock);
+        venue_clock::learn_time(&self.rest, &self.clock);
         ctx.run_interval(TURN, |connection, ctx| {
             let me = ctx.address();
             connection.send_waiting(&me);
@@ -583,87 +328,5 @@ impl Handler<Close> for ExchangeConnection {
     fn handle(&mut self, _: Close, ctx: &mut Self::Context) {
         self.socket = None;
         ctx.stop();
-    }
-}
-
-impl Handler<Journaled> for ExchangeConnection {
-    type Result = ();
-
-    fn handle(&mut self, Journaled(intent): Journaled, ctx: &mut Self::Context) {
-        failpoint::pass("journaled");
-        let Intent { bot_id, request, role, body, mut receipt, .. } = *intent;
-        let (client_id, pair) = (request.client_order_id, request.pair.clone());
-        if !self.bots.contains_key(&bot_id) {
-            // Its bot has gone meanwhile. When it comes again it hears that this order was never sent.
-            tracing::warn!(connection = %self.id, order = %client_id, "an order is not sent: its bot is gone");
-            return;
-        }
-        let now = clock::now();
-        receipt.journaled_at = Some(now);
-        self.missed.trade(&pair);
-        let since = receipt.decided_at.unwrap_or(now);
-        let mut order = Tracked::new(bot_id, pair, role, since, receipt);
-        order.order = Some((request, body));
-        self.orders.insert(client_id, order);
-        if self.taken_back.remove(&client_id).is_some() {
-            self.end(client_id, End::Canceled);
-            return;
-        }
-        self.unsent.push_back(client_id);
-        self.send_waiting(&ctx.address());
-    }
-}
-
-impl Handler<TakeBack> for ExchangeConnection {
-    type Result = ();
-
-    fn handle(&mut self, TakeBack(id): TakeBack, ctx: &mut Self::Context) {
-        self.take_back(id, &ctx.address());
-    }
-}
-
-impl Handler<AskFor> for ExchangeConnection {
-    type Result = ();
-
-    fn handle(&mut self, AskFor(id): AskFor, ctx: &mut Self::Context) {
-        if let Some(order) = self.orders.get_mut(&id) {
-            order.ask_after(Duration::ZERO);
-        }
-        self.ask_due(&ctx.address());
-    }
-}
-
-impl Handler<Answered> for ExchangeConnection {
-    type Result = ();
-
-    fn handle(&mut self, answered: Answered, ctx: &mut Self::Context) {
-        let Answered { client_id: id, is_cancel, result } = answered;
-        if let Some(order) = self.orders.get_mut(&id)
-            && is_cancel
-        {
-            order.is_canceling = false;
-        }
-        match result {
-            Ok(told) => {
-                failpoint::pass(if is_cancel { "canceled" } else { "answered" });
-                self.is_locked = false;
-                let Some(order) = self.orders.get_mut(&id) else { return };
-                order.venue_id = Some(told.venue_order_id);
-                order.ask_at = None;
-                let executions = told.fills.iter().map(|fill| live::execution(fill, &order.pair)).collect();
-                // The answer to a cancel names the cancel; whose it is was known before.
-                if let Some(report) = live::report(&told, executions) {
-                    self.report(Report { client_id: id, ..report });
-                }
-            }
-            Err(error) if is_cancel => self.not_canceled(id, &error),
-            Err(error) => {
-                if matches!(error, VenueError::Clock { .. }) {
-                    asking::learn_time(&self.rest, &self.clock);
-                }
-                self.not_placed(id, error);
-            }
-        }
-        self.ask_due(&ctx.address());
     }
 }

@@ -12,7 +12,9 @@ use connectors::binance::trade::{
 use model::{ClientOrderId, Pair};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{Answered, ExchangeConnection, VenueClock, deliver};
+use super::sending::Answered;
+use super::venue_clock::VenueClock;
+use super::{ExchangeConnection, deliver};
 use crate::live;
 
 /// What is sent over it.

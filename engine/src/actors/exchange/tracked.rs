@@ -7,7 +7,7 @@ use connectors::binance::trade::OrderRequest;
 use model::{BotId, Pair, Qty, Receipt, Timestamp};
 use strategies::live::{End, Report, Role};
 
-use super::STALE_AFTER;
+use super::sending::STALE_AFTER;
 use crate::clock;
 
 /// An order on its way.
