@@ -417,12 +417,16 @@ mod tests {
             let books = books.with_a_bot().await;
             let connect = match &books.store {
                 Store::Sqlite { .. } => {
-                    "INSERT INTO exchange_connections VALUES ('exc_00000000000000000000000000000001',
-                         'acc_00000000000000000000000000000001', 'binance', 'one', 1, x'', x'', x'', '', x'', '{}', 0, 0, NULL)"
+                    "INSERT INTO exchange_connections (id, account_id, exchange, name, key_version, data_key, api_key,
+                         api_secret, key_hint, key_hash, permissions, ip_bound, created_at)
+                     VALUES ('exc_00000000000000000000000000000001', 'acc_00000000000000000000000000000001', 'binance', 'one',
+                         1, x'', x'', x'', '', x'', '{}', 0, 0)"
                 }
                 Store::Postgres(_) => {
-                    "INSERT INTO exchange_connections VALUES ('exc_00000000000000000000000000000001',
-                         'acc_00000000000000000000000000000001', 'binance', 'one', 1, '', '', '', '', '', '{}', FALSE, 0, NULL)"
+                    "INSERT INTO exchange_connections (id, account_id, exchange, name, key_version, data_key, api_key,
+                         api_secret, key_hint, key_hash, permissions, ip_bound, created_at)
+                     VALUES ('exc_00000000000000000000000000000001', 'acc_00000000000000000000000000000001', 'binance', 'one',
+                         1, '', '', '', '', '', '{}', FALSE, 0)"
                 }
             };
             books.run(connect).await;
