@@ -1,0 +1,220 @@
+//! Exchange connections: what a venue has to say of a key before it is stored, and which one a live bot uses.
+
+mod connections;
+mod key;
+
+use model::{AccountId, BotDefinition, Exchange, ExchangeId, Warning};
+use tokio::sync::MutexGuard;
+
+use crate::actors::deliver;
+use crate::actors::exchange::Close;
+use crate::answer::KeptAnswer;
+use crate::clock;
+use crate::error::EngineError;
+use crate::handle::EngineHandle;
+use crate::record;
+use crate::secrets::ApiCredential;
+use crate::store::{ExchangeConnection, KeyPermissions, Page, Store, StoredBot};
+
+pub(crate) use connections::{Connections, Venue};
+use key::judged;
+
+/// What a connection is made of.
+#[derive(Clone, Debug)]
+pub struct NewExchange {
+    /// At which venue.
+    pub exchange: Exchange,
+    /// What its owner calls it.
+    pub name: String,
+    /// What the venue gave for it.
+    pub credential: ApiCredential,
+}
+
+/// A stored connection with what it signs with.
+#[derive(Clone, Debug)]
+pub struct StoredExchange {
+    /// As it is listed.
+    pub connection: ExchangeConnection,
+    /// What it signs with.
+    pub credential: ApiCredential,
+}
+
+impl EngineHandle {
+    /// Stores a connection, once its venue has said that the key is good, can trade spot, and can take nothing out;
+    /// with what its owner should know. A key that works from anywhere is stored with a warning.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] for a key that the venue does not take or that may do too much or too little,
+    /// [`EngineError::VenueSilent`] where the venue does not tell, [`EngineError::Conflict`] for a key that is
+    /// stored already. Then nothing is stored.
+    pub async fn create_exchange(
+        &self,
+        account: AccountId,
+        new: NewExchange,
+    ) -> Result<(ExchangeConnection, Vec<Warning>), EngineError> {
+        let made = |connection: &ExchangeConnection, warnings: &[Warning]| {
+            Ok(((connection.clone(), warnings.to_vec()), None))
+        };
+        self.create_exchange_answering(account, new, made).await
+    }
+
+    /// Likewise; `answer` words what the client is told, and what of it is kept with the connection.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::create_exchange`], and what `answer` fails of.
+    pub async fn create_exchange_answering<T, E: From<EngineError>>(
+        &self,
+        account: AccountId,
+        new: NewExchange,
+        answer: impl FnOnce(&ExchangeConnection, &[Warning]) -> Result<(T, Option<KeptAnswer>), E>,
+    ) -> Result<T, E> {
+        let NewExchange { exchange, name, credential } = new;
+        let told = self.ask_venue(exchange, &credential).await?;
+        let warnings = judged(exchange, &told)?;
+        let api_key = credential.api_key.expose();
+        let connection = ExchangeConnection {
+            id: ExchangeId::new(),
+            account_id: account,
+            exchange,
+            name,
+            key_hint: api_key.chars().skip(api_key.chars().count().saturating_sub(4)).collect(),
+            permissions: KeyPermissions {
+                read: told.key.can_read,
+                spot_trading: told.key.can_trade_spot,
+                withdrawals: told.key.can_withdraw,
+            },
+            ip_bound: told.key.is_ip_bound,
+            trades_until: told.key.trades_until,
+            created_at: clock::now(),
+        };
+        let vault = self.inner.connections.vault();
+        let sealed = vault.seal(account, connection.id, &credential);
+        let fingerprint = vault.fingerprint(exchange, &credential.api_key);
+        let (told, kept) = answer(&connection, &warnings)?;
+        let ask = move |store: Store| async move {
+            store.create_exchange(&connection, &sealed, fingerprint, kept.as_ref()).await
+        };
+        if !self.on_store(ask).await? {
+            let message = format!(
+                "this {exchange} key is stored already, and a key belongs to one account only: delete the other \
+                 connection, or make a new key at the venue"
+            );
+            return Err(EngineError::Conflict { code: "api_key_in_use", message }.into());
+        }
+        Ok(told)
+    }
+
+    /// An account's connections, newest first, `after` being the last of the page before.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn exchanges(
+        &self,
+        account: AccountId,
+        limit: u32,
+        after: Option<ExchangeId>,
+    ) -> Result<Page<ExchangeConnection>, EngineError> {
+        self.on_store(move |store| async move { store.exchanges(account, limit, after).await }).await
+    }
+
+    /// Deletes a connection and erases what it signs with.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], and [`EngineError::Conflict`] while a bot trades with it.
+    pub async fn delete_exchange(&self, account: AccountId, id: ExchangeId) -> Result<(), EngineError> {
+        let _unused_meanwhile = self.connections_of(account).await;
+        let ask = move |store: Store| async move {
+            let found = store.sealed_exchanges(account, None, Some(id)).await?;
+            Ok((found.into_iter().next(), store.live_bots(account).await?))
+        };
+        let (found, live) = self.on_store(ask).await?;
+        let (connection, _) = found.ok_or(EngineError::NotFound("exchange connection"))?;
+        if let Some(bot) = live.iter().find(|bot| may_use(bot, &connection)) {
+            let message = format!("{} trades with this connection: stop it first", bot.id);
+            return Err(EngineError::Conflict { code: "exchange_in_use", message });
+        }
+        let now = clock::now();
+        let deleted = move |store: Store| async move { store.delete_exchange(account, id, now).await };
+        if !self.on_store(deleted).await? {
+            return Err(EngineError::NotFound("exchange connection"));
+        }
+        if let Some(connection) = self.inner.connections.open.close(id) {
+            deliver(&connection, Close);
+        }
+        Ok(())
+    }
+
+    /// Opens the connection that a live bot trades over: the one that its coins and orders are at, or else the one
+    /// that its definition says.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::live_connection`].
+    pub(crate) async fn connect(&self, bot: &StoredBot) -> Result<ExchangeId, EngineError> {
+        let engaged = bot.state.as_deref().and_then(record::engaged_with);
+        let definition =
+            BotDefinition { exchange_id: engaged.or(bot.definition.exchange_id), ..bot.definition.clone() };
+        let stored = self.live_connection(bot.account_id, &definition).await?;
+        self.inner.connections.open(&stored)?;
+        Ok(stored.connection.id)
+    }
+
+    /// The connection that a live bot trades with: the one that it names, or else the only one that its owner has
+    /// at its venue. Whoever starts a bot with it holds [`EngineHandle::connections_of`] until the start is durable.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] that says what is missing.
+    pub(crate) async fn live_connection(
+        &self,
+        account: AccountId,
+        definition: &BotDefinition,
+    ) -> Result<StoredExchange, EngineError> {
+        let (exchange, asked) = (definition.exchange, definition.exchange_id);
+        let ask =
+            move |store: Store| async move { store.sealed_exchanges(account, Some(exchange), asked).await };
+        let mut found = self.on_store(ask).await?;
+        let refused = |message: String| Err(EngineError::field("exchange_id", message));
+        let (connection, sealed) = match (found.pop(), found.len(), asked) {
+            (Some(only), 0, _) => only,
+            (None, _, Some(id)) => {
+                return refused(format!(
+                    "{id} is no connection to {exchange} of this account: GET /v1/exchanges lists them"
+                ));
+            }
+            (None, _, None) => {
+                return refused(format!(
+                    "a live bot needs a usable exchange connection, and there is none to {exchange}: store one with \
+                     POST /v1/exchanges, or set dry_run"
+                ));
+            }
+            (Some(_), others, _) => {
+                let all = others + 1;
+                return refused(format!(
+                    "there are {all} connections to {exchange}: set it to the one to use"
+                ));
+            }
+        };
+        match self.inner.connections.vault().open(account, connection.id, &sealed) {
+            Ok(credential) => Ok(StoredExchange { connection, credential }),
+            Err(error) => {
+                tracing::error!(id = %connection.id, %error, "a stored exchange connection does not open");
+                refused(format!("{} does not open ({error}): delete it and store it anew", connection.id))
+            }
+        }
+    }
+
+    /// Keeps an account's connections from being deleted while one is taken into use.
+    pub(crate) async fn connections_of(&self, account: AccountId) -> Option<MutexGuard<'_, ()>> {
+        let locks = &self.inner.connections.locks;
+        let lock = usize::try_from(account.as_u128() % locks.len().max(1) as u128).unwrap_or_default();
+        match locks.get(lock) {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        }
+    }
+}
+
+/// Whether a live bot trades with a connection, or may: one that names none took the only one that there was.
+fn may_use(bot: &StoredBot, connection: &ExchangeConnection) -> bool {
+    let definition = &bot.definition;
+    definition.exchange == connection.exchange && definition.exchange_id.is_none_or(|id| id == connection.id)
+}
