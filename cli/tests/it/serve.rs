@@ -81,7 +81,9 @@ pub(crate) fn user(database_url: &str) -> User {
     let account = admin(database_url, &["account", "create", "--name", "one"]);
     let key = admin(database_url, &["key", "create", "--account", account["id"].as_str().unwrap()]);
     let _ = rustls::crypto::ring::default_provider().install_default();
-    User { http: reqwest::Client::new(), key: key["key"].as_str().unwrap().to_owned() }
+    // Sooner than the server closes a connection that nobody uses.
+    let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2)).build().unwrap();
+    User { http, key: key["key"].as_str().unwrap().to_owned() }
 }
 
 /// A venue where a test reads the ledger, and one key that trades there.
