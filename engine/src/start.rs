@@ -381,6 +381,8 @@ async fn recover(handle: EngineHandle) -> Result<i64, StartError> {
     let last_event = store.last_event().await?;
     hub.begin(store).await?;
     fleet.send(Remember(store.marks().await?)).await.map_err(|_| StartError::Ended)?;
+    // Until the last has been handed over.
+    let _more_to_come = Unreconciled::one_of(unreconciled);
     let mut after = None;
     loop {
         let page = store.living_bots(RECOVER, after).await?;

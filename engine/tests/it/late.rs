@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use connectors::binance::trade::{Credential, OrderRequest, RequestKind, TradeRest};
-use engine::Positions;
+use engine::{Patience, Positions};
 use model::{ClientOrderId, Qty, Side, Timestamp, Trade, TradeId, TradeStatus};
 use rust_decimal::Decimal;
 use sqlx::{Connection as _, SqliteConnection};
 use venue::{Config, Faults};
 
+use crate::gate::Gate;
 use crate::rig::{self, BODY, Rig, event, trouble};
 
 const WITHIN: Duration = Duration::from_secs(20);
@@ -169,6 +170,32 @@ async fn what_fills_late_while_its_bot_is_stopped_is_known_to_it_once_it_starts(
     rig.told(WITHIN, event("trade.closed")).await;
     let closed = trade(&rig, open.id).await;
     assert_sold(&closed);
+    check_books(&rig, 0).await.unwrap();
+    rig.stop().await;
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_heard_before_its_bot_is_taken_up_again_is_not_late() {
+    let venue = rig::venue(rig::anywhere(), Config::default()).await;
+    let gate = Gate::before(venue.address()).await;
+    let rest_url = format!("http://{}", gate.address());
+    let rig = Rig::start_as(venue.address(), Patience::default(), |config| config.rest_url = rest_url).await;
+    rig.run(BODY).await;
+    rig.told(WITHIN, event("trade.opened")).await;
+    let open = only(&rig, TradeStatus::Open).await;
+    // The account's stream comes up again, and the bot does not, for want of its pair's rules.
+    gate.shut();
+    let rig = rig.restart().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let heard = forgotten(&rig, &open, Side::Buy, "0.001").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    gate.open();
+    booked(&rig, open.id, heard, WITHIN).await;
+    // The bot, whose run lacks that order, tells of it; nobody tells that the bot was not there.
+    let told = rig.troubles("fill_late").await;
+    let messages: Vec<&str> = told.iter().filter_map(|body| body["data"]["message"].as_str()).collect();
+    assert!(matches!(&messages[..], [only] if only.contains("than the venue had told")), "{messages:?}");
     check_books(&rig, 0).await.unwrap();
     rig.stop().await;
     venue.stop().await;

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
@@ -23,6 +24,10 @@ use crate::store::{JournaledOrder, Store, StoreError};
 
 /// How soon a store that could not be read is read again.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long after it was opened a connection waits for bots that are still being taken up, and how often it looks.
+const BOTS_COME_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How many executions that were looked up are remembered.
 const REMEMBERED: usize = 10_000;
@@ -201,6 +206,11 @@ impl ExchangeConnection {
         });
     }
 
+    /// Whether bots that lived before may still come: what is heard of one sooner is not late.
+    fn is_awaiting_bots(&self) -> bool {
+        self.opened.elapsed() < BOTS_COME_WITHIN && self.unreconciled.load(Ordering::Acquire) > 0
+    }
+
     /// Reads what the books have of a bot's trade: more than the bot knows where something came late while it was
     /// not there.
     pub(super) fn read_books(&self, account: AccountId, bot: BotId, trade: TradeId, me: &Addr<Self>) {
@@ -216,6 +226,10 @@ impl Handler<Known> for ExchangeConnection {
     type Result = ();
 
     fn handle(&mut self, Known { order, user }: Known, ctx: &mut Context<Self>) {
+        if !self.bots.contains_key(&order.bot_id) && self.is_awaiting_bots() {
+            ctx.notify_later(Known { order, user }, LOOK_EVERY);
+            return;
+        }
         let Some(report) = live::told(&user, &order.pair) else { return };
         let (trade_id, side, qty) = (order.trade_id, order.side, order.qty);
         let late = LateFill { trade_id, side, qty, report };

@@ -153,6 +153,7 @@ pub(crate) struct ExchangeConnection {
     looked_up: late::LookedUp,
     missed: missed::Missed,
     unreconciled: Arc<AtomicUsize>,
+    opened: Instant,
 }
 
 impl ExchangeConnection {
@@ -181,6 +182,7 @@ impl ExchangeConnection {
             looked_up: late::LookedUp::default(),
             missed: missed::Missed::new(),
             unreconciled: parts.unreconciled,
+            opened: Instant::now(),
         }
     }
 
