@@ -96,18 +96,8 @@ fn is_wanted(part: &str) -> bool {
 fn config(database_url: String, venue: SocketAddr) -> EngineConfig {
     let unbounded = PlanLimits { requests_per_minute: 10_000_000, bots: None, webhooks: 1 };
     EngineConfig {
-        database_url,
-        master_key: None,
-        rest_url: format!("http://{venue}"),
-        stream_url: format!("ws://{venue}"),
-        ws_api_url: format!("ws://{venue}/ws-api/v3"),
-        absent_after: Duration::from_secs(75),
-        taker_fee: "0.001".parse().unwrap(),
-        slippage: "0".parse().unwrap(),
-        allow_loopback: true,
-        webhook_ports: Vec::new(),
         plans: Plans { standard: unbounded, pro: unbounded, enterprise: unbounded },
-        stripe: None,
+        ..EngineConfig::simulated(database_url, venue, "0.001".parse().unwrap())
     }
 }
 

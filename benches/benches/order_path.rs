@@ -84,23 +84,8 @@ async fn measure() {
         ..venue::Config::default()
     };
     let venue = venue::start(config).await.unwrap();
-    let at = venue.address();
-    let engine = Engine::start(EngineConfig {
-        database_url,
-        master_key: None,
-        rest_url: format!("http://{at}"),
-        stream_url: format!("ws://{at}"),
-        ws_api_url: format!("ws://{at}/ws-api/v3"),
-        absent_after: Duration::from_secs(75),
-        taker_fee: "0.001".parse().unwrap(),
-        slippage: "0".parse().unwrap(),
-        allow_loopback: true,
-        webhook_ports: Vec::new(),
-        plans: model::Plans::default(),
-        stripe: None,
-    })
-    .await
-    .unwrap();
+    let config = EngineConfig::simulated(database_url, venue.address(), "0.001".parse().unwrap());
+    let engine = Engine::start(config).await.unwrap();
     let handle = engine.handle();
     for (number, account) in accounts.iter().enumerate() {
         let credential = ApiCredential {
@@ -111,8 +96,8 @@ async fn measure() {
         handle.create_exchange(*account, new).await.unwrap();
     }
     pairs.pop();
-    alone(&handle, &accounts, &pairs, at, floor.0).await;
-    at_once(&handle, accounts.get(..CROWD.0).unwrap(), &crowd, at, floor.0).await;
+    alone(&handle, &accounts, &pairs, venue.address(), floor.0).await;
+    at_once(&handle, accounts.get(..CROWD.0).unwrap(), &crowd, venue.address(), floor.0).await;
     drop(handle);
     engine.stop().await;
     venue.stop().await;

@@ -1,6 +1,7 @@
 //! Starting and stopping: the threads, what runs on each, and the one path from the store to living bots.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -39,7 +40,7 @@ use crate::store::{News, Store, StoreError, StoreLock};
 use crate::stream::Followers;
 use crate::sweep::sweep_for_ever;
 use crate::views::Views;
-use crate::webhook::{Hub, Targets};
+use crate::webhook::{Hub, Targets, WEBHOOK_PORTS};
 
 /// Held while what became of a live bot's orders before the start is not known; all of them share a count.
 #[derive(Debug)]
@@ -90,6 +91,27 @@ pub struct EngineConfig {
     pub plans: Plans,
     /// What was agreed on with Stripe; without it nothing is taken from there.
     pub stripe: Option<StripeConfig>,
+}
+
+impl EngineConfig {
+    /// For a simulated venue, which has all its interfaces at one address (`HOST:PORT`), and webhooks on this machine;
+    /// else as servers are by default.
+    pub fn simulated(database_url: String, venue: impl Display, taker_fee: Rate) -> Self {
+        Self {
+            database_url,
+            master_key: None,
+            rest_url: format!("http://{venue}"),
+            stream_url: format!("ws://{venue}"),
+            ws_api_url: format!("ws://{venue}/ws-api/v3"),
+            absent_after: Duration::from_secs(75),
+            taker_fee,
+            slippage: Rate::ZERO,
+            allow_loopback: true,
+            webhook_ports: WEBHOOK_PORTS.to_vec(),
+            plans: Plans::default(),
+            stripe: None,
+        }
+    }
 }
 
 /// Why an engine could not start.

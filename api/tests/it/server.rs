@@ -73,22 +73,8 @@ impl Server {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
-        let engine = Engine::start(configure(EngineConfig {
-            database_url: database_url.clone(),
-            master_key: None,
-            rest_url: format!("http://{venue}"),
-            stream_url: format!("ws://{venue}"),
-            taker_fee: "0.001".parse().unwrap(),
-            ws_api_url: format!("ws://{venue}/ws-api/v3"),
-            absent_after: std::time::Duration::from_secs(75),
-            slippage: "0".parse().unwrap(),
-            allow_loopback: true,
-            webhook_ports: engine::WEBHOOK_PORTS.to_vec(),
-            plans,
-            stripe: None,
-        }))
-        .await
-        .unwrap();
+        let config = EngineConfig::simulated(database_url.clone(), venue, "0.001".parse().unwrap());
+        let engine = Engine::start(configure(EngineConfig { plans, ..config })).await.unwrap();
         let listen = "127.0.0.1:0".parse().unwrap();
         let api =
             api::serve(api::ApiConfig { engine: engine.handle(), listen, metrics: None, access }).unwrap();

@@ -46,24 +46,13 @@ impl Rig {
         let account = store.create_account("bench", Timestamp::MIN).await.unwrap().id;
         store.close().await;
         let venue = venue::start(venue::Config::default()).await.unwrap();
-        let at = venue.address();
         let unbounded = PlanLimits { requests_per_minute: 10_000_000, bots: None, webhooks: 1_000 };
-        let engine = Engine::start(EngineConfig {
-            database_url: database_url.clone(),
-            master_key: None,
-            rest_url: format!("http://{at}"),
-            stream_url: format!("ws://{at}"),
-            ws_api_url: format!("ws://{at}/ws-api/v3"),
-            absent_after: Duration::from_secs(75),
-            taker_fee: "0.001".parse().unwrap(),
-            slippage: "0".parse().unwrap(),
-            allow_loopback: true,
-            webhook_ports: Vec::new(),
+        let fee = "0.001".parse().unwrap();
+        let config = EngineConfig {
             plans: Plans { standard: unbounded, pro: unbounded, enterprise: unbounded },
-            stripe: None,
-        })
-        .await
-        .unwrap();
+            ..EngineConfig::simulated(database_url.clone(), venue.address(), fee)
+        };
+        let engine = Engine::start(config).await.unwrap();
         let handle = engine.handle();
         let ledger = probe::ledger(&handle);
         let books = SqlitePool::connect(&database_url).await.unwrap();

@@ -72,22 +72,12 @@ impl Demo {
         let venue = venue::start(venue_config(args, credential.as_ref())?).await?;
         let database_url = format!("sqlite://{file}");
         let (account, key) = make_account(&database_url).await?;
-        let engine = Engine::start(EngineConfig {
-            database_url,
+        let config = EngineConfig {
             // Its database goes with it, so a key file would be of no use.
             master_key: Some(MasterKey::draw()),
-            rest_url: format!("http://{}", venue.address()),
-            stream_url: format!("ws://{}", venue.address()),
-            taker_fee: Rate::from_pct(args.fee)?,
-            ws_api_url: format!("ws://{}/ws-api/v3", venue.address()),
-            absent_after: Duration::from_secs(75),
-            slippage: Rate::ZERO,
-            allow_loopback: true,
-            webhook_ports: engine::WEBHOOK_PORTS.to_vec(),
-            plans: model::Plans::default(),
-            stripe: None,
-        })
-        .await?;
+            ..EngineConfig::simulated(database_url, venue.address(), Rate::from_pct(args.fee)?)
+        };
+        let engine = Engine::start(config).await?;
         let served = ApiConfig {
             engine: engine.handle(),
             listen: args.listen,

@@ -62,20 +62,8 @@ impl Rig {
         let store = Store::open(&database_url).await.unwrap();
         let account = store.create_account("one", Timestamp::MIN).await.unwrap().id;
         store.close().await;
-        let mut config = EngineConfig {
-            database_url,
-            master_key: None,
-            rest_url: format!("http://{venue}"),
-            stream_url: format!("ws://{venue}"),
-            ws_api_url: format!("ws://{venue}/ws-api/v3"),
-            absent_after: Duration::from_secs(75),
-            taker_fee: "0.001".parse().unwrap(),
-            slippage: "0".parse().unwrap(),
-            allow_loopback: true,
-            webhook_ports: engine::WEBHOOK_PORTS.to_vec(),
-            plans: model::Plans::default(),
-            stripe: None,
-        };
+        let fee = "0.001".parse().unwrap();
+        let mut config = EngineConfig::simulated(database_url, venue, fee);
         tell(&mut config);
         let engine = Engine::start_with(config.clone(), patience).await.unwrap();
         let handle = engine.handle();
