@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     if let Err(error) = keep_memory_private() {
         return fail(&error);
     }
-    if let Err(error) = start_log(cli.log.as_deref()) {
+    if let Err(error) = start_log(cli.log.as_deref().unwrap_or_else(|| usual_log(&cli.command))) {
         return fail(&error);
     }
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -78,9 +78,16 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 /// they are heard from `info` on.
 const TALKATIVE: [&str; 5] = ["tungstenite", "tokio_tungstenite", "hyper", "hyper_util", "reqwest"];
 
+/// What is told unless something else is asked for: in the demo only what went wrong, since its screen tells the rest.
+const fn usual_log(command: &Command) -> &'static str {
+    match command {
+        Command::Demo(_) => "warn",
+        _ => "info,actix_server=warn,sqlx=warn",
+    }
+}
+
 /// The log goes to stderr, so that stdout carries data alone.
-fn start_log(directives: Option<&str>) -> anyhow::Result<()> {
-    let directives = directives.unwrap_or("info,actix_server=warn,sqlx=warn");
+fn start_log(directives: &str) -> anyhow::Result<()> {
     let mut filter = EnvFilter::try_new(directives).map_err(|error| {
         config::UsageError::new(format!("`--log {directives}` is no log filter: {error}"))
     })?;

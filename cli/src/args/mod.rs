@@ -23,7 +23,7 @@ pub(crate) use venue::{FeeAsset, ReplayStart, VenueArgs};
 #[derive(Parser, Debug)]
 #[command(name = "botprimex", version, propagate_version = true)]
 pub(crate) struct Cli {
-    /// What the log on stderr tells, e.g. `info` or `engine=debug`.
+    /// What the log on stderr tells, e.g. `info` or `engine=debug`; without it `info`, and in the demo `warn`.
     #[arg(long, global = true, env = "BOTPRIMEX_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
     #[command(subcommand)]
