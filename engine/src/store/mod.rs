@@ -82,6 +82,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (20, "ladders", include_str!("../../../migrations/sqlite/0020_ladders.sql")),
     (21, "key versions", include_str!("../../../migrations/sqlite/0021_key_versions.sql")),
     (22, "key ends", include_str!("../../../migrations/sqlite/0022_key_ends.sql")),
+    (23, "rebookings", include_str!("../../../migrations/sqlite/0023_rebookings.sql")),
 ];
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
@@ -100,6 +101,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (20, "ladders", include_str!("../../../migrations/postgres/0020_ladders.sql")),
     (21, "key versions", include_str!("../../../migrations/postgres/0021_key_versions.sql")),
     (22, "key ends", include_str!("../../../migrations/postgres/0022_key_ends.sql")),
+    (23, "rebookings", include_str!("../../../migrations/postgres/0023_rebookings.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

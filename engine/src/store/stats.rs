@@ -23,41 +23,54 @@ pub(crate) struct KnownStats {
     pub(crate) last: Option<TradeId>,
     /// How many trades are in what is stored of them.
     stored: u64,
+    /// How often a closed trade had been booked again before they were added up.
+    rebookings: i64,
 }
+
+/// What happens to a bot's sums when a closed trade of its is booked again.
+pub(super) const FORGET_SUMS: [&str; 2] =
+    ["DELETE FROM bot_stats WHERE bot_id = $1", "UPDATE bots SET rebookings = rebookings + 1 WHERE id = $1"];
 
 /// So many trades are not read again by a server that starts anew.
 const WORTH_STORING: u64 = 100;
 
 impl Store {
     /// What was added up so far.
-    pub(super) async fn stored_stats(&self, key: &StatsKey) -> Result<Option<KnownStats>, StoreError> {
+    pub(super) async fn stored_stats(&self, key: &StatsKey) -> Result<KnownStats, StoreError> {
         let sql =
-            "SELECT last_trade_id, figures FROM bot_stats WHERE bot_id = $1 AND dry_run = $2 AND quote = $3";
+            "SELECT bots.rebookings, sums.last_trade_id, sums.figures FROM bots LEFT JOIN bot_stats AS sums
+                ON sums.bot_id = bots.id AND sums.dry_run = $2 AND sums.quote = $3
+            WHERE bots.id = $1";
         reading!(self, pool => {
             let query = sqlx::query(sql).bind(key.bot_id.to_string()).bind(key.dry_run).bind(&key.quote);
-            let Some(row) = query.fetch_optional(pool).await? else { return Ok(None) };
-            let figures: &str = row.try_get("figures")?;
+            let Some(row) = query.fetch_optional(pool).await? else { return Ok(KnownStats::default()) };
+            let rebookings = row.try_get("rebookings")?;
+            let Some(figures) = row.try_get::<Option<&str>, _>("figures")? else {
+                return Ok(KnownStats { rebookings, ..KnownStats::default() });
+            };
             let corrupt = |_| StoreError::Corrupt { column: "figures", value: figures.chars().take(60).collect() };
             let stats: BotStats = serde_json::from_str(figures).map_err(corrupt)?;
             let last = Some(parsed("last_trade_id", row.try_get("last_trade_id")?)?);
-            Ok(Some(KnownStats { stored: stats.trades, last, stats }))
+            Ok(KnownStats { stored: stats.trades, last, stats, rebookings })
         })
     }
 
-    /// Keeps what was added up.
-    async fn keep_stats(&self, key: &StatsKey, last: TradeId, stats: &BotStats) -> Result<(), StoreError> {
-        let sql = "INSERT INTO bot_stats (bot_id, dry_run, quote, last_trade_id, figures) VALUES ($1, $2, $3, $4, $5)
+    /// Keeps what was added up, unless a trade in it was booked again meanwhile.
+    async fn keep_stats(&self, key: &StatsKey, last: TradeId, now: &KnownStats) -> Result<(), StoreError> {
+        let sql = "INSERT INTO bot_stats (bot_id, dry_run, quote, last_trade_id, figures)
+            SELECT id, $2, $3, $4, $5 FROM bots WHERE id = $1 AND rebookings = $6
             ON CONFLICT (bot_id, dry_run, quote) DO UPDATE
                 SET last_trade_id = excluded.last_trade_id, figures = excluded.figures
                 WHERE excluded.last_trade_id > bot_stats.last_trade_id";
-        let figures = serde_json::to_string(stats).unwrap_or_default();
+        let figures = serde_json::to_string(&now.stats).unwrap_or_default();
         writing!(self, pool => {
             let insert = sqlx::query(sql)
                 .bind(key.bot_id.to_string())
                 .bind(key.dry_run)
                 .bind(&key.quote)
                 .bind(last.to_string())
-                .bind(figures);
+                .bind(figures)
+                .bind(now.rebookings);
             insert.execute(pool).await?;
         });
         Ok(())
@@ -75,7 +88,7 @@ impl Store {
             now.last = Some(trade.id);
         }
         if let Some(last) = now.last.filter(|_| now.stats.trades >= now.stored + WORTH_STORING) {
-            self.keep_stats(key, last, &now.stats).await?;
+            self.keep_stats(key, last, &now).await?;
             now.stored = now.stats.trades;
         }
         Ok(now)
@@ -119,14 +132,18 @@ mod tests {
 
     use model::{AccountId, BotDefinition, Timestamp};
 
+    use super::super::exchanges::tests::stores;
     use super::*;
     use crate::change::{Change, NewBot};
 
     /// A store with a bot that closed so many trades, each making one.
     async fn store(trades: u64) -> (Store, StatsKey, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", folder.path().join("books.db").display());
-        let store = Store::open(&url).await.unwrap();
+        let (store, folder) = stores().await.swap_remove(0);
+        let key = fill(&store, trades).await;
+        (store, key, folder)
+    }
+
+    async fn fill(store: &Store, trades: u64) -> StatsKey {
         let account = store.create_account("one", Timestamp::MIN).await.unwrap().id;
         let body = r#"{"name":"b","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
             "max_open_trades":3,"stop_loss":-4,"dry_run":true}"#;
@@ -134,40 +151,41 @@ mod tests {
         let id = BotId::from_u128(1);
         let new = NewBot { id, account_id: account, definition, created_at: Timestamp::MIN };
         store.commit([Change { created: Some(Box::new(new)), ..Change::default() }]).await.unwrap();
-        close(&store, account, id, 0, trades).await;
-        (store, StatsKey { bot_id: id, dry_run: true, quote: "USDT".to_owned() }, folder)
+        close(store, account, id, 0, trades).await;
+        StatsKey { bot_id: id, dry_run: true, quote: "USDT".to_owned() }
     }
 
     /// Trades that closed, an hour after each other, beside some in another quote coin and of real money.
     async fn close(store: &Store, account: AccountId, bot: BotId, from: u64, count: u64) {
-        let Store::Sqlite { writer, .. } = store else { panic!() };
-        let mut transaction = writer.begin().await.unwrap();
-        for number in from..from + count {
-            for (pair, dry_run, step) in
-                [("BTC/USDT", true, 0_u128), ("BTC/USDC", true, 1), ("BTC/USDT", false, 2)]
-            {
-                if step > 0 && number % 1_000 != 0 {
-                    continue;
+        writing!(store, pool => {
+            let mut transaction = pool.begin().await.unwrap();
+            for number in from..from + count {
+                for (pair, dry_run, step) in
+                    [("BTC/USDT", true, 0_u128), ("BTC/USDC", true, 1), ("BTC/USDT", false, 2)]
+                {
+                    if step > 0 && number % 1_000 != 0 {
+                        continue;
+                    }
+                    let at = i64::try_from(number).unwrap() * 3_600_000_000_000;
+                    sqlx::query(
+                        "INSERT INTO trades (id, account_id, bot_id, exchange, pair, status, dry_run, opened_at, closed_at,
+                             entry_price, amount, stake, fees, profit, profit_pct)
+                         VALUES ($1, $2, $3, 'binance', $4, 'closed', $5, $6, $7, '1', '1', '50', '0.1', '1', '2')",
+                    )
+                    .bind(TradeId::from_u128(u128::from(number) * 3 + step + 1).to_string())
+                    .bind(account.to_string())
+                    .bind(bot.to_string())
+                    .bind(pair)
+                    .bind(dry_run)
+                    .bind(at)
+                    .bind(at + 60_000_000_000)
+                    .execute(&mut *transaction)
+                    .await
+                    .unwrap();
                 }
-                let at = i64::try_from(number).unwrap() * 3_600_000_000_000;
-                sqlx::query(
-                    "INSERT INTO trades (id, account_id, bot_id, exchange, pair, status, dry_run, opened_at, closed_at,
-                         entry_price, amount, stake, fees, profit, profit_pct)
-                     VALUES ($1, $2, $3, 'binance', $4, 'closed', $5, $6, $7, '1', '1', '50', '0.1', '1', '2')",
-                )
-                .bind(TradeId::from_u128(u128::from(number) * 3 + step + 1).to_string())
-                .bind(account.to_string())
-                .bind(bot.to_string())
-                .bind(pair)
-                .bind(dry_run)
-                .bind(at)
-                .bind(at + 60_000_000_000)
-                .execute(&mut *transaction)
-                .await
-                .unwrap();
             }
-        }
-        transaction.commit().await.unwrap();
+            transaction.commit().await.unwrap();
+        });
     }
 
     async fn now(store: &Store, key: &StatsKey, known: Option<KnownStats>) -> KnownStats {
@@ -189,6 +207,25 @@ mod tests {
         assert_eq!(anew, went_on);
         let real = StatsKey { dry_run: false, ..key };
         assert_eq!(now(&store, &real, None).await.stats.trades, 4, "other money is not mixed in");
+    }
+
+    #[tokio::test]
+    async fn sums_from_before_a_trade_was_booked_again_are_not_kept() {
+        for (store, _folder) in stores().await {
+            let key = fill(&store, 150).await;
+            let before = store.stored_stats(&key).await.unwrap();
+            // As the ledger does with such a booking.
+            writing!(&store, pool => {
+                for sql in FORGET_SUMS {
+                    sqlx::query(sql).bind(key.bot_id.to_string()).execute(pool).await.unwrap();
+                }
+            });
+            let late = now(&store, &key, Some(before)).await;
+            assert_eq!((late.stats.trades, store.stored_stats(&key).await.unwrap().last), (150, None));
+            let anew = now(&store, &key, None).await;
+            assert_eq!((anew.stored, anew.rebookings), (150, 1));
+            assert_eq!(store.stored_stats(&key).await.unwrap(), anew);
+        }
     }
 
     #[tokio::test]

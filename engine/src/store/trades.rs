@@ -234,7 +234,7 @@ impl Store {
     ) -> Result<(Vec<Trade>, KnownStats), StoreError> {
         let known = match known {
             Some(known) => known,
-            None => self.stored_stats(key).await?.unwrap_or_default(),
+            None => self.stored_stats(key).await?,
         };
         let (open, later) = snapshot!(self, connection => {
             let later = closed_after!(connection, key, known.last);

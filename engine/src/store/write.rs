@@ -16,6 +16,7 @@ use super::idempotency::keep;
 use super::inbound::SIGNAL_DONE;
 use super::ladders::{Ladders, add_ladders, count_bot};
 use super::realized::{Realized, add_realized};
+use super::stats::FORGET_SUMS;
 use super::subscriptions::write_billing;
 use super::trip::Trip;
 use super::{Store, StoreError};
@@ -594,8 +595,9 @@ macro_rules! write_batch {
         write_rows!($transaction, $dialect, WRITE_TRADES, $batch.trades.into_values().flatten());
         add_realized!($transaction, $batch.realized);
         for bot in &$batch.rebooked {
-            let forget = sqlx::query("DELETE FROM bot_stats WHERE bot_id = $1");
-            forget.bind(bot.to_string()).execute(&mut *$transaction).await?;
+            for forget in FORGET_SUMS {
+                sqlx::query(forget).bind(bot.to_string()).execute(&mut *$transaction).await?;
+            }
         }
         write_rows!($transaction, $dialect, WRITE_ORDERS, $batch.orders.into_values().flatten());
         write_rows!($transaction, $dialect, WRITE_FILLS, $batch.fills.into_values().flatten());
