@@ -1,6 +1,9 @@
 //! Trades that are closed and added to by hand, on paper and on a real account at a simulated exchange.
 
+use std::collections::BTreeMap;
+
 use rust_decimal::Decimal;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::live::Live;
@@ -182,24 +185,29 @@ async fn csv(live: &Live, query: &str) -> Vec<String> {
     text.split_terminator("\r\n").map(str::to_owned).collect()
 }
 
-/// A row says what JSON does.
+/// A trade's fields in the JSON that was sent, so that a number keeps every digit.
+async fn as_sent(live: &Live, trade: &str) -> BTreeMap<String, String> {
+    let url = format!("{}{trade}", live.server.url);
+    let answer = reqwest::Client::new().get(url).bearer_auth(&live.owner.key).send().await.unwrap();
+    let fields: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    fields.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect()
+}
+
+/// A row says what JSON does, to the last digit.
 #[track_caller]
-fn check_row(header: &str, row: &str, trade: &Value) {
+fn check_row(header: &str, row: &str, trade: &BTreeMap<String, String>) {
     let (columns, cells): (Vec<&str>, Vec<&str>) = (header.split(',').collect(), row.split(',').collect());
     assert_eq!(columns.len(), cells.len());
     for (column, cell) in columns.iter().zip(&cells) {
-        let json = &trade[*column];
-        let shown = match json {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        if json.is_number() {
-            // As a float has read it here.
-            let digits = |text: &str| text.parse::<Decimal>().unwrap().round_dp(10);
-            assert_eq!(digits(&shown), digits(cell), "{column}");
-        } else {
-            assert_eq!(&shown, cell, "{column}");
+        let sent = trade.get(*column).map_or("null", String::as_str);
+        match serde_json::from_str(sent).unwrap() {
+            Value::Null => assert_eq!(*cell, "", "{column}"),
+            Value::String(text) => assert_eq!(&text, cell, "{column}"),
+            Value::Number(_) => {
+                assert_eq!(sent.parse::<Decimal>().unwrap(), cell.parse().unwrap(), "{column}");
+            }
+            _ => assert_eq!(&sent, cell, "{column}"),
         }
     }
 }
@@ -228,11 +236,12 @@ async fn an_open_trade_that_has_sold_some_has_the_same_profit_as_csv() {
     assert_eq!(sold.execute(writer).await.unwrap().rows_affected(), 1);
     store.close().await;
     loop {
-        let before = live.server.get(&live.owner, &trade).await.body;
+        let before = as_sent(&live, &trade).await;
         let rows = csv(&live, "").await;
         // The price may have moved meanwhile.
-        if live.server.get(&live.owner, &trade).await.body == before {
-            assert!(decimal(&before["profit"]) > decimal(&whole["profit"]) + Decimal::TEN, "{before}");
+        if as_sent(&live, &trade).await == before {
+            let profit: Decimal = before["profit"].parse().unwrap();
+            assert!(profit > decimal(&whole["profit"]) + Decimal::TEN, "{before:?}");
             check_row(&rows[0], &rows[1], &before);
             break;
         }
@@ -267,7 +276,8 @@ async fn trades_come_as_csv_whole_or_cut_with_every_digit() {
     let get = async |query: &str| csv(&live, query).await;
     let all = get("").await;
     assert_eq!(all.len(), 1 + 1_202);
-    check_row(&all[0], &all[1], &closed);
+    assert_eq!(live.server.get(&live.owner, &trade).await.body, closed);
+    check_row(&all[0], &all[1], &as_sent(&live, &trade).await);
     assert!(all[2].contains(",1.10,,0.50,50.050,0.1,-1.20,-2.40,,,,"), "{}", all[2]);
     let mut ids: Vec<&str> = all[1..].iter().map(|row| row.split(',').next().unwrap()).collect();
     let told = ids.len();
