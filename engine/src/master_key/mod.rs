@@ -180,11 +180,11 @@ async fn in_force(store: &Store, kept: &Kept) -> Result<Vault, StartError> {
 
 #[cfg(test)]
 mod tests {
-    use model::{Exchange, ExchangeId};
+    use model::Exchange;
 
     use super::*;
     use crate::secrets::{ApiCredential, Secret};
-    use crate::store::{ExchangeConnection, KeyPermissions};
+    use crate::store::connection;
 
     /// A store in a file that holds one connection, and its key file.
     async fn in_use(folder: &tempfile::TempDir) -> (String, PathBuf) {
@@ -192,17 +192,7 @@ mod tests {
         let store = Store::open(&url).await.unwrap();
         let master = vault(&store, None, &url).await.unwrap();
         let account = store.create_account("one", clock::now()).await.unwrap().id;
-        let connection = ExchangeConnection {
-            id: ExchangeId::new(),
-            account_id: account,
-            exchange: Exchange::Binance,
-            name: "main".to_owned(),
-            key_hint: String::new(),
-            permissions: KeyPermissions { read: true, spot_trading: true, withdrawals: false },
-            ip_bound: true,
-            trades_until: None,
-            created_at: clock::now(),
-        };
+        let connection = connection(account);
         let text = |text: &str| Secret::new(text.to_owned());
         let credential = ApiCredential { api_key: text("public"), api_secret: text("hidden") };
         let sealed = master.seal(account, connection.id, &credential);

@@ -228,7 +228,8 @@ pub(super) mod tests {
         stores
     }
 
-    fn connection(account_id: AccountId) -> ExchangeConnection {
+    /// A connection as a test stores it.
+    pub(crate) fn connection(account_id: AccountId) -> ExchangeConnection {
         ExchangeConnection {
             id: ExchangeId::new(),
             account_id,

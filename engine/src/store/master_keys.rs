@@ -1,9 +1,10 @@
 //! What master keys are recognised by: the one in force, the next one while a rotation goes on, and those before.
 
 use model::Timestamp;
+use serde::Deserialize;
 use sqlx::Row as _;
 
-use super::{Store, StoreError, reading, writing};
+use super::{Store, StoreError, reading, worded, writing};
 
 /// A master key as the store knows it, which does not tell what it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,7 +18,8 @@ pub(crate) struct KnownKey {
 }
 
 /// What a master key is good for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum KeyState {
     /// It is in force.
     Current,
@@ -25,17 +27,6 @@ pub(crate) enum KeyState {
     Next,
     /// Nothing is opened with it any more.
     Retired,
-}
-
-impl KeyState {
-    fn read(word: &str) -> Result<Self, StoreError> {
-        match word {
-            "current" => Ok(Self::Current),
-            "next" => Ok(Self::Next),
-            "retired" => Ok(Self::Retired),
-            other => Err(StoreError::Corrupt { column: "state", value: other.chars().take(60).collect() }),
-        }
-    }
 }
 
 impl Store {
@@ -48,7 +39,7 @@ impl Store {
         reading!(self, pool => {
             let rows = sqlx::query(sql).fetch_all(pool).await?.into_iter();
             rows.map(|row| {
-                let state = KeyState::read(row.try_get("state")?)?;
+                let state = worded("state", row.try_get("state")?)?;
                 Ok(KnownKey { version: row.try_get("version")?, check_value: row.try_get("check_value")?, state })
             })
             .collect()

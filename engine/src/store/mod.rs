@@ -40,7 +40,7 @@ pub use webhooks::{Progress, Webhook};
 
 pub(crate) use deliveries::Notes;
 #[cfg(test)]
-pub(crate) use exchanges::tests::stores;
+pub(crate) use exchanges::tests::{connection, stores};
 pub(crate) use late::JournaledOrder;
 pub(crate) use lock::StoreLock;
 pub(crate) use master_keys::{KeyState, KnownKey};

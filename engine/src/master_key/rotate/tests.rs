@@ -1,13 +1,13 @@
 use std::path::Path;
 
-use model::{AccountId, Exchange, ExchangeId, Timestamp, WebhookId};
+use model::{AccountId, Exchange, Timestamp, WebhookId};
 
 use super::super::check::check;
 use super::super::in_force;
 use super::*;
 use crate::answer::{Asked, KeptAnswer};
 use crate::secrets::{ApiCredential, OpenError, Secret};
-use crate::store::{ExchangeConnection, KeyPermissions, Progress, Sealed, SealedKind, Webhook, stores};
+use crate::store::{Progress, Sealed, SealedKind, Webhook, connection, stores};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -20,17 +20,7 @@ fn credential(n: usize) -> ApiCredential {
 }
 
 async fn store_connection(store: &Store, vault: &Vault, account_id: AccountId, n: usize) -> bool {
-    let connection = ExchangeConnection {
-        id: ExchangeId::new(),
-        account_id,
-        exchange: Exchange::Binance,
-        name: "main".to_owned(),
-        key_hint: String::new(),
-        permissions: KeyPermissions { read: true, spot_trading: true, withdrawals: false },
-        ip_bound: true,
-        trades_until: None,
-        created_at: NOW,
-    };
+    let connection = connection(account_id);
     let credential = credential(n);
     let sealed = vault.seal(account_id, connection.id, &credential);
     let fingerprint = vault.fingerprint(Exchange::Binance, &credential.api_key);
