@@ -111,14 +111,7 @@ fn ask(tool: &Path, folder: &Path, seed: u32) -> Result<u32> {
         .arg("--config-file")
         .arg(folder.join("schemathesis.toml"))
         .args(["run", &format!("{url}/v1/openapi.json"), "--url", url, "--continue-on-failure"])
-        .args([
-            "--phases",
-            "examples,coverage,fuzzing,stateful",
-            "--max-examples",
-            "30",
-            "--max-response-time",
-            "5",
-        ])
+        .args(["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "30"])
         .args([
             "--seed",
             &seed.to_string(),
