@@ -14,13 +14,17 @@ const SHARDS: usize = 16;
 /// together hold 458,752 keys in less than 48 MiB, as long as each makes a few requests only.
 const MOST_IN_SHARD: usize = 28_672;
 
-/// A full part looks for keys to forget this often at most, in milliseconds; a newcomer is turned away for as long.
-const LOOK_EVERY_MS: u64 = 1_000;
+/// Nanoseconds of a second.
+const SECOND_NS: u64 = 1_000_000_000;
 
-/// Counts requests per key. Time is an argument: milliseconds of any clock that never goes back.
+/// A full part looks for keys to forget this often at most, in nanoseconds; a newcomer is turned away for as long.
+const LOOK_EVERY_NS: u64 = SECOND_NS;
+
+/// Counts requests per key. Time is an argument: nanoseconds of any clock that never goes back. A coarser one would let
+/// in what comes up to one of its ticks too early.
 #[derive(Debug)]
 pub struct Limiter<K> {
-    window_ms: u64,
+    window_ns: u64,
     shards: [Mutex<Shard<K>>; SHARDS],
     hasher: RandomState,
 }
@@ -29,7 +33,7 @@ pub struct Limiter<K> {
 struct Shard<K> {
     /// When each key made the requests that still count, oldest first.
     logs: HashMap<K, VecDeque<u64>>,
-    forgot_ms: u64,
+    forgot_ns: u64,
 }
 
 /// What is left to a key after a request.
@@ -51,17 +55,17 @@ pub struct Quota {
 impl<K: Eq + Hash> Limiter<K> {
     /// One that looks back so far, in whole seconds, at least one.
     pub fn new(window: Duration) -> Self {
-        let window_ms = window.as_secs().max(1) * 1_000;
-        let shards = [(); SHARDS].map(|()| Mutex::new(Shard { logs: HashMap::new(), forgot_ms: 0 }));
-        Self { window_ms, shards, hasher: RandomState::new() }
+        let window_ns = window.as_secs().max(1) * SECOND_NS;
+        let shards = [(); SHARDS].map(|()| Mutex::new(Shard { logs: HashMap::new(), forgot_ns: 0 }));
+        Self { window_ns, shards, hasher: RandomState::new() }
     }
 
     /// Counts one request of `key`, which may make `limit` in any window. A refused one costs nothing.
-    pub fn take(&self, key: K, limit: u32, now_ms: u64) -> Quota {
+    pub fn take(&self, key: K, limit: u32, now_ns: u64) -> Quota {
         let place = usize::try_from(self.hasher.hash_one(&key) % SHARDS as u64).unwrap_or_default();
         let Some(shard) = self.shards.get(place) else { return self.turned_away(limit) };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        shard.forget(now_ms, self.window_ms);
+        shard.forget(now_ns, self.window_ns);
         let is_full = shard.logs.len() >= MOST_IN_SHARD;
         let log = match shard.logs.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
@@ -69,46 +73,46 @@ impl<K: Eq + Hash> Limiter<K> {
             Entry::Vacant(_) if is_full => return self.turned_away(limit),
             Entry::Vacant(new) => new.insert(VecDeque::new()),
         };
-        self.count(log, limit, now_ms)
+        self.count(log, limit, now_ns)
     }
 
-    fn count(&self, log: &mut VecDeque<u64>, limit: u32, now_ms: u64) -> Quota {
+    fn count(&self, log: &mut VecDeque<u64>, limit: u32, now_ns: u64) -> Quota {
         // Threads read the clock before they wait for each other: what one of them saw may be older than the last.
-        let now_ms = log.back().map_or(now_ms, |last| now_ms.max(*last));
-        while log.pop_front_if(|oldest| *oldest + self.window_ms <= now_ms).is_some() {}
+        let now_ns = log.back().map_or(now_ns, |last| now_ns.max(*last));
+        while log.pop_front_if(|oldest| *oldest + self.window_ns <= now_ns).is_some() {}
         let most = limit as usize;
         let allowed = log.len() < most;
         if allowed {
-            log.push_back(now_ms);
+            log.push_back(now_ns);
         }
         // Where a plan became smaller, more than it allows may count still.
         let next_to_go = log.get(log.len().saturating_sub(most.max(1)));
-        let free_ms = next_to_go.map_or(self.window_ms, |at| (at + self.window_ms).saturating_sub(now_ms));
+        let free_ns = next_to_go.map_or(self.window_ns, |at| (at + self.window_ns).saturating_sub(now_ns));
         Quota {
             limit,
             remaining: u32::try_from(most.saturating_sub(log.len())).unwrap_or(u32::MAX),
-            reset_s: free_ms.div_ceil(1_000),
-            window_s: self.window_ms / 1_000,
+            reset_s: free_ns.div_ceil(SECOND_NS),
+            window_s: self.window_ns / SECOND_NS,
             allowed,
         }
     }
 
     const fn turned_away(&self, limit: u32) -> Quota {
-        let (reset_s, window_s) = (LOOK_EVERY_MS / 1_000, self.window_ms / 1_000);
+        let (reset_s, window_s) = (LOOK_EVERY_NS / SECOND_NS, self.window_ns / SECOND_NS);
         Quota { limit, remaining: 0, reset_s, window_s, allowed: false }
     }
 }
 
 impl<K> Shard<K> {
     /// Forgets the keys that made no request in the last window: once in a window, or sooner where there is no room.
-    fn forget(&mut self, now_ms: u64, window_ms: u64) {
+    fn forget(&mut self, now_ns: u64, window_ns: u64) {
         let is_full = self.logs.len() >= MOST_IN_SHARD;
-        let every_ms = if is_full { LOOK_EVERY_MS } else { window_ms };
-        if now_ms < self.forgot_ms + every_ms {
+        let every_ns = if is_full { LOOK_EVERY_NS } else { window_ns };
+        if now_ns < self.forgot_ns + every_ns {
             return;
         }
-        self.forgot_ms = now_ms;
-        self.logs.retain(|_, log| log.back().is_some_and(|last| now_ms < last + window_ms));
+        self.forgot_ns = now_ns;
+        self.logs.retain(|_, log| log.back().is_some_and(|last| now_ns < last + window_ns));
         if self.logs.is_empty() {
             self.logs = HashMap::new();
         }
@@ -134,28 +138,29 @@ mod tests {
     use super::*;
 
     const MINUTE: Duration = Duration::from_mins(1);
-    const MINUTE_MS: u64 = 60_000;
+    const MINUTE_NS: u64 = 60 * SECOND_NS;
+    const MS: u64 = SECOND_NS / 1_000;
 
     #[test]
     fn a_key_gets_its_plan_and_waiting_as_told_works() {
         let limiter = Limiter::new(MINUTE);
         for left in (0..100).rev() {
-            let quota = limiter.take("a", 100, 500);
+            let quota = limiter.take("a", 100, 500 * MS);
             assert!(quota.allowed);
             assert_eq!(quota.remaining, left);
         }
-        let refused = limiter.take("a", 100, 1_700);
+        let refused = limiter.take("a", 100, 1_700 * MS);
         assert_eq!((refused.allowed, refused.reset_s), (false, 59));
-        assert!(limiter.take("b", 100, 1_700).allowed);
-        assert!(!limiter.take("a", 100, 60_499).allowed);
-        assert!(limiter.take("a", 100, 1_700 + refused.reset_s * 1_000).allowed);
+        assert!(limiter.take("b", 100, 1_700 * MS).allowed);
+        assert!(!limiter.take("a", 100, 60_500 * MS - 1).allowed, "a minute is not over");
+        assert!(limiter.take("a", 100, 1_700 * MS + refused.reset_s * SECOND_NS).allowed);
     }
 
     #[test]
     fn the_edge_of_a_minute_lets_no_second_plan_through() {
         let limiter = Limiter::new(MINUTE);
         assert!(limiter.take("a", 100, 0).allowed);
-        let late = |at| (0..200).filter(|_| limiter.take("a", 100, at).allowed).count();
+        let late = |at| (0..200).filter(|_| limiter.take("a", 100, at * MS).allowed).count();
         assert_eq!(late(59_900), 99);
         assert_eq!(late(60_100), 1, "only what the first request leaves");
     }
@@ -164,12 +169,12 @@ mod tests {
     fn a_smaller_plan_counts_what_the_larger_one_let_through() {
         let limiter = Limiter::new(MINUTE);
         for second in 0..30 {
-            assert!(limiter.take("a", 300, second * 1_000).allowed);
+            assert!(limiter.take("a", 300, second * SECOND_NS).allowed);
         }
-        let refused = limiter.take("a", 10, 30_000);
+        let refused = limiter.take("a", 10, 30 * SECOND_NS);
         assert_eq!((refused.allowed, refused.remaining, refused.reset_s), (false, 0, 50));
-        assert!(!limiter.take("a", 10, 79_999).allowed);
-        assert!(limiter.take("a", 10, 80_000).allowed);
+        assert!(!limiter.take("a", 10, 80 * SECOND_NS - 1).allowed);
+        assert!(limiter.take("a", 10, 80 * SECOND_NS).allowed);
     }
 
     proptest! {
@@ -181,8 +186,8 @@ mod tests {
             let limiter = Limiter::new(MINUTE);
             let (mut now, mut taken) = (0, Vec::new());
             for gap in gaps {
-                now += gap;
-                let in_minute = |end: u64| taken.iter().filter(|at| **at + MINUTE_MS > end).count();
+                now += gap * MS + gap % 7;
+                let in_minute = |end: u64| taken.iter().filter(|at| **at + MINUTE_NS > end).count();
                 let before = in_minute(now);
                 let quota = limiter.take("a", limit, now);
                 prop_assert_eq!(quota.allowed, before < limit as usize);
@@ -190,13 +195,13 @@ mod tests {
                     prop_assert_eq!(quota.remaining as usize, limit as usize - before - 1);
                     taken.push(now);
                 } else {
-                    prop_assert!(in_minute(now + quota.reset_s * 1_000) < limit as usize, "waiting works");
-                    let sooner = now + quota.reset_s.saturating_sub(1) * 1_000;
+                    prop_assert!(in_minute(now + quota.reset_s * SECOND_NS) < limit as usize, "waiting works");
+                    let sooner = now + quota.reset_s.saturating_sub(1) * SECOND_NS;
                     prop_assert!(in_minute(sooner) >= limit as usize, "and no second of it is too many");
                 }
             }
             for at in &taken {
-                let minute = taken.iter().filter(|other| (*at..at + MINUTE_MS).contains(other)).count();
+                let minute = taken.iter().filter(|other| (*at..at + MINUTE_NS).contains(other)).count();
                 prop_assert!(minute <= limit as usize);
             }
         }
@@ -209,8 +214,8 @@ mod tests {
         let taken: Vec<usize> = std::thread::scope(|scope| {
             let client = || {
                 let ask = |_: &usize| {
-                    let now_ms = u64::try_from(began.elapsed().as_millis()).unwrap();
-                    limiter.take("a", 1_000, now_ms).allowed
+                    let now_ns = u64::try_from(began.elapsed().as_nanos()).unwrap();
+                    limiter.take("a", 1_000, now_ns).allowed
                 };
                 (0..5_000).filter(ask).count()
             };
@@ -246,7 +251,7 @@ mod tests {
         assert!((32 << 20..=64 << 20).contains(&most), "{most} bytes");
         // Every part is asked by one of these.
         for key in 0..1_000_u128 {
-            assert!(limiter.take(key, 100, MINUTE_MS + 1).allowed);
+            assert!(limiter.take(key, 100, MINUTE_NS + 1).allowed);
         }
         let left: usize = limiter.shards.iter().map(|shard| shard.lock().unwrap().logs.len()).sum();
         assert_eq!(left, 1_000);

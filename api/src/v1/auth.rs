@@ -167,7 +167,7 @@ impl Door {
     /// Counts a key, or a token, that nobody has; what its client is told. A good key is never refused for the guesses
     /// of others behind its address.
     pub(crate) fn guessed(&self, request: &HttpRequest, refusal: ApiError) -> ApiError {
-        let quota = self.guesses.take(access::neighbourhood(self.client(request)), GUESSES, self.now_ms());
+        let quota = self.guesses.take(access::neighbourhood(self.client(request)), GUESSES, self.now_ns());
         if quota.allowed { refusal } else { ApiError::RateLimited { retry_after_s: quota.reset_s } }
     }
 
@@ -178,22 +178,22 @@ impl Door {
 
     /// Counts what an inbound hook is sent.
     pub(crate) fn signalled(&self, hook: HookId) -> Result<(), ApiError> {
-        let quota = self.signals.take(hook, SIGNALS, self.now_ms());
+        let quota = self.signals.take(hook, SIGNALS, self.now_ns());
         if quota.allowed { Ok(()) } else { Err(ApiError::RateLimited { retry_after_s: quota.reset_s }) }
     }
 
     /// Counts a request, and lets it in where the plan allows it, or where a bot is to be stopped.
     fn take(&self, grant: &KeyGrant, limit: u32, request: &HttpRequest) -> Quota {
-        let now_ms = self.now_ms();
-        let mut quota = self.limiter.take(grant.key.id, limit, now_ms);
+        let now_ns = self.now_ns();
+        let mut quota = self.limiter.take(grant.key.id, limit, now_ns);
         if !quota.allowed && ends_something(request) {
-            quota.allowed = self.reserve.take(grant.key.id, RESERVED, now_ms).allowed;
+            quota.allowed = self.reserve.take(grant.key.id, RESERVED, now_ns).allowed;
         }
         quota
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -207,7 +207,7 @@ fn ends_something(request: &HttpRequest) -> bool {
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    Timestamp::from_millis(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
