@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use crate::alone::Alone;
 use crate::server::{Server, Talks};
 use crate::{cargo, clients, root, target};
 
@@ -43,6 +44,11 @@ pub(crate) fn run(arguments: FuzzArguments) -> Result<()> {
     let folder = root()?.join("xtask/fuzz");
     let python = clients::environment("schemathesis", &folder.join("requirements.txt"))?;
     let tool = python.with_file_name("schemathesis");
+    let alone = Alone::new()?;
+    if alone.is_none() {
+        eprintln!("xtask: no network of its own can be made: test events go where made-up addresses lead");
+    }
+    let prefix: Vec<&str> = alone.iter().flat_map(Alone::prefix).collect();
     let first = arguments
         .seed
         .unwrap_or_else(|| u32::try_from(RandomState::new().hash_one(0) % 1_000_000).unwrap_or(1));
@@ -53,7 +59,7 @@ pub(crate) fn run(arguments: FuzzArguments) -> Result<()> {
         // How many it makes of a schema is its own affair: what is missing is asked from a seed further on.
         let mut round = 0;
         while of_seed < each {
-            of_seed += ask(&tool, &folder, seed + round * 1_000_000)?;
+            of_seed += ask(&tool, &folder, &prefix, seed + round * 1_000_000)?;
             round += 1;
         }
         asked += of_seed;
@@ -62,8 +68,8 @@ pub(crate) fn run(arguments: FuzzArguments) -> Result<()> {
     Ok(())
 }
 
-/// One seed; how many requests were made.
-fn ask(tool: &Path, folder: &Path, seed: u32) -> Result<u32> {
+/// One seed; how many requests were made. `prefix` stands before every command that talks to another.
+fn ask(tool: &Path, folder: &Path, prefix: &[&str], seed: u32) -> Result<u32> {
     let scratch = target()?.join(format!("fuzz-api-{seed}"));
     if scratch.exists() {
         fs::remove_dir_all(&scratch)?;
@@ -74,7 +80,7 @@ fn ask(tool: &Path, folder: &Path, seed: u32) -> Result<u32> {
     let database = format!("DATABASE_URL=sqlite://{}", scratch.join("books.db").display());
     let market = ["--random-walk", "--seed", "7", "--speed", "60", "--listen", "127.0.0.1:0"];
     let account = ["--pairs", "BTC/USDT,ETH/USDT", "--credential", "SIMKEY:SIMSECRET"];
-    let program = [&[botprimex, "venue"], market.as_slice(), account.as_slice()].concat();
+    let program = [prefix, &[botprimex, "venue"], &market, &account].concat();
     let (_venue, ready) = Server::start(&program, None, "TERM", Talks::Stdout, "READY http://")?;
     let venue =
         ready.strip_prefix("READY http://").context("the venue's READY line does not tell where it is")?;
@@ -87,11 +93,8 @@ fn ask(tool: &Path, folder: &Path, seed: u32) -> Result<u32> {
         // The plan's limit is not what is asked for here.
         "BOTPRIMEX_API__PLAN_LIMITS__STANDARD=1000000".to_owned(),
     ];
-    let program: Vec<&str> = ["env"]
-        .into_iter()
-        .chain(settings.iter().map(String::as_str))
-        .chain([botprimex, "serve", "--listen", "127.0.0.1:0"])
-        .collect();
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let program = [prefix, &["env"], &settings, &[botprimex, "serve", "--listen", "127.0.0.1:0"]].concat();
     let (_server, ready) = Server::start(&program, None, "TERM", Talks::Stdout, "READY http://")?;
     let url = ready.strip_prefix("READY ").context("the server's READY line does not begin with READY")?;
     let admin = |arguments: &[&str], field: &str| {
@@ -107,7 +110,9 @@ fn ask(tool: &Path, folder: &Path, seed: u32) -> Result<u32> {
     };
     let account = admin(&["account", "create", "--name", "fuzz"], "id")?;
     let key = admin(&["key", "create", "--account", &account], "key")?;
-    let output = Command::new(tool)
+    let output = Command::new("env")
+        .args(prefix)
+        .arg(tool)
         .arg("--config-file")
         .arg(folder.join("schemathesis.toml"))
         .args(["run", &format!("{url}/v1/openapi.json"), "--url", url, "--continue-on-failure"])

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use cargo_metadata::MetadataCommand;
 use clap::{Parser, Subcommand};
 
+mod alone;
 mod clients;
 mod debian;
 mod fuzz;
