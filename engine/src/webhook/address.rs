@@ -1,19 +1,17 @@
 //! Where deliveries may go: public addresses, asked for in the resolver that the connection dials from, so that
 //! the address that was checked is the address that is used.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::{fmt, io};
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::names::Names;
+
 /// The longest address of an endpoint, in bytes.
 const LONGEST: usize = 2_048;
-
-/// What a name stands for right now.
-type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
 /// Which targets are allowed.
 #[derive(Clone)]
@@ -22,8 +20,7 @@ pub(crate) struct Targets {
     allow_loopback: bool,
     /// The ports that deliveries may go to.
     ports: Arc<[u16]>,
-    /// Who is asked for names.
-    lookup: Arc<dyn Fn(String) -> Found + Send + Sync>,
+    names: Names,
 }
 
 impl fmt::Debug for Targets {
@@ -35,13 +32,7 @@ impl fmt::Debug for Targets {
 impl Targets {
     /// With names that the system's resolver knows.
     pub(crate) fn new(allow_loopback: bool, ports: &[u16]) -> Self {
-        let ask = |name: String| -> Found {
-            Box::pin(async move {
-                let found = tokio::net::lookup_host((name, 0)).await?;
-                Ok(found.map(|address| address.ip()).collect())
-            })
-        };
-        Self { allow_loopback, ports: ports.into(), lookup: Arc::new(ask) }
+        Self { allow_loopback, ports: ports.into(), names: Names::of_system() }
     }
 
     /// Whether something may be sent to this address at all; what its name resolves to is checked when it is dialled.
@@ -99,7 +90,7 @@ impl Resolve for Targets {
     fn resolve(&self, name: Name) -> Resolving {
         let targets = self.clone();
         Box::pin(async move {
-            let found = (targets.lookup)(name.as_str().to_owned()).await?;
+            let found = targets.names.addresses(name.as_str().to_owned()).await?;
             let allowed = found.into_iter().filter(|address| targets.allows(*address));
             let allowed: Vec<SocketAddr> = allowed.map(|address| SocketAddr::new(address, 0)).collect();
             if allowed.is_empty() {

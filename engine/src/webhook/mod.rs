@@ -3,6 +3,7 @@
 mod address;
 mod courier;
 mod endpoint;
+mod names;
 mod owner;
 mod post;
 mod queue;

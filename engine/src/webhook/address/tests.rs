@@ -142,9 +142,9 @@ impl Trap {
 
 /// Names that stand for what a test says, and how often they were asked for.
 #[derive(Clone, Default)]
-struct Names(Arc<Mutex<(Vec<Vec<IpAddr>>, usize)>>);
+struct Answers(Arc<Mutex<(Vec<Vec<IpAddr>>, usize)>>);
 
-impl Names {
+impl Answers {
     /// What each question is answered with, in turn; the last one from then on.
     fn of(answers: &[&[&str]]) -> Self {
         let parsed = |answer: &&[&str]| answer.iter().map(|text| text.parse().unwrap()).collect();
@@ -152,14 +152,14 @@ impl Names {
     }
 
     fn targets(&self, allow_loopback: bool) -> Targets {
-        let names = self.clone();
-        let lookup = move |_: String| -> Found {
-            let mut state = names.0.lock().unwrap();
+        let answers = self.clone();
+        let names = Names::new(move |_| {
+            let mut state = answers.0.lock().unwrap();
             let answer = state.0.get(state.1).or(state.0.last()).cloned().unwrap_or_default();
             state.1 += 1;
-            Box::pin(std::future::ready(Ok(answer)))
-        };
-        Targets { allow_loopback, ports: WEBHOOK_PORTS.into(), lookup: Arc::new(lookup) }
+            Ok(answer)
+        });
+        Targets { allow_loopback, ports: WEBHOOK_PORTS.into(), names }
     }
 
     fn asked(&self) -> usize {
@@ -217,7 +217,7 @@ async fn a_name_is_asked_for_at_every_attempt_and_inner_addresses_are_dropped_fr
     let inner: &[&str] =
         &["127.0.0.1", "::1", "10.0.0.1", "169.254.169.254", "::ffff:127.0.0.1", "fd00:ec2::254"];
     // Public when it is stored, this machine when it is dialled: the answer that counts is the one that is dialled.
-    let rebinding = Names::of(&[inner]);
+    let rebinding = Answers::of(&[inner]);
     let targets = rebinding.targets(false);
     assert!(targets.check("https://rebind.example/").is_ok());
     let first = refused_by(&targets, "https://rebind.example/").await;
@@ -229,7 +229,7 @@ async fn a_name_is_asked_for_at_every_attempt_and_inner_addresses_are_dropped_fr
         "nothing is learnt from it"
     );
 
-    let mixed = Names::of(&[&["127.0.0.1", "192.0.2.1", "93.184.215.14", "10.1.2.3"]]).targets(false);
+    let mixed = Answers::of(&[&["127.0.0.1", "192.0.2.1", "93.184.215.14", "10.1.2.3"]]).targets(false);
     let kept: Vec<_> = mixed.resolve("mixed.example".parse().unwrap()).await.ok().unwrap().collect();
     assert_eq!(kept, [SocketAddr::new("93.184.215.14".parse().unwrap(), 0)]);
 }
@@ -239,8 +239,8 @@ async fn the_rule_and_not_the_trap_kept_them_out() {
     let trap = Trap::set().await;
     // With loopback allowed the trap can be reached under a name: so it is the rule that kept the others out.
     let url = format!("http://localhost:{}/", trap.address.port());
-    let names = Names::of(&[&["127.0.0.1"], &["10.0.0.1"]]);
-    let targets = names.targets(true);
+    let answers = Answers::of(&[&["127.0.0.1"], &["10.0.0.1"]]);
+    let targets = answers.targets(true);
     let broken = refused_by(&targets, &url).await;
     assert!(trap.caught().await >= 1);
     assert_ne!(refused_by(&targets, &url).await, broken, "the next attempt asks again");
