@@ -2,7 +2,7 @@
 //! the address that was checked is the address that is used.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use reqwest::Url;
@@ -56,7 +56,7 @@ impl Targets {
             let is_web = matches!(url.scheme(), "http" | "https");
             return if self.allow_loopback && is_web { Ok(url) } else { Err(refused()) };
         }
-        if literal.is_some_and(|address| !is_public(address)) {
+        if literal.is_some_and(|address| !self.allows(address)) {
             return Err(refused());
         }
         let is_allowed = url.port_or_known_default().is_some_and(|port| self.ports.contains(&port));
@@ -67,7 +67,8 @@ impl Targets {
     }
 
     fn allows(&self, address: IpAddr) -> bool {
-        is_public(address) || (self.allow_loopback && address.to_canonical().is_loopback())
+        let is_loopback = address.to_canonical().is_loopback();
+        (is_public(address) && !is_own(address)) || (self.allow_loopback && is_loopback)
     }
 }
 
@@ -99,6 +100,19 @@ impl Resolve for Targets {
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
+}
+
+/// Whether an address is this machine's: what comes from inside passes its firewall. One's own is reached from itself.
+fn is_own(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    // Connecting a datagram socket sends nothing; it chooses where one would be sent from.
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, 443))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == address)
 }
 
 /// Whether an address is reachable from everywhere and nobody's private one.

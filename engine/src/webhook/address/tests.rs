@@ -274,3 +274,17 @@ fn only_ports_that_the_operator_allows_are_gone_to() {
     assert!(told(&[443, 8_443]).ends_with("on port 443 or 8443"), "{}", told(&[443, 8_443]));
     assert!(told(&[1, 2, 3]).ends_with("on port 1, 2 or 3"), "{}", told(&[1, 2, 3]));
 }
+
+#[test]
+fn an_address_of_this_machine_is_known_as_its_own() {
+    let here = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("8.8.8.8:443")?;
+        socket.local_addr()
+    });
+    // Where there is a network at all.
+    assert!(here.map_or(true, |here| is_own(here.ip())));
+    assert!(is_own("127.0.0.1".parse().unwrap()));
+    for other in ["8.8.8.8", "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"] {
+        assert!(!is_own(other.parse().unwrap()), "{other}");
+    }
+}
