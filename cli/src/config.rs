@@ -1,7 +1,7 @@
 //! The configuration: a TOML file, over it the environment, over that the flags (contract §1).
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use api::AccessConfig;
@@ -57,6 +57,10 @@ pub(crate) struct Config {
     /// What was agreed on with Stripe.
     #[serde(default)]
     pub(crate) stripe: Stripe,
+    /// The public addresses that this server is seen from, a list or a text such as `203.0.113.10,203.0.113.11`: what
+    /// exchange keys are to be bound to.
+    #[serde(default, deserialize_with = "addresses")]
+    pub(crate) egress_addresses: Vec<IpAddr>,
     /// What stored secrets are sealed with: 64 hex digits, or base64 of 32 bytes.
     #[serde(default, deserialize_with = "master_key")]
     pub(crate) master_key: Option<MasterKey>,
@@ -359,7 +363,12 @@ fn network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cidr>, D
     }
 }
 
-fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u16>, D::Error> {
+/// A list, or a text with commas, of what is parsed so; at least one.
+fn list<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    parse: impl Fn(&str) -> Option<T>,
+    wanted: &str,
+) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Given {
@@ -370,10 +379,18 @@ fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u16>, D::Erro
         Given::List(list) => list.into_iter().map(Scalar::text).collect(),
         Given::One(one) => one.text().split(',').map(|part| part.trim().to_owned()).collect(),
     };
-    let ports: Option<Vec<u16>> =
-        texts.iter().map(|text| text.parse().ok().filter(|port| *port > 0)).collect();
-    let wanted = "ports from 1 to 65535 are wanted, such as [443, 8443]";
-    ports.filter(|ports| !ports.is_empty()).ok_or_else(|| de::Error::custom(wanted))
+    let parsed: Option<Vec<T>> = texts.iter().map(|text| parse(text)).collect();
+    parsed.filter(|parsed| !parsed.is_empty()).ok_or_else(|| de::Error::custom(wanted))
+}
+
+fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u16>, D::Error> {
+    let port = |text: &str| text.parse().ok().filter(|port| *port > 0);
+    list(deserializer, port, "ports from 1 to 65535 are wanted, such as [443, 8443]")
+}
+
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
+    let address = |text: &str| text.parse().ok();
+    list(deserializer, address, "addresses are wanted, such as [\"203.0.113.10\"]")
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -485,6 +502,29 @@ mod tests {
         assert!(error.contains("databse_url"), "{error}");
         let error = load("", &[("BOTPRIMEX_VENUES__BINANCE__REST", "x")], None).err().unwrap();
         assert!(error.contains("rest"), "{error}");
+    }
+
+    #[test]
+    fn egress_addresses_are_a_list_or_a_text() {
+        let of = |file: &str, environment: &[(&str, &str)]| {
+            load(file, environment, None)
+                .unwrap()
+                .egress_addresses
+                .iter()
+                .map(IpAddr::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("", &[]), [""; 0]);
+        assert_eq!(
+            of("egress_addresses = [\"203.0.113.10\", \"2001:db8::1\"]", &[]),
+            ["203.0.113.10", "2001:db8::1"]
+        );
+        assert_eq!(
+            of("", &[("BOTPRIMEX_EGRESS_ADDRESSES", "203.0.113.10, 2001:db8::1")]),
+            ["203.0.113.10", "2001:db8::1"]
+        );
+        let told = load("egress_addresses = [\"203.0.113\"]", &[], None).err().unwrap();
+        assert!(told.contains("egress_addresses") && told.contains("addresses are wanted"), "{told}");
     }
 
     #[test]

@@ -92,6 +92,7 @@ pub(crate) fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
         slippage: Rate::from_pct(binance.slippage)?,
         allow_loopback: config.webhooks.allow_loopback,
         webhook_ports: config.webhooks.ports.clone(),
+        egress_addresses: config.egress_addresses.clone(),
         plans: config.api.plans(),
         stripe: config.stripe.config(),
     })

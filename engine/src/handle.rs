@@ -1,6 +1,7 @@
 //! The one way into the engine: what a user can ask of bots, trades, keys and endpoints. Commands are durable when
 //! they are answered; reads come from the store and from what the feed publishes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -78,6 +79,8 @@ pub(crate) struct Inner {
     pub(crate) unreconciled: Arc<AtomicUsize>,
     /// What every plan allows.
     pub(crate) plans: Plans,
+    /// The public addresses that this server is seen from.
+    pub(crate) egress_addresses: Vec<IpAddr>,
     /// What coins are worth.
     pub(crate) prices: PriceBook,
     /// What coins are worth that open trades are in.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -87,6 +88,8 @@ pub struct EngineConfig {
     pub allow_loopback: bool,
     /// The ports that webhooks may go to; [`crate::WEBHOOK_PORTS`] is what users expect.
     pub webhook_ports: Vec<u16>,
+    /// The public addresses that this server is seen from: what exchange keys are bound to, and where no webhook goes.
+    pub egress_addresses: Vec<IpAddr>,
     /// What every plan allows.
     pub plans: Plans,
     /// What was agreed on with Stripe; without it nothing is taken from there.
@@ -108,6 +111,7 @@ impl EngineConfig {
             slippage: Rate::ZERO,
             allow_loopback: true,
             webhook_ports: WEBHOOK_PORTS.to_vec(),
+            egress_addresses: Vec::new(),
             plans: Plans::default(),
             stripe: None,
         }
@@ -180,6 +184,11 @@ impl Thread {
     }
 }
 
+/// Where webhooks may go.
+fn targets(config: &EngineConfig) -> Targets {
+    Targets::new(config.allow_loopback, &config.webhook_ports).except(&config.egress_addresses)
+}
+
 impl Engine {
     /// Opens the store, starts all actors, and takes up every bot that lived before. Returns once they are handed
     /// to their feed; a venue that does not answer holds nothing up.
@@ -232,8 +241,7 @@ impl Engine {
         let meters = Arc::new(Meters::default());
 
         let (trading, webhooks) = (Thread::start("trading")?, Thread::start("webhooks")?);
-        let targets = Targets::new(config.allow_loopback, &config.webhook_ports);
-        let hub = Hub::new(store.clone(), io.handle().clone(), &webhooks.arbiter, &vault, targets)
+        let hub = Hub::new(store.clone(), io.handle().clone(), &webhooks.arbiter, &vault, targets(&config))
             .map_err(|error| StartError::Client(error.to_string()))?;
         let followers = Followers::default();
         let views = Arc::new(Views::default());
@@ -299,6 +307,7 @@ impl Engine {
             meters,
             unreconciled,
             plans: config.plans,
+            egress_addresses: config.egress_addresses,
             prices: PriceBook::default(),
             rates,
             known,

@@ -1,5 +1,7 @@
 //! `/v1/account`: what the caller's account is, may use and uses.
 
+use std::net::IpAddr;
+
 use actix_web::{HttpResponse, web};
 use engine::EngineHandle;
 use model::{AccountId, Period, PlanLimits, Subscription, SubscriptionStatus, Tier, Timestamp};
@@ -25,6 +27,9 @@ pub(super) struct Account {
     period: Period,
     /// Whether the subscription ends with the period instead of going on.
     cancel_at_period_end: bool,
+    /// The addresses that orders leave from: what to bind an exchange's API key to. Empty where the operator tells none.
+    #[schema(value_type = Vec<String>, example = json!(["203.0.113.10"]))]
+    egress_addresses: Vec<IpAddr>,
     created_at: Timestamp,
 }
 
@@ -52,6 +57,7 @@ pub(crate) async fn get(caller: Caller, engine: web::Data<EngineHandle>) -> Resu
         usage: Usage { bots: view.bots, webhooks: view.webhooks },
         period,
         cancel_at_period_end,
+        egress_addresses: engine.egress_addresses().to_vec(),
         created_at: view.account.created_at,
     }))
 }

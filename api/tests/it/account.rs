@@ -33,6 +33,7 @@ async fn an_account_sees_its_plan_and_hears_of_another_one() {
     let account = server.get(&tenant, "/v1/account").await.body;
     assert_eq!((&account["id"], &account["plan"]), (&json!(tenant.account), &json!("standard")));
     assert_eq!(account["usage"], json!({"bots": 1, "webhooks": 1}));
+    assert_eq!(account["egress_addresses"], json!([]), "the operator tells none");
     let before = json!({"plan": "standard", "status": "active", "limits": account["limits"],
         "period": {"start": null, "end": null}, "cancel_at_period_end": false});
     assert_eq!(server.get(&tenant, "/v1/account/subscription").await.body, before);

@@ -9,6 +9,8 @@ mod stripe;
 pub use signature::SignatureError;
 pub use stripe::{Outcome, StripeConfig};
 
+use std::net::IpAddr;
+
 use model::{
     AccountId, DomainEvent, EventData, EventId, Payout, PayoutProcessed, Plans, Subscription,
     SubscriptionChanged, Tier, Timestamp,
@@ -142,6 +144,11 @@ impl EngineHandle {
     /// What every plan allows.
     pub fn plans(&self) -> &Plans {
         &self.inner.plans
+    }
+
+    /// The public addresses that orders leave from, as the operator tells them: what an exchange key is to be bound to.
+    pub fn egress_addresses(&self) -> &[IpAddr] {
+        &self.inner.egress_addresses
     }
 
     /// An account with what it may use and uses.

@@ -1,5 +1,6 @@
 //! What a venue has to say of a key, and whether it may be stored.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use connectors::binance::rest::VenueError;
@@ -42,7 +43,7 @@ impl EngineHandle {
             Ok(Err(_)) => return Err(EngineError::Unavailable("the engine is closing".to_owned())),
             Err(_) => Err(VenueError::Retry { after: None, message: "the deadline passed".to_owned() }),
         };
-        answer.map_err(|error| unasked(exchange, &error))
+        answer.map_err(|error| unasked(exchange, &error, &self.inner.egress_addresses))
     }
 }
 
@@ -85,14 +86,15 @@ pub(super) fn misspelled(error: SecretError) -> EngineError {
 }
 
 /// Why a venue did not tell what a key may do. Its words go to the log alone: they are text from outside.
-fn unasked(exchange: Exchange, error: &VenueError) -> EngineError {
+fn unasked(exchange: Exchange, error: &VenueError, egress: &[IpAddr]) -> EngineError {
     tracing::info!(%exchange, %error, "an exchange key could not be checked");
     match error {
         VenueError::Auth { code, .. } => EngineError::field(
             "api_key",
             format!(
                 "{exchange} does not accept this key, or not with this secret (code {code}): check both, and that \
-                 the key's list of addresses names this server"
+                 the key's list of addresses names {}",
+                all_of(egress)
             ),
         ),
         VenueError::Rejected { code, .. } => EngineError::field(
@@ -108,8 +110,21 @@ fn unasked(exchange: Exchange, error: &VenueError) -> EngineError {
     }
 }
 
+/// The addresses that orders leave from, in words.
+fn all_of(egress: &[IpAddr]) -> String {
+    if egress.is_empty() {
+        return "this server's addresses".to_owned();
+    }
+    let all: Vec<String> = egress.iter().map(IpAddr::to_string).collect();
+    all.join(" and ")
+}
+
 /// Whether a key may be stored, and what its owner should know of it.
-pub(super) fn judged(exchange: Exchange, told: &Told) -> Result<Vec<Warning>, EngineError> {
+pub(super) fn judged(
+    exchange: Exchange,
+    told: &Told,
+    egress: &[IpAddr],
+) -> Result<Vec<Warning>, EngineError> {
     let Told { key, account_trades, in_full } = told;
     let refused = |message: &str| Err(EngineError::field("api_key", message));
     if key.can_withdraw || key.can_transfer {
@@ -133,8 +148,9 @@ pub(super) fn judged(exchange: Exchange, told: &Told) -> Result<Vec<Warning>, En
         warn(format!("{exchange}'s test network does not tell what a key may do: it was only seen to work"));
     } else if !key.is_ip_bound {
         warn(format!(
-            "the key works from any address, so whoever gets hold of it can trade with it: bind it to this server's \
-             addresses at {exchange}"
+            "the key works from any address, so whoever gets hold of it can trade with it: bind it to {} at \
+             {exchange}",
+            all_of(egress)
         ));
     }
     if let Some(until) = key.trades_until {
@@ -158,14 +174,16 @@ mod tests {
         trades_until: None,
     };
 
-    fn judge(key: Restrictions, account_trades: bool) -> Result<usize, String> {
-        let judged = judged(Exchange::Binance, &Told { key, account_trades, in_full: true });
-        judged.map(|warnings| warnings.len()).map_err(|error| error.to_string())
+    fn judge(key: Restrictions, account_trades: bool) -> Result<Vec<String>, String> {
+        let told = Told { key, account_trades, in_full: true };
+        let judged = judged(Exchange::Binance, &told, &["203.0.113.10".parse().unwrap()]);
+        let warnings = judged.map_err(|error| error.to_string())?;
+        Ok(warnings.into_iter().map(|warning| warning.message).collect())
     }
 
     #[test]
     fn a_key_that_may_do_too_much_or_too_little_is_refused_with_the_remedy() {
-        assert_eq!(judge(GOOD, true), Ok(0));
+        assert_eq!(judge(GOOD, true), Ok(vec![]));
         for (key, account_trades, told) in [
             (Restrictions { can_withdraw: true, ..GOOD }, true, "without withdrawals"),
             (Restrictions { can_transfer: true, ..GOOD }, true, "without withdrawals and transfers"),
@@ -180,9 +198,13 @@ mod tests {
 
     #[test]
     fn a_key_that_works_from_anywhere_or_ends_is_stored_with_a_warning() {
-        assert_eq!(judge(Restrictions { is_ip_bound: false, ..GOOD }, true), Ok(1));
+        let warnings = judge(Restrictions { is_ip_bound: false, ..GOOD }, true).unwrap();
+        assert!(
+            matches!(&warnings[..], [one] if one.contains("bind it to 203.0.113.10 at binance")),
+            "{warnings:?}"
+        );
         let until = Some(Timestamp::from_millis(1_800_000_000_000));
-        assert_eq!(judge(Restrictions { trades_until: until, ..GOOD }, true), Ok(1));
+        assert_eq!(judge(Restrictions { trades_until: until, ..GOOD }, true).unwrap().len(), 1);
     }
 
     #[test]

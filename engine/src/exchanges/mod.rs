@@ -70,7 +70,7 @@ impl EngineHandle {
     ) -> Result<T, E> {
         let NewExchange { exchange, name, credential } = new;
         let told = self.ask_venue(exchange, &credential).await?;
-        let warnings = judged(exchange, &told)?;
+        let warnings = judged(exchange, &told, &self.inner.egress_addresses)?;
         let api_key = credential.api_key.expose();
         let connection = ExchangeConnection {
             id: ExchangeId::new(),

@@ -21,6 +21,8 @@ pub(crate) struct Targets {
     /// The ports that deliveries may go to.
     ports: Arc<[u16]>,
     names: Names,
+    /// Public addresses that lead back here, though no interface has them.
+    own: Arc<[IpAddr]>,
 }
 
 impl fmt::Debug for Targets {
@@ -32,7 +34,12 @@ impl fmt::Debug for Targets {
 impl Targets {
     /// With names that the system's resolver knows.
     pub(crate) fn new(allow_loopback: bool, ports: &[u16]) -> Self {
-        Self { allow_loopback, ports: ports.into(), names: Names::of_system() }
+        Self { allow_loopback, ports: ports.into(), names: Names::of_system(), own: Arc::default() }
+    }
+
+    /// None of these either.
+    pub(crate) fn except(self, own: &[IpAddr]) -> Self {
+        Self { own: own.iter().map(IpAddr::to_canonical).collect(), ..self }
     }
 
     /// Whether something may be sent to this address at all; what its name resolves to is checked when it is dialled.
@@ -67,8 +74,9 @@ impl Targets {
     }
 
     fn allows(&self, address: IpAddr) -> bool {
-        let is_loopback = address.to_canonical().is_loopback();
-        (is_public(address) && !is_own(address)) || (self.allow_loopback && is_loopback)
+        let address = address.to_canonical();
+        let is_own = || self.own.contains(&address) || is_own(address);
+        (is_public(address) && !is_own()) || (self.allow_loopback && address.is_loopback())
     }
 }
 
@@ -104,7 +112,6 @@ impl Resolve for Targets {
 
 /// Whether an address is this machine's: what comes from inside passes its firewall. One's own is reached from itself.
 fn is_own(address: IpAddr) -> bool {
-    let address = address.to_canonical();
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // Connecting a datagram socket sends nothing; it chooses where one would be sent from.

@@ -159,7 +159,7 @@ impl Answers {
             state.1 += 1;
             Ok(answer)
         });
-        Targets { allow_loopback, ports: WEBHOOK_PORTS.into(), names }
+        Targets { allow_loopback, ports: WEBHOOK_PORTS.into(), names, own: Arc::default() }
     }
 
     fn asked(&self) -> usize {
@@ -287,4 +287,9 @@ fn an_address_of_this_machine_is_known_as_its_own() {
     for other in ["8.8.8.8", "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"] {
         assert!(!is_own(other.parse().unwrap()), "{other}");
     }
+    let targets = Targets::new(true, &WEBHOOK_PORTS).except(&["93.184.215.14".parse().unwrap()]);
+    for own in ["https://93.184.215.14/", "https://[::ffff:93.184.215.14]/"] {
+        assert_eq!(targets.check(own), Err(refused()), "{own}");
+    }
+    assert!(targets.check("https://93.184.215.15/").is_ok());
 }
