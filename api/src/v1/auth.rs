@@ -207,7 +207,7 @@ fn ends_something(request: &HttpRequest) -> bool {
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
