@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use actix::Addr;
-use model::{AccountId, BotId, ClientOrderId, ExitReason, Order, OrderStatus, Pair, Price, Timestamp, Trade};
+use actix::MailboxError;
+use model::{AccountId, ClientOrderId, ExitReason, Order, OrderStatus, Pair, Price, Timestamp, Trade};
 use model::{TradeId, TradeStatus};
 use strategies::Funds;
 use tokio::time::Instant;
 
-use crate::actors::bot::{AddFunds, Bot, CloseTrade};
+use crate::actors::bot::{AddFunds, CloseTrade};
+use crate::actors::fleet::Whereabouts;
 use crate::answer::KeptAnswer;
 use crate::change::Positions;
 use crate::clock;
@@ -59,21 +60,18 @@ impl EngineHandle {
         {
             let _alone = self.alone(trade.bot_id).await;
             let bot = self.owner_of(&trade, account).await?;
-            let running = self.find(bot.id).await?;
-            let was_running = running.is_some();
+            let was_running = matches!(self.find(bot.id).await?, Whereabouts::Lives(_));
             if !was_running {
                 // It lives once more, until it is flat.
-                self.halt(&bot, Positions::Close).await?;
+                self.halt(account, bot.id, Positions::Close).await?;
             }
             // What lives on a real account sells by itself once its orders are accounted for.
-            let live = if was_running || trade.dry_run { self.find(bot.id).await? } else { None };
-            if let Some(live) = live {
+            if was_running || trade.dry_run {
                 let last = self.last_tick(&trade.pair, was_running).await?;
-                let close = CloseTrade { trade_id: id, reason: by.exit_reason(), last };
-                match live.send(close).timeout(ANSWER).await {
-                    // It has just come to its end by itself, as what was told to close does: what it left is read below.
-                    Err(actix::MailboxError::Closed) => {}
-                    answered => answered??.wait().await?,
+                let close = || CloseTrade { trade_id: id, reason: by.exit_reason(), last };
+                // One that has just come to its end by itself, as what was told to close does, has left what is read below.
+                if let Some(answer) = self.tell(bot.id, close).await? {
+                    answer?.wait().await?;
                 }
             }
         }
@@ -128,10 +126,13 @@ impl EngineHandle {
             let _alone = self.alone(trade.bot_id).await;
             self.take_work()?;
             let bot = self.owner_of(&trade, account).await?;
-            let running = self.running(bot.id).await?;
+            let Whereabouts::Lives(running) = self.find(bot.id).await? else { return Err(not_running()) };
             let last = self.last_tick(&trade.pair, true).await?;
             let add = AddFunds { trade_id: id, funds, last, attached };
-            let (durable, ordered) = running.send(add).timeout(ANSWER).await??;
+            let (durable, ordered) = match running.send(add).timeout(ANSWER).await {
+                Err(MailboxError::Closed) => return Err(not_running()),
+                answered => answered??,
+            };
             durable.wait().await?;
             tracing::info!(trade = %id, ?by, ?funds, "funds were added to a trade");
             ordered
@@ -156,13 +157,6 @@ impl EngineHandle {
                 message: "the trade's bot was deleted; what it held stayed where it was".to_owned(),
             },
             other => other,
-        })
-    }
-
-    async fn running(&self, id: BotId) -> Result<Addr<Bot>, EngineError> {
-        self.find(id).await?.ok_or_else(|| {
-            let message = "the trade's bot does not run: start it first".to_owned();
-            EngineError::Conflict { code: "bot_not_running", message }
         })
     }
 
@@ -201,6 +195,11 @@ impl EngineHandle {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+fn not_running() -> EngineError {
+    let message = "the trade's bot does not run: start it first".to_owned();
+    EngineError::Conflict { code: "bot_not_running", message }
 }
 
 fn ordered_as(trade: &Trade, id: ClientOrderId) -> Option<&Order> {

@@ -15,8 +15,8 @@ use strategies::Plan;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::actors::bot::{Bot, Redefine, Resume, Stop};
-use crate::actors::fleet::{Find, Fleet, Forget, Launch};
+use crate::actors::bot::Redefine;
+use crate::actors::fleet::{Fleet, Whereabouts};
 use crate::answer::KeptAnswer;
 use crate::billing::StripeConfig;
 use crate::candles::CandleBook;
@@ -25,11 +25,11 @@ use crate::clock;
 use crate::error::EngineError;
 use crate::exchanges::Connections;
 use crate::ledger::Ledger;
+use crate::lives::is_under_way;
 use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::portfolio::{KnownBalances, PriceBook};
 use crate::rates::Rates;
-use crate::record::{self, Recorder};
 use crate::signals::Carrier;
 use crate::stats::BotStats;
 use crate::store::{
@@ -42,11 +42,6 @@ use crate::webhook::Hub;
 
 /// How long an actor may take to answer.
 pub(crate) const ANSWER: Duration = Duration::from_secs(5);
-
-/// How long a bot that is deleted may take until nothing of it is under way at its venue, and how often it is looked
-/// after.
-const LET_GO: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(50);
 
 /// How long a request waits for the venue to tell what a pair is like.
 const VENUE: Duration = Duration::from_secs(4);
@@ -113,7 +108,7 @@ impl std::fmt::Debug for EngineHandle {
 
 /// Which fields a bot may only change while it is stopped.
 const FIXED_WHILE_LIVE: &str =
-    "exchange, pair, strategy and dry_run can only be changed while the bot is stopped";
+    "exchange, exchange_id, pair, strategy and dry_run can only be changed while the bot is stopped";
 
 impl EngineHandle {
     /// Whether all bots that lived before have been taken up again, live ones with every order accounted for.
@@ -275,29 +270,40 @@ impl EngineHandle {
         let old = &bot.definition;
         let is_moved = (new.exchange, &new.pair, new.strategy.as_str(), new.dry_run)
             != (old.exchange, &old.pair, old.strategy.as_str(), old.dry_run);
-        if is_moved && bot.status != BotStatus::Stopped && bot.status != BotStatus::Error {
-            let message = FIXED_WHILE_LIVE.to_owned();
-            return Err(EngineError::Conflict { code: "bot_running", message }.into());
-        }
-        if is_moved && (is_under_way(&bot) || self.holds(account, id).await?) {
-            let message =
-                "the bot has an open trade: close it first (stop with positions `close`)".to_owned();
-            return Err(EngineError::Conflict { code: "trade_open", message }.into());
+        if is_moved || new.exchange_id != old.exchange_id {
+            self.may_move(account, id, is_moved).await?;
         }
         let warnings = self.check(&new).await?;
-        match (self.find(id).await?, self.inner.markets.known(&new.pair)) {
-            (Some(live), Some(market)) => {
+        loop {
+            if let Some(market) = self.inner.markets.known(&new.pair) {
                 let plan = Arc::new(Plan::new(&new, &market).map_err(EngineError::from)?);
-                let asked = live.send(Redefine { plan, definition: new }).timeout(ANSWER).await;
-                let durable = asked.map_err(EngineError::from)??;
-                durable.wait().await.map_err(EngineError::from)?;
+                let word = || Redefine { plan: plan.clone(), definition: new.clone() };
+                if let Some(answer) = self.tell(id, word).await? {
+                    answer?.wait().await.map_err(EngineError::from)?;
+                    break;
+                }
             }
-            _ => {
-                let change = Change { redefined: Some(Box::new((id, new))), ..Change::default() };
-                self.inner.ledger.commit(change).await.map_err(EngineError::from)?;
+            if self.amend(id, &new).await? {
+                break;
             }
         }
         Ok((self.bot(account, id).await?, warnings))
+    }
+
+    /// Refuses another connection for a bot that lives or will; and another pair or the like (`is_moved`) also for one
+    /// that has something open.
+    async fn may_move(&self, account: AccountId, id: BotId, is_moved: bool) -> Result<(), EngineError> {
+        if !matches!(self.find(id).await?, Whereabouts::Absent) {
+            let message = FIXED_WHILE_LIVE.to_owned();
+            return Err(EngineError::Conflict { code: "bot_running", message });
+        }
+        let bot = self.at_rest(account, id).await?;
+        if is_moved && (is_under_way(&bot) || self.holds(account, id).await?) {
+            let message =
+                "the bot has an open trade: close it first (stop with positions `close`)".to_owned();
+            return Err(EngineError::Conflict { code: "trade_open", message });
+        }
+        Ok(())
     }
 
     /// Deletes a bot; its trades stay readable. What a live bot has under way is taken back first, and what it holds
@@ -323,101 +329,12 @@ impl EngineHandle {
                     .to_owned();
             return Err(EngineError::Conflict { code: "trade_open", message });
         }
-        self.halt(&bot, Positions::Hold).await?;
+        self.halt(account, id, Positions::Hold).await?;
         if is_real {
             self.wait_until_stopped(account, id).await?;
         }
         let deleted = Some((account, id, clock::now()));
         Ok(self.inner.ledger.commit(Change { deleted, ..Change::default() }).await?)
-    }
-
-    /// Starts a bot, or lets one that is being stopped go on; a running one is left alone.
-    ///
-    /// # Errors
-    /// [`EngineError::Invalid`] for a live bot without a usable connection.
-    pub async fn start_bot(&self, account: AccountId, id: BotId) -> Result<BotView, EngineError> {
-        let _alone = self.alone(id).await;
-        self.take_work()?;
-        let bot = self.stored(account, id).await?;
-        let is_live = !bot.definition.dry_run;
-        let _kept = if is_live { self.connections_of(account).await } else { None };
-        let exchange_id = if is_live { Some(self.connect(&bot).await?) } else { None };
-        let durable = match self.find(id).await? {
-            Some(live) => live.send(Resume).timeout(ANSWER).await??,
-            None => {
-                if self.market(&bot.definition.pair).await == Some(None) {
-                    return Err(unknown_pair(&bot.definition));
-                }
-                if !self.holds(account, id).await? {
-                    self.has_room_for_a_life(account).await?;
-                }
-                let _followed = self.inner.rates.ready(&bot.definition).await;
-                let launch = Launch { bot, stopping: None, exchange_id };
-                self.inner.fleet.send(launch).timeout(ANSWER).await??
-            }
-        };
-        durable.wait().await?;
-        self.bot(account, id).await
-    }
-
-    /// Stops a bot; one that is stopped is left alone, but what it kept may still be closed.
-    ///
-    /// # Errors
-    /// [`EngineError::NotFound`].
-    pub async fn stop_bot(
-        &self,
-        account: AccountId,
-        id: BotId,
-        positions: Positions,
-    ) -> Result<BotView, EngineError> {
-        let _alone = self.alone(id).await;
-        let bot = self.stored(account, id).await?;
-        self.halt(&bot, positions).await?;
-        self.bot(account, id).await
-    }
-
-    pub(crate) async fn halt(&self, bot: &StoredBot, positions: Positions) -> Result<(), EngineError> {
-        if let Some(live) = self.find(bot.id).await? {
-            return Ok(live.send(Stop(positions)).timeout(ANSWER).await??.wait().await?);
-        }
-        let holds = positions != Positions::Hold && self.holds(bot.account_id, bot.id).await?;
-        // One that was cut off may have left orders behind.
-        let has_to_live = holds || is_under_way(bot);
-        if has_to_live && self.market(&bot.definition.pair).await.flatten().is_none() {
-            let exchange = bot.definition.exchange;
-            let message =
-                format!("{exchange} does not answer, so nothing can be sold or taken back: try again");
-            return Err(EngineError::VenueSilent(message));
-        }
-        let was_waiting = self.inner.fleet.send(Forget(bot.id)).timeout(ANSWER).await?;
-        if has_to_live {
-            // It lives once more, only until it is flat or all its orders are accounted for.
-            let exchange_id = if bot.definition.dry_run { None } else { Some(self.connect(bot).await?) };
-            let _followed = self.inner.rates.ready(&bot.definition).await;
-            let launch = Launch { bot: bot.clone(), stopping: Some(positions), exchange_id };
-            return Ok(self.inner.fleet.send(launch).timeout(ANSWER).await??.wait().await?);
-        }
-        if was_waiting || bot.status != BotStatus::Stopped {
-            let recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
-            self.inner.ledger.commit(recorder.let_go("user", clock::now())).await?;
-        }
-        Ok(())
-    }
-
-    /// Waits until nothing keeps a bot from being stopped.
-    async fn wait_until_stopped(&self, account: AccountId, id: BotId) -> Result<(), EngineError> {
-        let deadline = tokio::time::Instant::now() + LET_GO;
-        while self.stored(account, id).await?.status != BotStatus::Stopped {
-            if tokio::time::Instant::now() >= deadline {
-                let message =
-                    "not all orders of the bot are accounted for yet: it is being stopped, delete it again \
-                               once it is"
-                        .to_owned();
-                return Err(EngineError::Conflict { code: "orders_under_way", message });
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        Ok(())
     }
 
     // Trades and events
@@ -556,11 +473,7 @@ impl EngineHandle {
         bot.ok_or(EngineError::NotFound("bot"))
     }
 
-    pub(crate) async fn find(&self, id: BotId) -> Result<Option<Addr<Bot>>, EngineError> {
-        Ok(self.inner.fleet.send(Find(id)).timeout(ANSWER).await?)
-    }
-
-    async fn holds(&self, account: AccountId, id: BotId) -> Result<bool, EngineError> {
+    pub(crate) async fn holds(&self, account: AccountId, id: BotId) -> Result<bool, EngineError> {
         let ask = move |store: Store| async move { store.open_trades(account, id).await };
         Ok(!self.on_store(ask).await?.is_empty())
     }
@@ -606,11 +519,6 @@ impl EngineHandle {
         let asked = self.inner.io.spawn(async move { markets.price(&pair).await });
         tokio::time::timeout(VENUE, asked).await.ok()?.ok()?
     }
-}
-
-/// Whether a bot has orders at its venue whose end is not known.
-fn is_under_way(bot: &StoredBot) -> bool {
-    !bot.definition.dry_run && bot.state.as_deref().is_some_and(record::has_orders_under_way)
 }
 
 pub(crate) fn unknown_pair(definition: &BotDefinition) -> EngineError {

@@ -18,6 +18,7 @@ mod handle;
 mod key;
 mod ledger;
 mod live;
+mod lives;
 mod markets;
 mod master_key;
 mod meters;

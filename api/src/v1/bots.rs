@@ -101,7 +101,7 @@ pub(crate) async fn get(
 
 /// Change a bot
 ///
-/// `exchange`, `pair`, `strategy` and `dry_run` change only while it is stopped.
+/// `exchange`, `exchange_id`, `pair`, `strategy` and `dry_run` change only while it is stopped.
 #[utoipa::path(patch, path = "/v1/bots/{id}", tag = "Bots", security(("api_key" = ["bots:write"])),
     params(("id" = BotId, Path, description = "Which bot.")),
     request_body = BotPatch,

@@ -174,6 +174,9 @@ async fn what_holds_coins_neither_turns_to_paper_nor_goes_without_force() {
     let refused = |answer: Answer| (answer.status, answer.body["error"]["code"].as_str().unwrap().to_owned());
     let running = (409, "bot_running".to_owned());
     assert_eq!(refused(live.ask(Method::PATCH, &path, Some(patch)).await), running);
+    // Where its coins are is where it trades.
+    let elsewhere = r#"{"exchange_id":"exc_00000000000000000000000000000001"}"#;
+    assert_eq!(refused(live.ask(Method::PATCH, &path, Some(elsewhere)).await), running);
     assert_eq!(refused(live.ask(Method::DELETE, &path, None).await), running);
     live.turn(&path, "stop", "").await;
     live.until(&path, |bot| bot["status"] == "stopped").await;

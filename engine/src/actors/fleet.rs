@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message};
-use model::{BotId, ExchangeId, Mark, Market, Pair};
+use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message, MessageResponse};
+use model::{BotDefinition, BotId, ExchangeId, Mark, Market, Pair};
 use strategies::{PaperBot, Plan};
 
 use super::bot::{Bot, Hand, LiveHand, Parts};
@@ -34,9 +34,10 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The code of a bot whose venue does not tell what its pair is like; it goes on by itself once it does.
 pub(crate) const UNREACHABLE: &str = "venue_unreachable";
 
-/// A bot is to live. Answered once it is decided; it holds once that is durable.
+/// A bot that is at rest is to live. Answered once it is decided; it holds once that is durable. `None` where it lives
+/// already, so that what was said of it holds no more.
 #[derive(Message)]
-#[rtype(result = "Result<Durable, EngineError>")]
+#[rtype(result = "Result<Option<Durable>, EngineError>")]
 pub(crate) struct Launch {
     pub(crate) bot: StoredBot,
     /// How its coins are to be disposed of where it is to live only for that.
@@ -66,13 +67,29 @@ pub(crate) struct Recovered {
 
 /// Where a bot is.
 #[derive(Message)]
-#[rtype(result = "Option<Addr<Bot>>")]
+#[rtype(result = "Whereabouts")]
 pub(crate) struct Find(pub(crate) BotId);
 
-/// A bot that may be waiting for its venue waits no more; whether it did.
+/// A bot that may be waiting for its venue waits no more; where it was.
 #[derive(Message)]
-#[rtype(result = "bool")]
+#[rtype(result = "Whereabouts")]
 pub(crate) struct Forget(pub(crate) BotId);
+
+/// A bot that may be waiting for its venue has other rules; where it is.
+#[derive(Message)]
+#[rtype(result = "Whereabouts")]
+pub(crate) struct Amend(pub(crate) BotId, pub(crate) Box<BotDefinition>);
+
+/// Where a bot is.
+#[derive(MessageResponse)]
+pub(crate) enum Whereabouts {
+    /// It lives, here.
+    Lives(Addr<Bot>),
+    /// It will live once its venue tells what its pair is like.
+    Waits,
+    /// It is at rest, or will be once what it did is durable.
+    Absent,
+}
 
 /// A bot has ended; with its recorder when it did not say so itself.
 #[derive(Message)]
@@ -194,10 +211,8 @@ impl Fleet {
             let heard = self.markets.last(&bot.definition.pair).at();
             hand.count_from(marks.last().map_or(heard, |mark| mark.at.max(heard)));
         }
-        if let Some(positions) = stopping {
-            recorder.set_stopping(Some(positions));
-        } else if bot.status != BotStatus::Stopping {
-            recorder.set_stopping(None);
+        if stopping.is_some() || !goes_on {
+            recorder.set_stopping(stopping);
         }
         let status = if recorder.stopping().is_some() { BotStatus::Stopping } else { BotStatus::Running };
         let durable = if status == bot.status {
@@ -240,6 +255,14 @@ impl Fleet {
         self.ask(pair, me);
     }
 
+    fn whereabouts(&self, id: BotId) -> Whereabouts {
+        match self.live.get(&id) {
+            Some(live) => Whereabouts::Lives(live.clone()),
+            None if self.waiting.contains_key(&id) => Whereabouts::Waits,
+            None => Whereabouts::Absent,
+        }
+    }
+
     fn ask(&mut self, pair: Pair, me: Addr<Self>) {
         if !self.asked.insert(pair.clone()) {
             return;
@@ -272,16 +295,18 @@ impl Actor for Fleet {
 }
 
 impl Handler<Launch> for Fleet {
-    type Result = Result<Durable, EngineError>;
+    type Result = Result<Option<Durable>, EngineError>;
 
     fn handle(&mut self, launch: Launch, ctx: &mut Self::Context) -> Self::Result {
         let Launch { bot, stopping, exchange_id } = launch;
-        if self.live.contains_key(&bot.id) || self.waiting.contains_key(&bot.id) {
-            return Ok(Durable::ALREADY);
+        match self.whereabouts(bot.id) {
+            Whereabouts::Lives(_) => return Ok(None),
+            Whereabouts::Waits => return Ok(Some(Durable::ALREADY)),
+            Whereabouts::Absent => {}
         }
         if let Some(market) = self.markets.known(&bot.definition.pair) {
             let recovered = Recovered { bot, exchange_id, unreconciled: None };
-            return self.begin(recovered, &market, stopping, false, &ctx.address());
+            return self.begin(recovered, &market, stopping, false, &ctx.address()).map(Some);
         }
         if stopping.is_some() {
             // What waits begins to trade once it may.
@@ -294,7 +319,7 @@ impl Handler<Launch> for Fleet {
         let durable = self.ledger.enqueue(Change { bot: row, ..Change::default() })?;
         let bot = StoredBot { status: BotStatus::Starting, ..bot };
         self.wait(Recovered { bot, exchange_id, unreconciled: None }, ctx.address());
-        Ok(durable)
+        Ok(Some(durable))
     }
 }
 
@@ -372,18 +397,31 @@ impl Fleet {
 }
 
 impl Handler<Find> for Fleet {
-    type Result = Option<Addr<Bot>>;
+    type Result = Whereabouts;
 
     fn handle(&mut self, Find(id): Find, _: &mut Self::Context) -> Self::Result {
-        self.live.get(&id).cloned()
+        self.whereabouts(id)
     }
 }
 
 impl Handler<Forget> for Fleet {
-    type Result = bool;
+    type Result = Whereabouts;
 
     fn handle(&mut self, Forget(id): Forget, _: &mut Self::Context) -> Self::Result {
-        self.waiting.remove(&id).is_some()
+        let found = self.whereabouts(id);
+        self.waiting.remove(&id);
+        found
+    }
+}
+
+impl Handler<Amend> for Fleet {
+    type Result = Whereabouts;
+
+    fn handle(&mut self, Amend(id, definition): Amend, _: &mut Self::Context) -> Self::Result {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.recovered.bot.definition = *definition;
+        }
+        self.whereabouts(id)
     }
 }
 

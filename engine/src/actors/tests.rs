@@ -5,7 +5,7 @@ use connectors::binance::stream::StreamEvent;
 use model::{AccountId, BotDefinition, BotId, Market, Pair, Price, Tick, Timestamp, Trade};
 
 use super::bot::{Bot, Panic, Stop};
-use super::fleet::{Find, Launch};
+use super::fleet::{Find, Launch, Whereabouts};
 use crate::change::{BotStatus, Change, NewBot, Positions};
 use crate::ledger::Ledger;
 use crate::probe::Probe;
@@ -84,7 +84,10 @@ impl Process {
     }
 
     async fn live(&self, id: BotId) -> Option<actix::Addr<Bot>> {
-        self.probe.fleet.send(Find(id)).await.unwrap()
+        match self.probe.fleet.send(Find(id)).await.unwrap() {
+            Whereabouts::Lives(live) => Some(live),
+            Whereabouts::Waits | Whereabouts::Absent => None,
+        }
     }
 
     async fn trades(&self) -> Vec<Trade> {
@@ -284,7 +287,7 @@ async fn a_bot_on_a_silent_venue_waits_and_says_so() {
     let id = created.id;
     process.ledger.commit(Change { created: Some(created.into()), ..Change::default() }).await.unwrap();
     let launch = Launch { bot: process.stored(id).await, stopping: None, exchange_id: None };
-    process.probe.fleet.send(launch).await.unwrap().unwrap().wait().await.unwrap();
+    process.probe.fleet.send(launch).await.unwrap().unwrap().unwrap().wait().await.unwrap();
     let waiting = BotFilter { status: Some(BotStatus::Starting), ..BotFilter::default() };
     assert_eq!(store.bots(account, &waiting, 10, None).await.unwrap().rows.len(), 1);
     // Nothing of it is lost with the process, and it waits again.

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod ends;
 mod fees;
 mod filters;
 mod gate;
