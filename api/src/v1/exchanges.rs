@@ -172,7 +172,7 @@ pub(crate) async fn list(
     params(("id" = ExchangeId, Path, description = "Which connection.")),
     responses(
         (status = 204, description = "It is deleted."),
-        (status = 409, description = "A bot trades with it."),
+        (status = 409, description = "A bot trades with it, or is stopped and holds a trade that no other connection reaches."),
     ))]
 pub(crate) async fn delete(
     caller: Caller,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use venue::{Config, Credential, Venue};
 
 use crate::bots::SEED;
+use crate::live::Live;
 use crate::server::{Answer, Server, Tenant};
 
 /// An address where nobody listens.
@@ -371,4 +372,69 @@ async fn a_connection_that_a_bot_trades_with_stays() {
     assert_eq!(delete(&server, &tenant, &first).await, 204);
     books.close().await;
     stop((venue, server)).await;
+}
+
+#[actix_web::test]
+async fn a_connection_that_alone_reaches_an_open_trade_stays() {
+    let live = Live::start().await;
+    let path = live.holding_bot().await;
+    let held = stopped_holding(&live, &path).await;
+    let connections = live.server.get(&live.owner, "/v1/exchanges").await;
+    let connection = format!("/v1/exchanges/{}", ids(&connections)[0]);
+    let answer = live.ask(Method::DELETE, &connection, None).await;
+    assert_eq!(
+        (answer.status, &answer.body["error"]["code"]),
+        (409, &json!("exchange_in_use")),
+        "{answer:?}"
+    );
+    let message = answer.body["error"]["message"].as_str().unwrap();
+    for told in [held["id"].as_str().unwrap(), "positions `close`", "?force=true"] {
+        assert!(message.contains(told), "{message}");
+    }
+    let close = format!("/v1/trades/{}/close", held["open_trade"]["id"].as_str().unwrap());
+    assert_eq!(live.server.post(&live.owner, &close, "").await.status, 200);
+    live.until(&path, |bot| bot["status"] == "stopped").await;
+    assert_eq!(live.ask(Method::DELETE, &connection, None).await.status, 204);
+    live.end().await;
+}
+
+#[actix_web::test]
+async fn a_trade_whose_connection_is_gone_goes_on_over_another_of_the_same_account() {
+    let live = Live::start().await;
+    let path = live.holding_bot().await;
+    let held = stopped_holding(&live, &path).await;
+    let close = format!("/v1/trades/{}/close", held["open_trade"]["id"].as_str().unwrap());
+    for turn in [format!("{path}/start"), close] {
+        forget(&live).await;
+        let refused = live.server.post(&live.owner, &turn, "").await;
+        assert_eq!(refused.refused(), ["exchange_id"]);
+        assert!(refused.body["error"]["message"].as_str().unwrap().contains("store a key of that account"));
+        let body = body(&Credential { key: "key".to_owned(), secret: "secret".to_owned() });
+        assert_eq!(live.server.post(&live.owner, "/v1/exchanges", &body).await.status, 201);
+        assert_eq!(live.server.post(&live.owner, &turn, "").await.status, 200);
+        if turn.ends_with("start") {
+            assert_eq!(live.protected(&path).await["open_trade"]["id"], held["open_trade"]["id"]);
+            stopped_holding(&live, &path).await;
+        }
+    }
+    let closed = live.until(&path, |bot| bot["status"] == "stopped").await;
+    assert_eq!((&closed["open_trade"], &closed["stats"]["trades"]), (&Value::Null, &json!(1)));
+    let (open, coins) = live.stands().await;
+    assert!(open == 0 && coins < rust_decimal::Decimal::new(1, 5), "{open} {coins}");
+    live.end().await;
+}
+
+/// Stops a bot, which keeps what it holds.
+async fn stopped_holding(live: &Live, path: &str) -> Value {
+    live.turn(path, "stop", r#"{"positions":"hold"}"#).await;
+    let held = live.until(path, |bot| bot["status"] == "stopped").await;
+    assert_eq!(held["open_trade"]["status"], "open");
+    held
+}
+
+/// Erases every connection, as whoever lost the master key does.
+async fn forget(live: &Live) {
+    let books = Store::open(&live.server.database_url).await.unwrap();
+    assert_eq!(books.forget_secrets(model::Timestamp::MIN).await.unwrap().exchanges, 1);
+    books.close().await;
 }

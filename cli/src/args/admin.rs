@@ -63,7 +63,8 @@ pub(crate) enum MasterKeyCommand {
 #[derive(Subcommand, Debug)]
 pub(crate) enum ExchangeCommand {
     /// Erases what is sealed with a master key that is lost for good: stored connections, which their owners store anew,
-    /// and the secrets of webhooks, which their owners rotate and enable.
+    /// and the secrets of webhooks, which their owners rotate and enable. Bots with an open trade go on once a key of the
+    /// same account at the venue is stored and they are started.
     Forget {
         /// Everybody's, for all are sealed with one key.
         #[arg(long, required = true)]

@@ -29,13 +29,14 @@ impl EngineHandle {
             let rest = TradeRest::new(&rest_url, &signing)?;
             let now = rest.server_time().await?;
             let (key, account) = tokio::join!(rest.restrictions(now), rest.account(now));
-            let account_trades = account?.can_trade;
+            let account = account?;
+            let (account_trades, uid) = (account.can_trade, account.uid);
             match key {
                 Err(error) if is_untold(&rest_url, &error) => {
                     let key = Restrictions { can_trade_spot: account_trades, ..UNTOLD };
-                    Ok(Told { key, account_trades, in_full: false })
+                    Ok(Told { key, account_trades, uid, in_full: false })
                 }
-                key => Ok(Told { key: key?, account_trades, in_full: true }),
+                key => Ok(Told { key: key?, account_trades, uid, in_full: true }),
             }
         });
         let answer = match tokio::time::timeout(VENUE, asked).await {
@@ -51,6 +52,8 @@ impl EngineHandle {
 pub(super) struct Told {
     pub(super) key: Restrictions,
     account_trades: bool,
+    /// What it calls the account.
+    pub(super) uid: Option<i64>,
     /// Whether it told what the key may do, as every venue does where there is something to lose.
     in_full: bool,
 }
@@ -125,7 +128,7 @@ pub(super) fn judged(
     told: &Told,
     egress: &[IpAddr],
 ) -> Result<Vec<Warning>, EngineError> {
-    let Told { key, account_trades, in_full } = told;
+    let Told { key, account_trades, in_full, .. } = told;
     let refused = |message: &str| Err(EngineError::field("api_key", message));
     if key.can_withdraw || key.can_transfer {
         return refused(
@@ -175,7 +178,7 @@ mod tests {
     };
 
     fn judge(key: Restrictions, account_trades: bool) -> Result<Vec<String>, String> {
-        let told = Told { key, account_trades, in_full: true };
+        let told = Told { key, account_trades, uid: None, in_full: true };
         let judged = judged(Exchange::Binance, &told, &["203.0.113.10".parse().unwrap()]);
         let warnings = judged.map_err(|error| error.to_string())?;
         Ok(warnings.into_iter().map(|warning| warning.message).collect())

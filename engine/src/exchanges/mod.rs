@@ -1,6 +1,7 @@
 //! Exchange connections: what a venue has to say of a key before it is stored, and which one a live bot uses.
 
 mod connections;
+mod heir;
 mod key;
 
 use model::{AccountId, BotDefinition, Exchange, ExchangeId, Warning};
@@ -85,6 +86,7 @@ impl EngineHandle {
             },
             ip_bound: told.key.is_ip_bound,
             trades_until: told.key.trades_until,
+            venue_account: told.uid,
             created_at: clock::now(),
         };
         let vault = self.inner.connections.vault();
@@ -117,20 +119,23 @@ impl EngineHandle {
         self.on_store(move |store| async move { store.exchanges(account, limit, after).await }).await
     }
 
-    /// Deletes a connection and erases what it signs with.
+    /// Deletes a connection and erases what it signs with. What stopped bots hold at its account goes on over another
+    /// connection of that account, where there is one.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`], and [`EngineError::Conflict`] while a bot trades with it.
+    /// [`EngineError::NotFound`], and [`EngineError::Conflict`] while a bot trades with it or has left something that
+    /// only this connection reaches.
     pub async fn delete_exchange(&self, account: AccountId, id: ExchangeId) -> Result<(), EngineError> {
         let _unused_meanwhile = self.connections_of(account).await;
         let ask = move |store: Store| async move {
-            let found = store.sealed_exchanges(account, None, Some(id)).await?;
-            Ok((found.into_iter().next(), store.live_bots(account).await?))
+            let all = store.sealed_exchanges(account, None, None).await?;
+            Ok((all, store.bots_at_venues(account).await?))
         };
-        let (found, live) = self.on_store(ask).await?;
-        let (connection, _) = found.ok_or(EngineError::NotFound("exchange connection"))?;
-        if let Some(bot) = live.iter().find(|bot| may_use(bot, &connection)) {
-            let message = format!("{} trades with this connection: stop it first", bot.id);
+        let (all, bots) = self.on_store(ask).await?;
+        let all: Vec<_> = all.into_iter().map(|(connection, _)| connection).collect();
+        let connection = all.iter().find(|connection| connection.id == id);
+        let connection = connection.ok_or(EngineError::NotFound("exchange connection"))?;
+        if let Some(message) = bots.iter().find_map(|bot| needed_by(bot, connection, &all)) {
             return Err(EngineError::Conflict { code: "exchange_in_use", message });
         }
         let now = clock::now();
@@ -144,15 +149,17 @@ impl EngineHandle {
         Ok(())
     }
 
-    /// Opens the connection that a live bot trades over: the one that its coins and orders are at, or else the one
-    /// that its definition says.
+    /// Opens the connection that a live bot trades over: the one that its coins and orders are at, its heir where that
+    /// is gone, or else the one that its definition says.
     ///
     /// # Errors
     /// As [`EngineHandle::live_connection`].
     pub(crate) async fn connect(&self, bot: &StoredBot) -> Result<ExchangeId, EngineError> {
-        let engaged = bot.state.as_deref().and_then(record::engaged_with);
-        let definition =
-            BotDefinition { exchange_id: engaged.or(bot.definition.exchange_id), ..bot.definition.clone() };
+        let exchange_id = match bot.state.as_deref().and_then(record::engagement) {
+            Some(engagement) => self.goes_on_over(bot, engagement).await?,
+            None => bot.definition.exchange_id,
+        };
+        let definition = BotDefinition { exchange_id, ..bot.definition.clone() };
         let stored = self.live_connection(bot.account_id, &definition).await?;
         self.inner.connections.open(&stored)?;
         Ok(stored.connection.id)
@@ -211,6 +218,25 @@ impl EngineHandle {
             None => None,
         }
     }
+}
+
+/// Why a connection cannot be deleted, if this bot needs it.
+fn needed_by(bot: &StoredBot, connection: &ExchangeConnection, all: &[ExchangeConnection]) -> Option<String> {
+    let id = bot.id;
+    if bot.is_living() && may_use(bot, connection) {
+        return Some(format!("{id} trades with this connection: stop it first"));
+    }
+    let left = bot.state.as_deref().and_then(record::engagement)?;
+    let is_left_here = left.exchange_id == connection.id && (left.is_holding || left.is_under_way);
+    let has_heir = all.iter().any(|other| other.id != connection.id && heir::is_same(connection, other));
+    (is_left_here && !has_heir).then(|| {
+        format!(
+            "{id} is stopped, but what it has open was made over this connection, and no other is known to be of the \
+             same account at {}: close its trade (stop with positions `close`), delete it with ?force=true and keep \
+             the coins, or store another key of the account first",
+            connection.exchange
+        )
+    })
 }
 
 /// Whether a live bot trades with a connection, or may: one that names none took the only one that there was.

@@ -44,10 +44,22 @@ pub(crate) struct Dust {
     pub(crate) cost: Quote,
 }
 
-/// The connection that a stored bot has orders or coins at, whatever its definition says by now.
-pub(crate) fn engaged_with(state: &str) -> Option<ExchangeId> {
+/// What a stored bot has at a connection, whatever its definition says by now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Engagement {
+    pub(crate) exchange_id: ExchangeId,
+    /// Whether it has orders there whose end is not known.
+    pub(crate) is_under_way: bool,
+    /// Whether it is in a trade there.
+    pub(crate) is_holding: bool,
+}
+
+/// The connection that a stored bot has, or last had, orders at, and what is left of them.
+pub(crate) fn engagement(state: &str) -> Option<Engagement> {
     let (exchange_id, trade) = stored_trade(state)?;
-    (!trade.orders.is_empty()).then_some(exchange_id)
+    let is_under_way = trade.open_orders().next().is_some();
+    let is_holding = trade.opened_at().is_some();
+    (!trade.orders.is_empty()).then_some(Engagement { exchange_id, is_under_way, is_holding })
 }
 
 /// Whether a stored bot has orders whose end is not known.

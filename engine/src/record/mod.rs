@@ -24,7 +24,7 @@ use crate::rates::{Worth, valued};
 
 pub use late::LateBooking;
 pub(crate) use late::{booked_execution, rebook, revalue};
-pub(crate) use live::{Dust, LiveRun, StoredRun, engaged_with, has_orders_under_way};
+pub(crate) use live::{Dust, Engagement, LiveRun, StoredRun, engagement, has_orders_under_way};
 
 /// Quote coins that count as US dollars.
 pub(crate) const DOLLARS: [&str; 6] = ["USD", "USDT", "USDC", "FDUSD", "TUSD", "BUSD"];

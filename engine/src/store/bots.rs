@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use sqlx::Row as _;
 
 use super::{Page, Store, StoreError, parsed, reading};
+use crate::actors::fleet::UNREACHABLE;
 use crate::change::{BotStatus, BotTrouble};
 
 /// A bot's row.
@@ -66,6 +67,17 @@ macro_rules! stored_bot {
             created_at: Timestamp::from_nanos(row.try_get("created_at")?),
         }
     }};
+}
+
+impl StoredBot {
+    /// Whether it lives, or goes on by itself once its venue answers.
+    pub(crate) fn is_living(&self) -> bool {
+        match self.status {
+            BotStatus::Starting | BotStatus::Running | BotStatus::Stopping => true,
+            BotStatus::Error => self.trouble.as_ref().is_some_and(|trouble| trouble.code == UNREACHABLE),
+            BotStatus::Stopped => false,
+        }
+    }
 }
 
 impl Store {
@@ -140,15 +152,15 @@ impl Store {
         })
     }
 
-    /// An account's bots that trade at a venue, or are to go on doing so once it answers.
+    /// An account's bots that trade at a venue, are to go on doing so once it answers, or may have left something there.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn live_bots(&self, account: AccountId) -> Result<Vec<StoredBot>, StoreError> {
+    pub async fn bots_at_venues(&self, account: AccountId) -> Result<Vec<StoredBot>, StoreError> {
         let sql =
             "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
             FROM bots WHERE account_id = $1 AND deleted_at IS NULL AND NOT dry_run
-                AND (status IN ('starting', 'running', 'stopping')
+                AND (status IN ('starting', 'running', 'stopping') OR state IS NOT NULL
                     OR (status = 'error' AND trouble_code = 'venue_unreachable'))
             ORDER BY id";
         reading!(self, pool => {

@@ -28,6 +28,8 @@ pub struct ExchangeConnection {
     pub ip_bound: bool,
     /// Until when the venue lets the key trade, where it said so when it was stored.
     pub trades_until: Option<Timestamp>,
+    /// What the venue calls the account that the key is of, where it said so when it was stored.
+    pub venue_account: Option<i64>,
     /// When it was stored.
     pub created_at: Timestamp,
 }
@@ -55,6 +57,7 @@ macro_rules! connection {
             permissions: permissions(row.try_get("permissions")?)?,
             ip_bound: row.try_get("ip_bound")?,
             trades_until: row.try_get::<Option<i64>, _>("trades_until")?.map(Timestamp::from_nanos),
+            venue_account: row.try_get("venue_account")?,
             created_at: Timestamp::from_nanos(row.try_get("created_at")?),
         }
     }};
@@ -93,8 +96,8 @@ impl Store {
         answer: Option<&KeptAnswer>,
     ) -> Result<bool, StoreError> {
         let sql = "INSERT INTO exchange_connections (id, account_id, exchange, name, key_version, data_key, api_key,
-                api_secret, key_hint, key_hash, permissions, ip_bound, created_at, trades_until)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING";
+                api_secret, key_hint, key_hash, permissions, ip_bound, created_at, trades_until, venue_account)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING";
         let KeyPermissions { read, spot_trading, withdrawals } = connection.permissions;
         let permissions =
             serde_json::json!({"read": read, "spot_trading": spot_trading, "withdrawals": withdrawals});
@@ -113,7 +116,8 @@ impl Store {
                 .bind(permissions.to_string())
                 .bind(connection.ip_bound)
                 .bind(connection.created_at.nanos())
-                .bind(connection.trades_until.map(Timestamp::nanos));
+                .bind(connection.trades_until.map(Timestamp::nanos))
+                .bind(connection.venue_account);
             let mut transaction = pool.begin().await?;
             let is_new = insert.execute(&mut *transaction).await?.rows_affected() == 1;
             if let Some(answer) = answer.filter(|_| is_new) {
@@ -135,7 +139,8 @@ impl Store {
         after: Option<ExchangeId>,
     ) -> Result<Page<ExchangeConnection>, StoreError> {
         let sql =
-            "SELECT id, account_id, exchange, name, key_hint, permissions, ip_bound, trades_until, created_at
+            "SELECT id, account_id, exchange, name, key_hint, permissions, ip_bound, trades_until, venue_account,
+                created_at
             FROM exchange_connections WHERE account_id = $1 AND deleted_at IS NULL AND ($2 IS NULL OR id < $2)
             ORDER BY id DESC LIMIT $3";
         let rows: Result<Vec<ExchangeConnection>, StoreError> = reading!(self, pool => {
@@ -161,7 +166,7 @@ impl Store {
     ) -> Result<Vec<(ExchangeConnection, SealedCredential)>, StoreError> {
         let sql =
             "SELECT id, account_id, exchange, name, key_version, data_key, api_key, api_secret, key_hint,
-                permissions, ip_bound, trades_until, created_at
+                permissions, ip_bound, trades_until, venue_account, created_at
             FROM exchange_connections WHERE account_id = $1 AND deleted_at IS NULL
                 AND ($2 IS NULL OR exchange = $2) AND ($3 IS NULL OR id = $3)
             ORDER BY id";
@@ -171,6 +176,22 @@ impl Store {
                 .bind(exchange.map(Exchange::as_str))
                 .bind(id.map(|id| id.to_string()));
             query.fetch_all(pool).await?.into_iter().map(|row| Ok(sealed_connection!(row))).collect()
+        })
+    }
+
+    /// What the venue calls the account that a connection is of, which may be deleted by now; `None` where it never said.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn venue_account(
+        &self,
+        account: AccountId,
+        id: ExchangeId,
+    ) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT venue_account FROM exchange_connections WHERE account_id = $1 AND id = $2";
+        reading!(self, pool => {
+            let query = sqlx::query_scalar(sql).bind(account.to_string()).bind(id.to_string());
+            Ok(query.fetch_optional(pool).await?.flatten())
         })
     }
 
@@ -203,7 +224,7 @@ pub(super) mod tests {
     use model::EventId;
     use sqlx::AssertSqlSafe;
 
-    use super::super::Forgotten;
+    use super::super::{Forgotten, StoredBot};
     use super::*;
     use crate::change::{BotChange, BotStatus, BotTrouble, Change, NewBot};
 
@@ -239,6 +260,7 @@ pub(super) mod tests {
             permissions: KeyPermissions { read: true, spot_trading: true, withdrawals: false },
             ip_bound: true,
             trades_until: Some(NOW.plus_seconds(60)),
+            venue_account: Some(354_937_868),
             created_at: NOW,
         }
     }
@@ -336,10 +358,10 @@ pub(super) mod tests {
             expected.push(add(body, BotStatus::Error, Some("venue_unreachable")).await);
             add(body, BotStatus::Error, Some("panicked")).await;
             add(body, BotStatus::Stopped, None).await;
-            let found: Vec<_> =
-                store.live_bots(account_id).await.unwrap().into_iter().map(|bot| bot.id).collect();
-            assert_eq!(found, expected);
-            assert!(store.live_bots(AccountId::new()).await.unwrap().is_empty());
+            let found = store.bots_at_venues(account_id).await.unwrap();
+            assert!(found.iter().all(StoredBot::is_living));
+            assert_eq!(found.iter().map(|bot| bot.id).collect::<Vec<_>>(), expected);
+            assert!(store.bots_at_venues(AccountId::new()).await.unwrap().is_empty());
         }
     }
 }

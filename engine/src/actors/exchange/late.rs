@@ -197,10 +197,10 @@ impl ExchangeConnection {
         if !self.looked_up.add(&user, id) {
             return;
         }
-        let (journal, me, exchange) = (self.journal.clone(), me.clone(), self.id);
+        let (journal, me) = (self.journal.clone(), me.clone());
         self.journal.io.spawn(async move {
             // One that was never journaled is the owner's own.
-            if let Some(order) = journal.order(id).await.filter(|order| order.exchange_id == exchange) {
+            if let Some(order) = journal.order(id).await {
                 deliver(&me, Known { order: Box::new(order), user });
             }
         });
@@ -226,7 +226,12 @@ impl Handler<Known> for ExchangeConnection {
     type Result = ();
 
     fn handle(&mut self, Known { order, user }: Known, ctx: &mut Context<Self>) {
-        if !self.bots.contains_key(&order.bot_id) && self.is_awaiting_bots() {
+        // Its bot may trade over this one by now, because the other is gone.
+        let is_attached = self.bots.contains_key(&order.bot_id);
+        if !is_attached && order.exchange_id != self.id {
+            return;
+        }
+        if !is_attached && self.is_awaiting_bots() {
             ctx.notify_later(Known { order, user }, LOOK_EVERY);
             return;
         }
