@@ -272,7 +272,14 @@ async fn check(seed: u64, history: History) {
     let page = store.trades(account, &TradeFilter::default(), 10_000, None).await.unwrap();
     for trade in page.rows.iter().filter(|trade| trade.status == TradeStatus::Closed) {
         assert_eq!(trade.unvalued_fees, 0);
-        realized += trade.profit.unwrap().decimal();
+        let profit = trade.profit.unwrap().decimal();
+        let share = profit / trade.stake.decimal() * Decimal::ONE_HUNDRED;
+        assert_eq!(
+            trade.profit_pct.unwrap().decimal(),
+            share.round_dp(8),
+            "what is shown is of the stake shown"
+        );
+        realized += profit;
     }
     let (made, unrealized) = match portfolio.live.currencies.first() {
         Some(currency) => (currency.realized_profit, currency.unrealized_profit.unwrap()),

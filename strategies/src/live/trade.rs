@@ -109,19 +109,15 @@ impl LiveTrade {
         quote((self.held(pair).decimal() * self.average(pair)).round_dp(8).normalize())
     }
 
-    /// What was spent for what was sold, in quote.
-    fn cost(&self, pair: &Pair) -> Quote {
-        self.stake(pair) - self.dust_cost(pair)
-    }
-
-    /// Profit in quote of a closed trade.
+    /// Profit in quote of a closed trade: what was sold brought, less what that had cost. The rest of the stake is in the
+    /// account's dust.
     pub fn profit(&self, pair: &Pair) -> Quote {
-        self.proceeds(pair) - self.cost(pair)
+        self.proceeds(pair) - (self.stake(pair) - self.dust_cost(pair))
     }
 
-    /// A profit as a percentage of what was spent for what was sold, to eight decimals.
+    /// A profit as a percentage of all that was spent, to eight decimals (contract section 4).
     pub fn profit_pct(&self, pair: &Pair, profit: Quote) -> Pct {
-        let share = profit.decimal().checked_div(self.cost(pair).decimal()).unwrap_or_default();
+        let share = profit.decimal().checked_div(self.stake(pair).decimal()).unwrap_or_default();
         Pct::new((share * Decimal::ONE_HUNDRED).round_dp(8).normalize()).unwrap_or_default()
     }
 

@@ -432,6 +432,8 @@ proptest! {
                 }
             }
             prop_assert_eq!(profit - dust, by_hand);
+            let share = profit / trade.stake(&pair).decimal() * Decimal::ONE_HUNDRED;
+            prop_assert_eq!(trade.profit_pct(&pair, trade.profit(&pair)).decimal(), share.round_dp(8));
         }
         prop_assert!(world.opened >= world.closed.len());
         prop_assert!(!world.told.contains(&"stop_canceled"), "nobody takes anything back by hand");
