@@ -69,37 +69,42 @@ macro_rules! holdings {
         );
         let mut places: HashMap<String, usize> = HashMap::new();
         for row in open.bind(&account).fetch_all(&mut *$connection).await? {
-            let ladder: Option<&str> = row.try_get("capital")?;
-            places.insert(row.try_get("id")?, holdings.open.len());
+            let (dry_run, ladder): (bool, Option<&str>) = (row.try_get("dry_run")?, row.try_get("capital")?);
+            if !dry_run {
+                places.insert(row.try_get("id")?, holdings.open.len());
+            }
             holdings.open.push(OpenTrade {
                 bot_id: parsed("bot_id", row.try_get("bot_id")?)?,
                 exchange: worded("exchange", row.try_get("exchange")?)?,
                 pair: parsed("pair", row.try_get("pair")?)?,
-                dry_run: row.try_get("dry_run")?,
+                dry_run,
                 amount: parsed("amount", row.try_get("amount")?)?,
                 stake: parsed("stake", row.try_get("stake")?)?,
                 ladder: parsed("capital", ladder.unwrap_or("0"))?,
             });
         }
-        let sold = sqlx::query(
-            "SELECT trades.id, fills.at, fills.price, fills.qty, fills.fee, fills.fee_asset, fills.fee_price
-             FROM trades JOIN orders ON orders.trade_id = trades.id JOIN fills ON fills.order_id = orders.id
-             WHERE trades.account_id = $1 AND trades.status = 'open' AND NOT trades.dry_run AND orders.side = 'sell'",
-        );
-        for row in sold.bind(&account).fetch_all(&mut *$connection).await? {
-            let place = places.get(row.try_get::<&str, _>("id")?).copied();
-            let Some(trade) = place.and_then(|place| holdings.open.get_mut(place)) else { continue };
-            let (fee_asset, fee_price): (&str, Option<&str>) =
-                (row.try_get("fee_asset")?, row.try_get("fee_price")?);
-            trade.sell(&Execution {
-                trade_id: 0,
-                at: Timestamp::from_nanos(row.try_get("at")?),
-                price: parsed("price", row.try_get("price")?)?,
-                qty: parsed("qty", row.try_get("qty")?)?,
-                fee: parsed("fee", row.try_get("fee")?)?,
-                fee_asset: fee_asset.into(),
-                fee_price: fee_price.map(|price| parsed("fee_price", price)).transpose()?,
-            });
+        // On paper what is sold is sold whole.
+        if !places.is_empty() {
+            let sold = sqlx::query(
+                "SELECT trades.id, fills.at, fills.price, fills.qty, fills.fee, fills.fee_asset, fills.fee_price
+                 FROM trades JOIN orders ON orders.trade_id = trades.id JOIN fills ON fills.order_id = orders.id
+                 WHERE trades.account_id = $1 AND trades.status = 'open' AND NOT trades.dry_run AND orders.side = 'sell'",
+            );
+            for row in sold.bind(&account).fetch_all(&mut *$connection).await? {
+                let place = places.get(row.try_get::<&str, _>("id")?).copied();
+                let Some(trade) = place.and_then(|place| holdings.open.get_mut(place)) else { continue };
+                let (fee_asset, fee_price): (&str, Option<&str>) =
+                    (row.try_get("fee_asset")?, row.try_get("fee_price")?);
+                trade.sell(&Execution {
+                    trade_id: 0,
+                    at: Timestamp::from_nanos(row.try_get("at")?),
+                    price: parsed("price", row.try_get("price")?)?,
+                    qty: parsed("qty", row.try_get("qty")?)?,
+                    fee: parsed("fee", row.try_get("fee")?)?,
+                    fee_asset: fee_asset.into(),
+                    fee_price: fee_price.map(|price| parsed("fee_price", price)).transpose()?,
+                });
+            }
         }
         let realized = sqlx::query(
             "SELECT exchange, dry_run, quote, trades, profit, fees, profit_usd, unvalued FROM realized WHERE account_id = $1
