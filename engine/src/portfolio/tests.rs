@@ -278,39 +278,6 @@ async fn what_ladders_spend_is_kept_as_bots_come_change_and_go() {
     }
 }
 
-#[tokio::test]
-#[ignore = "a measurement: run it with --ignored --nocapture"]
-async fn a_hundred_thousand_bots() {
-    let (store, account, _folder) = store().await;
-    for first in (0..100_000).step_by(1_000) {
-        let mut changes = Vec::new();
-        let mut fleet: Vec<Trader> =
-            (first..first + 1_000).map(|number| Trader::new(account, number, &mut changes)).collect();
-        store.commit(changes).await.unwrap();
-        let mut changes = Vec::new();
-        for trader in &mut fleet {
-            for (permille, second) in [(0, 1), (50, 2)] {
-                trader.act((permille, 9), Timestamp::from_millis(second * 1_000), &mut changes);
-            }
-        }
-        store.commit(changes).await.unwrap();
-    }
-    let prices = prices(&[("BTCUSDT", "60000"), ("ETHUSDT", "3000"), ("ETHBTC", "0.05")]);
-    for _ in 0..3 {
-        let begun = std::time::Instant::now();
-        let holdings = store.holdings(account).await.unwrap();
-        let worth = reckon(&holdings, &[], &prices, market().fee, Timestamp::MIN);
-        let took = begun.elapsed();
-        let trades: i64 = worth.dry_run.currencies.iter().map(|currency| currency.trades).sum();
-        println!(
-            "{trades} closed trades of 100,000 bots: {took:?}, worth {:?}",
-            worth.dry_run.figures.equity_usd
-        );
-        assert_eq!(trades, 100_000);
-        assert!(took < std::time::Duration::from_millis(50));
-    }
-}
-
 fn prices(of: &[(&str, &str)]) -> Prices {
     Prices(of.iter().map(|(symbol, price)| ((*symbol).to_owned(), price.parse().unwrap())).collect())
 }

@@ -128,8 +128,6 @@ pub(super) use closed_after;
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use model::{AccountId, BotDefinition, Timestamp};
 
     use super::super::exchanges::tests::stores;
@@ -226,22 +224,5 @@ mod tests {
             assert_eq!((anew.stored, anew.rebookings), (150, 1));
             assert_eq!(store.stored_stats(&key).await.unwrap(), anew);
         }
-    }
-
-    #[tokio::test]
-    #[ignore = "a measurement: run it with --ignored --nocapture"]
-    async fn a_hundred_thousand_trades() {
-        let (store, key, _folder) = store(100_000).await;
-        let timed = async |known| {
-            let begun = Instant::now();
-            let now = self::now(&store, &key, known).await;
-            let ratios = now.stats.ratios("150".parse().unwrap());
-            (now, ratios, begun.elapsed())
-        };
-        let (_, _, first) = timed(None).await;
-        let (stored, ratios, again) = timed(None).await;
-        let (_, _, known) = timed(Some(stored)).await;
-        println!("summed up {first:?}, from what is stored {again:?}, remembered {known:?}; {ratios:?}");
-        assert!(known < Duration::from_millis(50));
     }
 }
