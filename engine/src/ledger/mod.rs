@@ -184,7 +184,8 @@ async fn write(
         if next.batch.is_empty() && next.is_last {
             return Ok(());
         }
-        let mut group = std::mem::take(&mut next);
+        let following = next.following();
+        let mut group = std::mem::replace(&mut next, following);
         let (changes, news) = (group.batch.len(), group.batch.take_news());
         if !news.intents.is_empty() {
             if failpoint::control() == Some(Control::SendThenPersist) {
@@ -236,6 +237,11 @@ struct Group {
 }
 
 impl Group {
+    /// An empty one for what comes after it.
+    fn following(&self) -> Self {
+        Self { batch: self.batch.next(), ..Self::default() }
+    }
+
     /// Takes what waits, as far as there is room.
     fn gather(&mut self, inlet: &Inlet) {
         while self.batch.len() < GROUP {
@@ -387,6 +393,35 @@ mod tests {
             );
             drop(ledger);
             writer.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn events_ids_sort_as_they_are_told() {
+        for books in Books::all().await {
+            let books = books.with_a_bot().await;
+            let (ledger, writer) = Ledger::new(books.store.clone(), |_| {});
+            let (mut recorder, mut paper) = recorder();
+            let mut changes = Vec::new();
+            for (price, second) in [("100", 1), ("110", 2)] {
+                let mut steps = Vec::new();
+                let at = Timestamp::from_millis(second * 1_000);
+                paper.on_move(&model::PriceMove::tick(price.parse().unwrap(), at), &mut steps).unwrap();
+                changes.push(recorder.change(&paper, steps, BotStatus::Stopping));
+            }
+            // It is noted before the writer puts the trade's end into words.
+            changes.push(recorder.turned(&paper, BotStatus::Stopped, "user", Timestamp::from_millis(3_000)));
+            for change in changes {
+                ledger.record(change).unwrap();
+            }
+            drop(ledger);
+            writer.await.unwrap();
+            let told = books.texts("SELECT kind FROM events ORDER BY seq").await;
+            assert_eq!(told, ["trade.opened", "trade.closed", "bot.stopped"]);
+            assert_eq!(books.texts("SELECT kind FROM events ORDER BY id").await, told);
+            let bodies = books.texts("SELECT body FROM events ORDER BY id").await;
+            let ids = books.texts("SELECT id FROM events ORDER BY id").await;
+            assert!(bodies.iter().zip(&ids).all(|(body, id)| body.contains(id.as_str())), "{bodies:?}");
         }
     }
 

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 
 use model::{
-    AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, ExchangeId, ExitReason, FillId, Mark,
-    OrderId, Pair, Price, SignalId, Timestamp, Trade, TradeId,
+    AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, EventId, ExchangeId, ExitReason, FillId,
+    Mark, OrderId, Pair, Price, SignalId, Timestamp, Trade, TradeId,
 };
 use serde::Serialize;
 use strategies::ladder_stake;
@@ -222,6 +222,8 @@ pub(crate) struct Batch {
     intents: Vec<Value>,
     dust: Vec<Value>,
     events: Vec<Value>,
+    /// The last event, of this batch or of those before it.
+    last_event: Option<EventId>,
     answers: Vec<KeptAnswer>,
     /// How many events there are of each bot, or of an account where they have none.
     lanes: BTreeMap<String, i64>,
@@ -277,6 +279,11 @@ impl Batch {
         std::mem::take(&mut self.news)
     }
 
+    /// An empty batch for what comes after this one.
+    pub(crate) fn next(&self) -> Self {
+        Self { last_event: self.last_event, ..Self::default() }
+    }
+
     /// Adds a change that came after those it holds.
     pub(crate) fn add(&mut self, change: Change) {
         let Change {
@@ -310,7 +317,7 @@ impl Batch {
         self.answers.extend(answer);
         self.signals.extend(signal);
         self.billing.extend(billing.map(|change| *change));
-        for event in &events {
+        for event in events {
             self.tell(event);
         }
         if let Some(late) = late {
@@ -319,7 +326,7 @@ impl Batch {
         let Some(bot) = bot else { return };
         if let Some((decision, after)) = decision.zip(bot.state.as_deref()) {
             let (trade, events) = decision.booked(after);
-            for event in &events {
+            for event in events {
                 self.tell(event);
             }
             if let Some(trade) = trade {
@@ -501,7 +508,13 @@ impl Batch {
         ]);
     }
 
-    fn tell(&mut self, event: &DomainEvent) {
+    /// Puts an event into the outbox. Its id was made where it was noted, which may be before those of events that are
+    /// told before it: of a decision they are made only here. Then it gets a new one, as ids sort in the outbox's order.
+    fn tell(&mut self, mut event: DomainEvent) {
+        if self.last_event.is_some_and(|last| event.id <= last) {
+            event.id = EventId::new();
+        }
+        self.last_event = Some(event.id);
         self.news.told.insert(event.account_id);
         let (account, bot) = (event.account_id.to_string(), text(event.bot_id));
         let place = self.lanes.entry(bot.as_ref().unwrap_or(&account).clone()).or_default();
