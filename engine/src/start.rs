@@ -384,7 +384,7 @@ async fn open(
 /// Begins what goes on beside the bots until the store is closed; events after `last_event` are not told of yet where
 /// another process wrote them.
 fn keep_going(inner: &Arc<Inner>, last_event: i64) {
-    let Inner { store, io, hub, followers, carrier, .. } = &**inner;
+    let Inner { store, io, hub, followers, carrier, plans, .. } = &**inner;
     io.spawn(signals::carry_out(Arc::downgrade(inner), carrier.bell.clone()));
     io.spawn(sweep_for_ever(store.clone()));
     let (hub, followers) = (hub.clone(), followers.clone());
@@ -392,7 +392,7 @@ fn keep_going(inner: &Arc<Inner>, last_event: i64) {
         hub.committed(&told);
         followers.committed(&News { told, ..News::default() });
     };
-    io.spawn(billing::listen(store.clone(), last_event, ring));
+    io.spawn(billing::listen(store.clone(), *plans, last_event, ring));
     io.spawn(appraisal::value_later(Arc::downgrade(inner)));
     portfolio::keep_history(inner);
 }

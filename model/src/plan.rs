@@ -160,6 +160,11 @@ impl SubscriptionStatus {
     pub const fn is_in_force(self) -> bool {
         matches!(self, Self::Active | Self::Trialing | Self::PastDue)
     }
+
+    /// The plan that is in force where `paid` is paid for: the lowest while it is not.
+    pub const fn plan(self, paid: Tier) -> Tier {
+        if self.is_in_force() { paid } else { Tier::Standard }
+    }
 }
 
 impl FromStr for SubscriptionStatus {

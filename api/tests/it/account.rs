@@ -74,6 +74,31 @@ async fn an_account_sees_its_plan_and_hears_of_another_one() {
 }
 
 #[actix_web::test]
+async fn a_subscription_ends_with_its_period() {
+    let server = Server::start(NOWHERE).await;
+    let tenant = server.tenant(&[]).await;
+    let receiver = Receiver::start();
+    server.post(&tenant, "/v1/webhooks", &json!({"url": receiver.url}).to_string()).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let end = Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap() + 1_000);
+    let period = Period { start: None, end: Some(end) };
+    let store = Store::open(&server.database_url).await.unwrap();
+    let wanted = |before| Subscription { plan: Tier::Pro, period, cancel_at_period_end: true, ..before };
+    engine::change_subscription(&store, &Plans::default(), tenant.account, wanted).await.unwrap();
+    store.close().await;
+    let told = receiver.heard(2).await[1].body();
+    assert_eq!(told["event"], "subscription.changed");
+    let at: Timestamp = told["timestamp"].as_str().unwrap().parse().unwrap();
+    assert!((0..300).contains(&(at.millis() - end.millis())), "it ended at {at}, not at {end}");
+    let stands =
+        |it: &Value| (it["plan"].clone(), it["status"].clone(), it["limits"]["requests_per_minute"].clone());
+    assert_eq!(stands(&told["data"]), (json!("standard"), json!("canceled"), json!(100)));
+    assert_eq!(stands(&told["data"]["previous"]), (json!("pro"), json!("active"), json!(300)));
+    assert_eq!(server.get(&tenant, "/v1/account/subscription").await.body["status"], "canceled");
+    server.stop().await;
+}
+
+#[actix_web::test]
 async fn a_payout_is_told_with_every_digit() {
     let server = Server::start(NOWHERE).await;
     let tenant = server.tenant(&[]).await;

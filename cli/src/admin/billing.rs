@@ -13,7 +13,7 @@ use crate::config::UsageError;
 /// Gives an account a plan; what is in force then.
 ///
 /// # Errors
-/// Without such an account.
+/// Without such an account, and for a period that ends before it begins.
 pub(super) async fn subscribe(
     store: &Store,
     plans: &Plans,
@@ -21,6 +21,11 @@ pub(super) async fn subscribe(
 ) -> anyhow::Result<Value> {
     let now = now();
     let end = wanted.period_end.as_ref().map(|end| end.after(now));
+    if let Some(end) = end.filter(|end| *end <= now) {
+        let message =
+            format!("`--period-end` must be later than the period's start, which is now: {end} is over");
+        return Err(UsageError::new(message).into());
+    }
     let make = |before: Subscription| Subscription {
         plan: wanted.plan,
         status: wanted.status,
@@ -69,6 +74,11 @@ pub(super) async fn pay(store: &Store, wanted: &PayoutArgs) -> anyhow::Result<Sh
     }
     if wanted.fees.decimal().is_sign_negative() || wanted.fees > wanted.amount {
         return Err(UsageError::new("`--fees` must be from 0 to the amount").into());
+    }
+    if let (Some(start), Some(end)) = (wanted.period_start, wanted.period_end)
+        && end < start
+    {
+        return Err(UsageError::new("`--period-end` must not be before `--period-start`").into());
     }
     let is_word = |text: &str, most: usize| {
         (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')

@@ -118,7 +118,7 @@ pub(crate) struct SubscriptionArgs {
     /// Which account.
     #[arg(long, value_name = "ID")]
     pub(crate) account: AccountId,
-    /// `standard`, `pro` or `enterprise`.
+    /// `standard`, `pro` or `enterprise`; in force while the status says so, or else `standard` is.
     #[arg(long)]
     pub(crate) plan: Tier,
     /// How it stands: active, `trialing`, `past_due`, `unpaid`, `paused`, `incomplete` or `canceled`.

@@ -37,6 +37,11 @@ async fn plans_payouts_and_keys_are_set_beside_a_running_server() {
     assert_eq!((&shown["plan"], &shown["cancel_at_period_end"]), (&json!("pro"), &json!(true)));
     assert!(shown["period"]["end"].is_string(), "{shown}");
 
+    let start = ["admin", "--database-url", &database_url, "subscription", "set", "--account", &account];
+    let past = run(&[&start[..], &["--plan", "pro", "--period-end", "2020-01-01T00:00:00Z"]].concat());
+    assert_eq!(past.status.code(), Some(2));
+    assert!(String::from_utf8(past.stderr).unwrap().contains("--period-end"));
+
     let pay = ["payout", "create", "--account", &account, "--amount", "12.50", "--currency", "usd"];
     let arguments = [&["admin", "--database-url", &database_url, "--format", "json"], &pay[..]].concat();
     let paid = String::from_utf8(run(&arguments).stdout).unwrap();

@@ -9,11 +9,13 @@ mod stripe;
 pub use signature::SignatureError;
 pub use stripe::{Outcome, StripeConfig};
 
+use std::collections::HashSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use model::{
     AccountId, DomainEvent, EventData, EventId, Payout, PayoutProcessed, Plans, Subscription,
-    SubscriptionChanged, Tier, Timestamp,
+    SubscriptionChanged, SubscriptionStatus, Tier, Timestamp,
 };
 
 use crate::change::Change;
@@ -67,8 +69,7 @@ pub async fn change_subscription(
     for _ in 0..TRIES {
         let billing = store.billing(account).await?.ok_or(EngineError::NotFound("account"))?;
         let before = billing.subscription(plans);
-        let after = wanted(before);
-        let after = Subscription { limits: plans.of(after.plan), ..after };
+        let after = settled(wanted(before), plans);
         let Some(change) = subscription_change(&billing, before, after) else { return Ok((after, false)) };
         let is_told = !change.events.is_empty();
         match store.commit([change]).await {
@@ -77,6 +78,12 @@ pub async fn change_subscription(
         }
     }
     Err(StoreError::Raced.into())
+}
+
+/// A subscription with the plan that is in force by its status, and what that allows.
+fn settled(wanted: Subscription, plans: &Plans) -> Subscription {
+    let plan = wanted.status.plan(wanted.plan);
+    Subscription { plan, limits: plans.of(plan), ..wanted }
 }
 
 /// What has to be written so that an account has `after`; nothing where it has it.
@@ -211,25 +218,148 @@ fn used_up(message: String) -> EngineError {
     EngineError::Conflict { code: "plan_limit_reached", message }
 }
 
-/// Rings for what other processes committed, such as `admin`, until the store is closed.
-pub(crate) async fn listen(store: Store, mut seen: i64, ring: impl Fn(std::collections::HashSet<AccountId>)) {
-    const EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+/// How often what other processes committed is looked for.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Rings for what other processes committed, such as `admin`, and ends subscriptions with their periods, until the store is
+/// closed.
+pub(crate) async fn listen(store: Store, plans: Plans, mut seen: i64, ring: impl Fn(HashSet<AccountId>)) {
     loop {
-        tokio::time::sleep(EVERY).await;
-        match store.billing_events_after(seen).await {
-            Ok(events) => {
+        let looked = async {
+            let pause = end_with_periods(&store, &plans, clock::now()).await?;
+            Ok((pause, store.billing_events_after(seen).await?))
+        };
+        let pause = match looked.await {
+            Ok((pause, events)) => {
                 if let Some((last, _)) = events.last() {
                     seen = *last;
                     ring(events.into_iter().map(|(_, account)| account).collect());
                 }
+                pause
             }
             Err(StoreError::Database(sqlx::Error::PoolClosed)) => return,
-            Err(error) => tracing::warn!(%error, "what others committed could not be looked for"),
+            Err(error) => {
+                tracing::warn!(%error, "what others committed could not be looked for");
+                EVERY
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Ends the subscriptions that were to end with a period which is over, and tells their owners. One that Stripe keeps is
+/// left to Stripe, which tells of its end itself. What is returned is how long to wait: until the next one ends, where
+/// that is sooner than the next look.
+async fn end_with_periods(store: &Store, plans: &Plans, now: Timestamp) -> Result<Duration, StoreError> {
+    for (account, end) in store.ending(now.plus_seconds(1)).await? {
+        if end > now {
+            return Ok(EVERY.min(Duration::from_nanos(end.since(now).unsigned_abs())));
+        }
+        // Looked at again with what is written: the operator may have changed their mind.
+        let ended = |it: Subscription| match it.period.end {
+            Some(end) if it.cancel_at_period_end && end <= now => {
+                Subscription { status: SubscriptionStatus::Canceled, ..it }
+            }
+            _ => it,
+        };
+        if let Err(error) = change_subscription(store, plans, account, ended).await {
+            tracing::error!(%account, %error, "a subscription could not be ended with its period");
         }
     }
+    Ok(EVERY)
 }
 
 /// The moment of a count of seconds since 1970.
 pub(crate) fn moment(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds.saturating_mul(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Period;
+
+    use super::*;
+    use crate::store::stores;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    async fn subscribed(store: &Store, ends: i64, cancel_at_period_end: bool) -> AccountId {
+        let account = store.create_account("one", NOW).await.unwrap().id;
+        let period = Period { start: Some(NOW), end: Some(Timestamp::from_millis(NOW.millis() + ends)) };
+        let wanted = |before| Subscription { plan: Tier::Pro, period, cancel_at_period_end, ..before };
+        change_subscription(store, &Plans::default(), account, wanted).await.unwrap();
+        account
+    }
+
+    #[tokio::test]
+    async fn a_plan_is_in_force_while_its_subscription_is() {
+        for (store, _folder) in stores().await {
+            let account = subscribed(&store, 1_000, false).await;
+            for status in SubscriptionStatus::ALL {
+                let wanted = |before| Subscription { plan: Tier::Pro, status, ..before };
+                let (now, _) = change_subscription(&store, &Plans::default(), account, wanted).await.unwrap();
+                let plan = if status.is_in_force() { Tier::Pro } else { Tier::Standard };
+                assert_eq!((now.plan, now.limits), (plan, Plans::default().of(plan)), "{status:?}");
+                assert_eq!(store.plan(account).await.unwrap(), Some(plan));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_subscription_ends_with_its_period_once() {
+        let plans = Plans::default();
+        for (store, _folder) in stores().await {
+            let over = subscribed(&store, 4_000, true).await;
+            let soon = subscribed(&store, 4_100, true).await;
+            let going_on = subscribed(&store, 4_000, false).await;
+            let seen = store.last_event().await.unwrap();
+            let at = |ms: i64| Timestamp::from_millis(NOW.millis() + ms);
+            assert_eq!(end_with_periods(&store, &plans, at(3_000)).await.unwrap(), EVERY);
+            assert_eq!(end_with_periods(&store, &plans, at(3_990)).await.unwrap(), Duration::from_millis(10));
+            assert_eq!(store.last_event().await.unwrap(), seen, "before the end nothing is told");
+            for _ in 0..2 {
+                let pause = end_with_periods(&store, &plans, at(4_000)).await.unwrap();
+                assert_eq!(pause, Duration::from_millis(100), "the next one ends then");
+                let told = store.billing_events_after(seen).await.unwrap();
+                assert_eq!(told.iter().map(|(_, account)| *account).collect::<Vec<_>>(), [over]);
+            }
+            let standing = async |account| {
+                let now = store.billing(account).await.unwrap().unwrap().subscription(&plans);
+                (now.plan, now.status, now.limits)
+            };
+            let ended = (Tier::Standard, SubscriptionStatus::Canceled, plans.standard);
+            let in_force = (Tier::Pro, SubscriptionStatus::Active, plans.pro);
+            assert_eq!(standing(over).await, ended);
+            assert_eq!(standing(soon).await, in_force);
+            assert_eq!(standing(going_on).await, in_force);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_subscription_that_stripe_keeps_is_left_to_it() {
+        for (store, _folder) in stores().await {
+            let account = subscribed(&store, 1_000, true).await;
+            store.link_stripe(account, Some("cus_1"), None).await.unwrap();
+            let told = |status| StripeSubscription {
+                id: "sub_1".to_owned(),
+                customer: "cus_1".to_owned(),
+                plan: Tier::Pro,
+                status,
+                period: Period::default(),
+                cancel_at_period_end: true,
+                told: 0,
+            };
+            let later = Timestamp::from_millis(NOW.millis() + 2_000);
+            for (status, is_left) in
+                [(SubscriptionStatus::Active, true), (SubscriptionStatus::Canceled, false)]
+            {
+                let billing = BillingChange { told: Some(told(status)), ..BillingChange::default() };
+                let change = Change { billing: Some(Box::new(billing)), ..Change::default() };
+                store.commit([change]).await.unwrap();
+                end_with_periods(&store, &Plans::default(), later).await.unwrap();
+                let plan = store.plan(account).await.unwrap();
+                assert_eq!(plan == Some(Tier::Pro), is_left, "{status:?}");
+            }
+        }
+    }
 }

@@ -17,7 +17,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{moment, payout_change, signature, subscription_change};
+use super::{moment, payout_change, settled, signature, subscription_change};
 use crate::change::Change;
 use crate::clock;
 use crate::error::EngineError;
@@ -220,12 +220,10 @@ impl StripeSubscription {
 /// What a customer has, by all that is told of it: the best subscription in force, or else how the last one stands on
 /// the lowest plan. Nothing where there is none.
 pub(crate) fn in_force(subscriptions: &[StripeSubscription], before: Subscription) -> Subscription {
-    let best = subscriptions.iter().max_by_key(|it| {
-        let is_in_force = it.status.is_in_force();
-        (is_in_force, if is_in_force { it.plan } else { Tier::Standard }, it.told)
-    });
+    let best =
+        subscriptions.iter().max_by_key(|it| (it.status.is_in_force(), it.status.plan(it.plan), it.told));
     best.map_or(before, |best| Subscription {
-        plan: if best.status.is_in_force() { best.plan } else { Tier::Standard },
+        plan: best.status.plan(best.plan),
         status: best.status,
         limits: before.limits,
         period: best.period,
@@ -332,8 +330,7 @@ impl EngineHandle {
             None => (Outcome::Nobody, Change::default()),
             Some(billing) => {
                 let before = billing.subscription(self.plans());
-                let after = in_force(&known, before);
-                let after = Subscription { limits: self.plans().of(after.plan), ..after };
+                let after = settled(in_force(&known, before), self.plans());
                 (Outcome::Applied, subscription_change(&billing, before, after).unwrap_or_default())
             }
         };

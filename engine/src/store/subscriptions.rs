@@ -312,6 +312,25 @@ impl Store {
         })
     }
 
+    /// Subscriptions that end with a period which is over at `until`, and when, the first first: none that Stripe keeps.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn ending(&self, until: Timestamp) -> Result<Vec<(AccountId, Timestamp)>, StoreError> {
+        let sql = "SELECT id, period_end FROM accounts
+            WHERE cancel_at_period_end AND period_end <= $1 AND status <> 'canceled'
+                AND NOT EXISTS (SELECT 1 FROM stripe_subscriptions AS told
+                    WHERE told.customer = accounts.stripe_customer AND told.status <> 'canceled')
+            ORDER BY period_end LIMIT 1000";
+        reading!(self, pool => {
+            let rows = sqlx::query(sql).bind(until.nanos()).fetch_all(pool).await?.into_iter();
+            rows.map(|row| {
+                Ok((parsed("id", row.try_get("id")?)?, Timestamp::from_nanos(row.try_get("period_end")?)))
+            })
+            .collect()
+        })
+    }
+
     /// The last place in the outbox.
     ///
     /// # Errors
