@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
-use model::BotDefinition;
+use model::{BotDefinition, StrategyDefinition};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -87,7 +87,18 @@ pub fn fields(text: &[u8]) -> Result<Fields, ApiError> {
 /// # Errors
 /// Every bad field of the result.
 pub fn merged(stored: &BotDefinition, patch: Fields) -> Result<BotDefinition, ApiError> {
-    let mut fields = fields(stored.to_json().get().as_bytes())?;
+    let mut merged = fields(stored.to_json().get().as_bytes())?;
+    let StrategyDefinition::Dca(dca) = &stored.strategy;
+    if dca.safety_stake == stored.stake_amount {
+        // Whether it was given is not kept: one that is as its default goes with it.
+        lay(&mut merged, fields(br#"{"dca":{"safety_stake":null}}"#)?)?;
+    }
+    lay(&mut merged, patch)?;
+    Ok(BotDefinition::parse(&merged)?)
+}
+
+/// Lays fields over others, objects field by field.
+fn lay(fields: &mut Fields, patch: Fields) -> Result<(), ApiError> {
     for (name, value) in patch {
         let inner = |raw: &RawValue| serde_json::from_str::<Fields>(raw.get()).ok();
         let value = match (fields.get(&name).and_then(|old| inner(old)), inner(&value)) {
@@ -99,7 +110,7 @@ pub fn merged(stored: &BotDefinition, patch: Fields) -> Result<BotDefinition, Ap
         };
         fields.insert(name, value);
     }
-    Ok(BotDefinition::parse(&fields)?)
+    Ok(())
 }
 
 /// A body as it came.
@@ -245,3 +256,25 @@ mod tests {
         assert!(merged(&stored, fields(br#"{"name":null,"colour":1}"#).unwrap()).is_err());
     }
 }
+
+    #[track_caller]
+    fn check_safety_stake(patches: &[&str], expected: &str) {
+        let mut bot = BotDefinition::parse(&fields(SEED.as_bytes()).unwrap()).unwrap();
+        for patch in patches {
+            bot = merged(&bot, fields(patch.as_bytes()).unwrap()).unwrap();
+        }
+        let StrategyDefinition::Dca(dca) = &bot.strategy;
+        assert_eq!(dca.safety_stake.to_string(), expected, "{patches:?}");
+    }
+
+    #[test]
+    fn a_safety_stake_follows_the_stake_until_it_is_another() {
+        check_safety_stake(&[r#"{"stake_amount":100}"#], "100");
+        check_safety_stake(&[r#"{"stake_amount":100,"dca":{"step_scale":2}}"#], "100");
+        check_safety_stake(&[r#"{"stake_amount":100,"dca":{"safety_stake":12.5}}"#], "12.5");
+        let given = r#"{"dca":{"safety_stake":20}}"#;
+        check_safety_stake(&[given, r#"{"stake_amount":100}"#], "20");
+        check_safety_stake(&[given, r#"{"dca":{"safety_stake":null}}"#, r#"{"stake_amount":100}"#], "100");
+        check_safety_stake(&[given, r#"{"stake_amount":100,"dca":{"safety_stake":null}}"#], "100");
+        check_safety_stake(&[given, r#"{"stake_amount":100,"dca":null}"#], "100");
+    }

@@ -60,7 +60,8 @@ pub struct NewBot {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "as the bot it belongs to")]
 struct NewDca {
-    /// The quote currency that the first safety order spends; `stake_amount` by default.
+    /// The quote currency that the first safety order spends; `stake_amount` by default. One that is as large as
+    /// `stake_amount` goes with it when a change of that does not name this.
     safety_stake: Option<Stake>,
     /// How far under the base order's cost price the first safety order lies, in percent; 2 by default.
     price_deviation: Option<Distance>,
