@@ -23,6 +23,9 @@ use crate::limit::{Limiter, Quota};
 /// How long a key is taken for good without asking the store: a revoked one is refused after this.
 const TRUSTED_FOR: Duration = Duration::from_millis(500);
 
+/// How often it is looked whether a key is still good that a stream was opened with: a revoked one's ends within a second.
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(400);
+
 /// How often it is noted that a key was used.
 const NOTED_EVERY: Duration = Duration::from_mins(1);
 
@@ -43,6 +46,7 @@ const SIGNALS: u32 = 10;
 pub(crate) struct Caller {
     /// Whose key it is.
     pub(crate) account: AccountId,
+    key_hash: [u8; 32],
     grant: Arc<KeyGrant>,
     /// What the request needed.
     asked: Rc<Cell<Option<&'static str>>>,
@@ -73,8 +77,7 @@ impl Caller {
     }
 
     fn has(&self, scope: &str) -> bool {
-        let scopes = &self.grant.key.scopes;
-        scopes.is_empty() || scopes.iter().any(|held| held == scope)
+        has(&self.grant, scope)
     }
 }
 
@@ -115,28 +118,17 @@ impl Door {
         }
     }
 
-    /// What the request's key grants.
-    async fn grant(&self, engine: &EngineHandle, request: &HttpRequest) -> Result<Arc<KeyGrant>, ApiError> {
+    /// What the request's key grants, and the key's hash.
+    async fn grant(
+        &self,
+        engine: &EngineHandle,
+        request: &HttpRequest,
+    ) -> Result<([u8; 32], Arc<KeyGrant>), ApiError> {
         // What is misspelled is no guess: it is known without asking anybody.
         let hash = bearer(request.headers()).and_then(key_hash).ok_or(ApiError::Unauthorised)?;
-        let seen =
-            self.seen.get(&hash).filter(|seen| seen.1.elapsed() < TRUSTED_FOR).map(|seen| seen.0.clone());
-        let grant = match seen {
-            Some(grant) => grant,
-            None => {
-                let grant = engine.key_by_hash(hash).await?.map(Arc::new);
-                if self.seen.len() >= REMEMBERED {
-                    self.seen.clear();
-                }
-                self.seen.insert(hash, (grant.clone(), Instant::now()));
-                grant
-            }
-        };
+        let grant = self.known(engine, hash).await?;
         let grant = grant.ok_or_else(|| self.guessed(request, ApiError::Unauthorised))?;
-        let now = now();
-        let is_good =
-            grant.key.revoked_at.is_none_or(|at| now < at) && grant.key.expires_at.is_none_or(|at| now < at);
-        if !is_good {
+        if !is_good(&grant) {
             return Err(ApiError::Unauthorised);
         }
         let allowed = &grant.key.allow_ips;
@@ -147,7 +139,35 @@ impl Door {
             }
         }
         self.note_use(engine, grant.key.id);
+        Ok((hash, grant))
+    }
+
+    /// What a key grants, as of [`TRUSTED_FOR`] ago at the latest; `None` where nobody has it.
+    async fn known(&self, engine: &EngineHandle, hash: [u8; 32]) -> Result<Option<Arc<KeyGrant>>, ApiError> {
+        let seen =
+            self.seen.get(&hash).filter(|seen| seen.1.elapsed() < TRUSTED_FOR).map(|seen| seen.0.clone());
+        if let Some(grant) = seen {
+            return Ok(grant);
+        }
+        let grant = engine.key_by_hash(hash).await?.map(Arc::new);
+        if self.seen.len() >= REMEMBERED {
+            self.seen.clear();
+        }
+        self.seen.insert(hash, (grant.clone(), Instant::now()));
         Ok(grant)
+    }
+
+    /// Waits until a caller's key is good no more, or has lost the scope that its request needed.
+    pub(crate) async fn lost(&self, engine: &EngineHandle, caller: &Caller) {
+        loop {
+            tokio::time::sleep(LOOKED_AT_EVERY).await;
+            // Where nobody can say now, it is asked again.
+            let Ok(grant) = self.known(engine, caller.key_hash).await else { continue };
+            let holds = |grant: &KeyGrant| caller.asked().is_none_or(|scope| has(grant, scope));
+            if !grant.is_some_and(|grant| is_good(&grant) && holds(&grant)) {
+                return;
+            }
+        }
     }
 
     /// Has it noted that a key was used, once a minute.
@@ -197,6 +217,18 @@ impl Door {
     }
 }
 
+/// Whether a key is neither revoked nor over.
+fn is_good(grant: &KeyGrant) -> bool {
+    let now = now();
+    grant.key.revoked_at.is_none_or(|at| now < at) && grant.key.expires_at.is_none_or(|at| now < at)
+}
+
+/// Whether a key has a scope; one without scopes has all.
+fn has(grant: &KeyGrant, scope: &str) -> bool {
+    let scopes = &grant.key.scopes;
+    scopes.is_empty() || scopes.iter().any(|held| held == scope)
+}
+
 /// Whether a request stops a bot or closes a trade: what must be possible however busy its owner's programs are.
 fn ends_something(request: &HttpRequest) -> bool {
     let path = request.path();
@@ -225,11 +257,12 @@ pub(crate) async fn gate(
     else {
         return Err(ApiError::Internal.into());
     };
-    let grant = door.grant(engine, request.request()).await?;
+    let (key_hash, grant) = door.grant(engine, request.request()).await?;
     let quota = door.take(&grant, engine.plans().of(grant.plan).requests_per_minute, request.request());
     let mut answer = if quota.allowed {
         request.extensions_mut().insert(Caller {
             account: grant.key.account_id,
+            key_hash,
             grant,
             asked: Rc::default(),
         });

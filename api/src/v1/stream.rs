@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use super::auth::Caller;
+use super::auth::{Caller, Door};
 use crate::ApiError;
 use crate::query::Query;
 
@@ -22,7 +22,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a reader may take to take more; then it is cut off, and may come back to where it was.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a stream lasts: whoever comes back shows a key that is still good.
+/// How long a stream lasts, so that none is held open for ever.
 const LIFETIME: Duration = Duration::from_mins(15);
 
 /// How many pieces wait for a reader beside the one on its way: a piece is a hundred events at most, and no more is
@@ -49,7 +49,7 @@ struct Turned<'a> {
 /// id as `Last-Event-ID` (an `EventSource` does so by itself): no event is lost or told twice. A `bot.status` has no id,
 /// for it is a state: where every bot is, is told at the beginning of each stream. Without `Last-Event-ID` a stream begins
 /// now. A comment is sent every 15 seconds; a stream ends after 15 minutes, when its reader stops reading, and when the
-/// server does: connect again.
+/// server does: connect again. It ends within a second when its key is revoked or expires.
 #[utoipa::path(get, path = "/v1/stream", tag = "Events", security(("api_key" = ["bots:read"])),
     params(("Last-Event-ID" = Option<EventId>, Header, description = "The last event that you have heard of.")),
     responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream",
@@ -58,6 +58,7 @@ struct Turned<'a> {
 pub(crate) async fn follow(
     caller: Caller,
     engine: web::Data<EngineHandle>,
+    door: web::Data<Door>,
     closing: web::Data<Closing>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
@@ -69,7 +70,13 @@ pub(crate) async fn follow(
         .transpose()?;
     let (events, first) = engine.follow(caller.account, after).await?;
     let (pieces, taken) = mpsc::channel(WAITING);
-    rt::spawn(tell(events, first, pieces, closing.0.clone()));
+    let telling = tell(events, first, pieces, closing.0.clone());
+    rt::spawn(async move {
+        tokio::select! {
+            () = telling => {}
+            () = door.lost(&engine, &caller) => {}
+        }
+    });
     let body = stream::unfold(taken, |mut taken| async move {
         taken.recv().await.map(|piece| (Ok::<_, std::convert::Infallible>(piece), taken))
     });

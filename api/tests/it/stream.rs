@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use model::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -66,6 +67,12 @@ impl Reader {
                 None => self.more().await,
             }
         }
+    }
+
+    /// Reads on until the stream ends, which it does within this time.
+    async fn ends(&mut self, within: Duration) {
+        let ended = async { while self.answer.chunk().await.unwrap().is_some() {} };
+        timeout(within, ended).await.expect("the stream goes on");
     }
 
     async fn messages(&mut self, count: usize) -> Vec<String> {
@@ -143,6 +150,31 @@ async fn a_stream_tells_where_every_bot_is_and_ends_with_the_server() {
     let began = Instant::now();
     server.stop().await;
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[actix_web::test]
+async fn a_stream_ends_with_its_key() {
+    let server = Server::start(NOWHERE).await;
+    let tenant = server.tenant(&[]).await;
+    let mut good = Reader::open(&server, &tenant, None).await;
+    let now = || i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let soon = Timestamp::from_millis(now() + 2_000);
+    let key = server.key_until(tenant.account, &["bots:read"], Some(soon)).await;
+    let mut expiring = Reader::open(&server, &Tenant { key, ..tenant.clone() }, None).await;
+    let revoked = Tenant { key: server.key(tenant.account, &["bots:read"]).await, ..tenant.clone() };
+    let mut revoked_reader = Reader::open(&server, &revoked, None).await;
+
+    let store = engine::Store::open(&server.database_url).await.unwrap();
+    let keys = store.keys(Some(tenant.account)).await.unwrap();
+    let id = keys.iter().find(|it| it.hint == engine::key_hint(&revoked.key)).unwrap().id;
+    assert!(store.revoke_key(id, Timestamp::from_millis(now())).await.unwrap());
+    store.close().await;
+    revoked_reader.ends(Duration::from_millis(1_200)).await;
+    expiring.ends(Duration::from_secs(4)).await;
+    assert!(now() >= soon.millis(), "not before its key does");
+    server.happen(tenant.account, 1, &["a"]).await;
+    assert_eq!(good.messages(1).await, ["a"], "another key's goes on");
+    server.stop().await;
 }
 
 /// The size of an event, and how many of them are more than all sockets on the way can hold.
