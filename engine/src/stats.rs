@@ -77,10 +77,12 @@ impl BotStats {
         } else {
             self.gross_loss = sum(self.gross_loss, -profit);
         }
-        self.best = self.best.max(Some(trade.profit));
-        self.worst = Some(self.worst.map_or(trade.profit, |worst| worst.min(trade.profit)));
-        self.best_pct = self.best_pct.max(Some(trade.profit_pct));
-        self.worst_pct = Some(self.worst_pct.map_or(trade.profit_pct, |worst| worst.min(trade.profit_pct)));
+        if self.best.is_none_or(|best| best < trade.profit) {
+            (self.best, self.best_pct) = (Some(trade.profit), Some(trade.profit_pct));
+        }
+        if self.worst.is_none_or(|worst| trade.profit < worst) {
+            (self.worst, self.worst_pct) = (Some(trade.profit), Some(trade.profit_pct));
+        }
         self.held_s += trade.closed_at.since(trade.opened_at).max(0) / 1_000_000_000;
         self.peak = self.peak.max(self.profit);
         let fallen = self.peak - self.profit;
@@ -230,6 +232,16 @@ mod tests {
         // Days: 6 of 100, −6 of 106, 0, 12 of 100; reckoned apart.
         let (sharpe, sortino) = stats.ratios(quote("100"));
         assert_eq!((sharpe, sortino), (Some(7.7394), Some(20.8244)));
+    }
+
+    #[test]
+    fn the_best_and_the_worst_percent_are_those_of_the_best_and_the_worst_trade() {
+        let mut stats = BotStats::default();
+        for (number, profit, pct) in [(1, "10", "1"), (2, "5", "50"), (3, "-9", "-1"), (4, "-2", "-40")] {
+            stats.add(&ClosedTrade { profit_pct: pct.parse().unwrap(), ..trade(number, 0, profit, 60) });
+        }
+        assert_eq!((stats.best, stats.best_pct), (Some(quote("10")), Some("1".parse().unwrap())));
+        assert_eq!((stats.worst, stats.worst_pct), (Some(quote("-9")), Some("-1".parse().unwrap())));
     }
 
     #[test]
