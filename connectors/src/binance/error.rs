@@ -118,10 +118,17 @@ impl VenueError {
         }
     }
 
-    /// The class of a failure of the transport, told without the address that it was for.
+    /// The class of a failure of the transport, in plain words that may be shown to anybody; its cause is logged, without
+    /// the address that it was for.
     pub(super) fn of_transport(effect: Effect, error: reqwest::Error) -> Self {
         let unsent = error.is_connect() || error.is_builder();
-        let message = told(&error.without_url());
+        let message = match error.is_timeout() {
+            _ if unsent => "binance cannot be reached",
+            true => "binance did not answer in time",
+            false => "the connection to binance broke",
+        };
+        tracing::info!(cause = told(&error.without_url()), "{message}");
+        let message = message.to_owned();
         if unsent { Self::Retry { after: None, message } } else { Self::unanswered(effect, message) }
     }
 }
