@@ -8,12 +8,14 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use model::{ClientOrderId, Timestamp};
 
 use crate::clock;
+use crate::store::PRIVATE_MODE;
 
 /// What the kernel calls this run of the machine.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -148,7 +150,9 @@ fn read_and_begin(path: &Path, boot_id: &Path, now_ms: u64) -> std::io::Result<I
     begun.extend(kept.iter().flat_map(|(id, left_ms)| note(*id, *left_ms)));
     // Written beside and moved, so that a crash leaves the old notes or the new ones.
     let beside = path.with_extension("sent.new");
-    std::fs::write(&beside, &begun)?;
+    let mut new =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE_MODE).open(&beside)?;
+    new.write_all(&begun)?;
     std::fs::rename(&beside, path)?;
     let file = OpenOptions::new().append(true).open(path)?;
     Ok(Inner { file: Some(file), since_ms, noted: kept.iter().copied().collect() })
@@ -156,6 +160,8 @@ fn read_and_begin(path: &Path, boot_id: &Path, now_ms: u64) -> std::io::Result<I
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     /// An order that was minted at this moment.
@@ -173,6 +179,8 @@ mod tests {
     fn what_was_noted_is_known_after_a_crash() {
         let folder = tempfile::tempdir().unwrap();
         let log = open(&folder, "one", 1_000);
+        let notes = std::fs::metadata(folder.path().join("b.db.sent")).unwrap();
+        assert_eq!(notes.permissions().mode() & 0o777, PRIVATE_MODE);
         log.note(id(1_001, 1));
         log.note(id(1_002, 2));
         assert!(!log.is_unsent(id(1_001, 1)) && log.is_unsent(id(1_003, 3)));

@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use sqlx::{Connection as _, Row as _};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::private::MODE;
 use super::{Store, StoreError};
 
 /// What our advisory locks are told apart by from others': `bpx1`.
@@ -55,7 +57,7 @@ impl StoreLock {
         lost: impl FnOnce(String) + Send + 'static,
     ) -> Result<Self, StoreError> {
         match Store::file(url) {
-            Some(file) if file.as_os_str().is_empty() || is_in_memory(url, &file) => Ok(Self(Kind::Private)),
+            Some(file) if is_private(url, &file) => Ok(Self(Kind::Private)),
             Some(file) => take_file(&file),
             None if Store::is_postgres(url) => take_session(url, lost).await,
             // It is refused when it is opened.
@@ -73,15 +75,18 @@ impl StoreLock {
     }
 }
 
-fn is_in_memory(url: &str, file: &Path) -> bool {
-    url.contains("mode=memory") || file.to_string_lossy().contains(":memory:")
+/// Whether nobody else can reach it: it is in memory, or a file without a name.
+pub(super) fn is_private(url: &str, file: &Path) -> bool {
+    file.as_os_str().is_empty() || url.contains("mode=memory") || file.to_string_lossy().contains(":memory:")
 }
 
 fn take_file(database: &Path) -> Result<StoreLock, StoreError> {
     // By whatever name it is called.
     let database = std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
     let path = beside(&database);
-    let mut file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path) {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(MODE);
+    let mut file = match options.open(&path) {
         Ok(file) => file,
         // Opening the database says it better.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(StoreLock(Kind::Private)),

@@ -18,6 +18,7 @@ mod marks;
 mod master_keys;
 mod payouts;
 mod portfolio;
+mod private;
 mod realized;
 mod sealed;
 mod stats;
@@ -33,6 +34,7 @@ pub use deliveries::{Attempt, Delivery, DeliveryFilter, DeliveryStatus, Origin};
 pub use events::{EventFilter, StoredEvent};
 pub use exchanges::{ExchangeConnection, KeyPermissions};
 pub(crate) use portfolio::{Holdings, OpenTrade};
+pub(crate) use private::MODE as PRIVATE_MODE;
 pub(crate) use stats::{KnownStats, StatsKey};
 pub use subscriptions::Billing;
 pub use trades::TradeFilter;
@@ -295,6 +297,9 @@ impl Store {
             .pragma("wal_autocheckpoint", checkpoint::NET)
             .pragma("trusted_schema", "OFF")
             .pragma("cell_size_check", "ON");
+        if !lock::is_private(url, options.get_filename()) {
+            private::keep_private(options.get_filename());
+        }
         // A file does not hang up: nobody need ask whether it is still there.
         let pool = || SqlitePoolOptions::new().test_before_acquire(false);
         let writer = pool().max_connections(1).connect_with(options.clone()).await.map_err(read_only)?;
