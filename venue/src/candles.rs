@@ -80,7 +80,7 @@ impl Candles {
         mut tell: impl FnMut(&str, &dyn Fn() -> Value),
     ) {
         for step in &mut self.0 {
-            let opened_ms = at.millis().div_euclid(step.length_ms) * step.length_ms;
+            let opened_ms = step.opening(at.millis());
             if let Some(last) = step.candles.back().filter(|last| last.opened_ms < opened_ms) {
                 tell(step.name, &|| last.event(step, symbol, at, true));
             }
@@ -107,6 +107,12 @@ impl Candles {
 }
 
 impl Step {
+    /// When the candle opens that a time in ms lies in. Binance's weeks begin on Mondays, and 1970 on a Thursday.
+    fn opening(&self, ms: i64) -> i64 {
+        let first_ms = if self.name == "1w" { 4 * 86_400_000 } else { 0 };
+        first_ms + (ms - first_ms).div_euclid(self.length_ms) * self.length_ms
+    }
+
     fn take(&mut self, print: &Print, opened_ms: i64) {
         let worth = print.price.decimal() * print.qty.decimal();
         let is_new = self.candles.back().is_none_or(|last| last.opened_ms < opened_ms);
@@ -169,5 +175,25 @@ impl Candle {
             "c": eight(self.close.decimal()), "h": eight(self.high.decimal()), "l": eight(self.low.decimal()),
             "v": eight(self.volume), "n": self.count, "x": is_closed, "q": eight(self.quote),
             "V": eight(self.taker_volume), "Q": eight(self.taker_quote), "B": "0"}})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candles_open_when_binances_do() {
+        let candles = Candles::default();
+        let opening = |name: &str, at: &str| {
+            let step = candles.0.iter().find(|step| step.name == name).unwrap();
+            Timestamp::from_millis(step.opening(at.parse::<Timestamp>().unwrap().millis())).to_string()
+        };
+        // 2026-03-02 was a Monday.
+        assert_eq!(opening("1w", "2026-03-02T00:00:00Z"), "2026-03-02T00:00:00Z");
+        assert_eq!(opening("1w", "2026-03-08T23:59:59.999Z"), "2026-03-02T00:00:00Z");
+        assert_eq!(opening("1w", "2026-03-01T23:59:59.999Z"), "2026-02-23T00:00:00Z");
+        assert_eq!(opening("1d", "2026-03-05T13:00:00Z"), "2026-03-05T00:00:00Z");
+        assert_eq!(opening("1m", "2026-03-05T13:00:59Z"), "2026-03-05T13:00:00Z");
     }
 }
