@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::ApiError;
 
-pub(crate) use reader::{Given, Reader, json};
+pub(crate) use reader::{Given, Reader, json, whole};
 
 /// The largest body, in bytes.
 const LARGEST: usize = 64 * 1024;

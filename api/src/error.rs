@@ -62,8 +62,10 @@ pub enum ApiError {
     BodyTooLarge,
     /// The body is not declared as JSON.
     NotJson,
-    /// The plan's requests are used up for now.
+    /// As much as may be was asked for already, for now.
     RateLimited {
+        /// What there was too much of.
+        of: &'static str,
         /// Whole seconds after which a request works again.
         retry_after_s: u64,
     },
@@ -192,11 +194,11 @@ impl ApiError {
                 "content_type_unsupported",
                 "send the body as Content-Type: application/json",
             ),
-            Self::RateLimited { retry_after_s } => row(
+            Self::RateLimited { of, retry_after_s } => row(
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limit_error",
                 "rate_limited",
-                &format!("too many requests for this plan; try again in {retry_after_s} s"),
+                &format!("too many {of}; try again in {retry_after_s} s"),
             ),
             Self::VenueSilent(why) => {
                 row(StatusCode::SERVICE_UNAVAILABLE, "api_error", "venue_unreachable", why)
@@ -246,7 +248,7 @@ impl ApiError {
             Self::MethodNotAllowed { allow } => {
                 answer.insert_header((header::ALLOW, allow.as_str()));
             }
-            Self::RateLimited { retry_after_s } => {
+            Self::RateLimited { retry_after_s, .. } => {
                 answer.insert_header((header::RETRY_AFTER, *retry_after_s));
             }
             _ => {}

@@ -7,6 +7,8 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::ApiError;
+
 /// How many parts the keys are spread over; each has a lock of its own.
 const SHARDS: usize = 16;
 
@@ -50,6 +52,13 @@ pub struct Quota {
     pub window_s: u64,
     /// Whether the request may be answered.
     pub allowed: bool,
+}
+
+impl Quota {
+    /// Refuses what may not be answered; `of` says what there is too much of.
+    pub(crate) fn admit(&self, of: &'static str) -> Result<(), ApiError> {
+        if self.allowed { Ok(()) } else { Err(ApiError::RateLimited { of, retry_after_s: self.reset_s }) }
+    }
 }
 
 impl<K: Eq + Hash> Limiter<K> {

@@ -1,6 +1,7 @@
 //! The fields of a body, one by one, and what is wrong with them, all told together.
 
 use model::Fault;
+use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
 
 use super::Fields;
@@ -133,6 +134,12 @@ pub(crate) fn json<T: DeserializeOwned>(raw: &str) -> Option<T> {
     serde_json::from_str(raw).ok()
 }
 
+/// A field's JSON as a whole number however it is written: `2.0` and `"2"` are as well.
+pub(crate) fn whole<T: TryFrom<Decimal>>(raw: &str) -> Option<T> {
+    let number = model::number::from_raw(serde_json::from_str(raw).ok()?).ok().filter(Decimal::is_integer)?;
+    T::try_from(number).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,5 +175,15 @@ mod tests {
                 told("parameter_unknown", "is not a field here; known are number, word"),
             ]
         );
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        for raw in ["2", "2.0", "\"2\"", "2e0"] {
+            assert_eq!(whole::<u32>(raw), Some(2), "{raw}");
+        }
+        for raw in ["2.5", "-1", "true", "5000000000", "\"\""] {
+            assert_eq!(whole::<u32>(raw), None, "{raw}");
+        }
     }
 }

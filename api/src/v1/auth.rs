@@ -188,7 +188,7 @@ impl Door {
     /// of others behind its address.
     pub(crate) fn guessed(&self, request: &HttpRequest, refusal: ApiError) -> ApiError {
         let quota = self.guesses.take(access::neighbourhood(self.client(request)), GUESSES, self.now_ns());
-        if quota.allowed { refusal } else { ApiError::RateLimited { retry_after_s: quota.reset_s } }
+        quota.admit("keys that nobody has").err().unwrap_or(refusal)
     }
 
     /// Where a request comes from.
@@ -198,8 +198,7 @@ impl Door {
 
     /// Counts what an inbound hook is sent.
     pub(crate) fn signalled(&self, hook: HookId) -> Result<(), ApiError> {
-        let quota = self.signals.take(hook, SIGNALS, self.now_ns());
-        if quota.allowed { Ok(()) } else { Err(ApiError::RateLimited { retry_after_s: quota.reset_s }) }
+        self.signals.take(hook, SIGNALS, self.now_ns()).admit("signals for this hook")
     }
 
     /// Counts a request, and lets it in where the plan allows it, or where a bot is to be stopped.
@@ -259,16 +258,17 @@ pub(crate) async fn gate(
     };
     let (key_hash, grant) = door.grant(engine, request.request()).await?;
     let quota = door.take(&grant, engine.plans().of(grant.plan).requests_per_minute, request.request());
-    let mut answer = if quota.allowed {
-        request.extensions_mut().insert(Caller {
-            account: grant.key.account_id,
-            key_hash,
-            grant,
-            asked: Rc::default(),
-        });
-        next.call(request).await?.map_into_boxed_body()
-    } else {
-        request.error_response(ApiError::RateLimited { retry_after_s: quota.reset_s })
+    let mut answer = match quota.admit("requests for this plan") {
+        Ok(()) => {
+            request.extensions_mut().insert(Caller {
+                account: grant.key.account_id,
+                key_hash,
+                grant,
+                asked: Rc::default(),
+            });
+            next.call(request).await?.map_into_boxed_body()
+        }
+        Err(refused) => request.error_response(refused),
     };
     for (name, value) in [("ratelimit-policy", quota.policy()), ("ratelimit", quota.state())] {
         if let Ok(value) = HeaderValue::from_str(&value) {

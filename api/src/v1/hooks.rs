@@ -7,7 +7,6 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use engine::{Action, Cidr, EngineHandle, Hook, NewHook, NewSignal, Positions, Secret, Signal, SignalStatus};
 use model::{BotId, HookId, Quote, SignalId, Timestamp};
-use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
@@ -15,7 +14,7 @@ use super::auth::{Caller, Door};
 use super::once::Once;
 use super::show::{self, List};
 use crate::ApiError;
-use crate::body::{self, Fields, Reader, json};
+use crate::body::{self, Fields, Reader, json, whole};
 use crate::query::{Page, Query};
 
 type Engine = web::Data<EngineHandle>;
@@ -226,9 +225,7 @@ pub(crate) async fn rotate(
     let mut body = Reader::new(&fields);
     let wanted = format!("a whole number of seconds from 0 to {LONGEST_OVERLAP_S}");
     let overlap_s = body.optional("overlap_s", &wanted, |raw| {
-        // `60.0` is whole as well.
-        let seconds = model::number::parse(raw).ok().filter(Decimal::is_integer)?;
-        u64::try_from(seconds).ok().filter(|seconds| *seconds <= LONGEST_OVERLAP_S)
+        whole(raw).filter(|seconds: &u64| *seconds <= LONGEST_OVERLAP_S)
     });
     let overlap_s = body.finish(Some(overlap_s.unwrap_or(OVERLAP_S)))?;
     let answer =

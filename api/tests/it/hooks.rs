@@ -165,7 +165,10 @@ async fn ten_a_minute_and_the_same_counts_once() {
     for _ in 0..5 {
         assert_eq!(send(&server, &address, "stop").await.0, 202);
     }
-    check_refused(&send(&server, &address, "stop").await, 429, "rate_limited");
+    let refused = send(&server, &address, "stop").await;
+    check_refused(&refused, 429, "rate_limited");
+    let message = refused.1["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("too many signals for this hook; try again in "), "{message}");
     server.stop().await;
 }
 

@@ -98,8 +98,7 @@ async fn an_endpoint_is_made_changed_tested_rotated_and_deleted() {
     let came = receiver.heard(2).await.remove(1);
     assert!(verifies(&secret, &came) && verifies(&rotated.body["secret"], &came), "both sign for a day");
 
-    let change =
-        r#"{"events":["bot.error"],"description":null,"concurrency":2,"headers":{"x-old":null,"X-New":"2"}}"#;
+    let change = r#"{"events":["bot.error"],"description":null,"concurrency":2.0,"headers":{"x-old":null,"X-New":"2"}}"#;
     let changed = server.ask(&tenant, Method::PATCH, &path, Some(change)).await;
     assert_eq!(changed.status, 200, "{changed:?}");
     let shown = server.get(&tenant, &path).await;

@@ -6,7 +6,7 @@ use engine::{NewWebhook, Secret, WebhookPatch};
 use model::{EventKind, Timestamp};
 
 use crate::ApiError;
-use crate::body::{Fields, Given, Reader, json};
+use crate::body::{Fields, Given, Reader, json, whole};
 
 /// What an address has to be.
 const URL: &str = "the address that events go to, a text such as \"https://host/path\"";
@@ -37,7 +37,7 @@ fn headers(body: &mut Reader<'_>) -> Given<Vec<(String, Option<Secret>)>> {
 }
 
 fn concurrency(body: &mut Reader<'_>) -> Given<u32> {
-    body.given("concurrency", "a whole number from 1 to 32", json)
+    body.given("concurrency", "a whole number from 1 to 32", whole)
 }
 
 /// An endpoint that is to be made.
