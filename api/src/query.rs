@@ -108,10 +108,13 @@ impl Query {
     /// # Errors
     /// Every bad parameter, those that nobody asked for included.
     pub fn finish(mut self) -> Result<(), ApiError> {
-        let known = self.known.join(", ");
+        let message = if self.known.is_empty() {
+            "is not a parameter here: leave it out".to_owned()
+        } else {
+            format!("is not a parameter here; known are {}", self.known.join(", "))
+        };
         for name in std::mem::take(&mut self.left).into_keys() {
-            let message = format!("is not a parameter here; known are {known}");
-            self.fault(&name, "parameter_unknown", message);
+            self.fault(&name, "parameter_unknown", message.clone());
         }
         if self.faults.is_empty() { Ok(()) } else { Err(ApiError::Invalid(self.faults)) }
     }

@@ -10,10 +10,11 @@ use actix_web::http::header;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpMessage as _, HttpResponse, Resource, Route, guard, web};
 use serde_json::Value;
-use utoipa::openapi::path::{HttpMethod, Operation as Described};
+use utoipa::openapi::path::{HttpMethod, Operation as Described, ParameterIn};
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::ApiError;
+use crate::query::Query;
 use crate::v1::Caller;
 
 /// What the security scheme is called in annotations.
@@ -34,6 +35,8 @@ pub(crate) struct Operation {
     pub(super) schemas: fn() -> Schemas,
     /// What the caller's key must hold; `None` where no key is asked for.
     pub(super) scope: Option<String>,
+    /// Whether whatever stands in the query is refused before its handler runs.
+    takes_no_query: bool,
     handled_by: fn(Route) -> Route,
 }
 
@@ -54,9 +57,16 @@ impl Operation {
                 panic!("{path}: security is neither (()) nor ((\"{SCHEME}\" = [one scope]))")
             }
         });
+        let method = P::methods().into_iter().next().expect("an annotation names a method");
+        // What other services send comes without a key to an address that they may have added to.
+        let is_sent_in = scope.is_none() && method == HttpMethod::Post;
+        let mut parameters = described.parameters.iter().flatten();
+        let reads_query =
+            parameters.any(|it| matches!(it, RefOr::T(it) if it.parameter_in == ParameterIn::Query));
         Self {
             name,
-            method: P::methods().into_iter().next().expect("an annotation names a method"),
+            takes_no_query: !reads_query && !is_sent_in,
+            method,
             path,
             described,
             schemas: || {
@@ -69,15 +79,34 @@ impl Operation {
         }
     }
 
-    /// Its route, on its method, asking for its scope first.
+    /// Its route, on its method, asking for its scope first, and refusing parameters that it does not have.
     fn route(&'static self) -> Route {
         let is_method = guard::Method(self.method());
         let route = match self.method {
             HttpMethod::Get => web::route().guard(guard::Any(is_method).or(guard::Head())),
             _ => web::route().guard(is_method),
         };
-        (self.handled_by)(route)
-            .wrap(from_fn(move |request, next| admit(request, next, self.scope.as_deref())))
+        (self.handled_by)(route).wrap(from_fn(move |request, next| self.admit(request, next)))
+    }
+
+    /// Lets a request on to its handler if its key holds the scope.
+    async fn admit(
+        &'static self,
+        request: ServiceRequest,
+        next: Next<impl MessageBody + 'static>,
+    ) -> Result<ServiceResponse<BoxBody>, Error> {
+        if let Err(refused) = self.check(&request) {
+            return Ok(request.error_response(refused));
+        }
+        Ok(next.call(request).await?.map_into_boxed_body())
+    }
+
+    fn check(&'static self, request: &ServiceRequest) -> Result<(), ApiError> {
+        if let Some(scope) = self.scope.as_deref() {
+            let caller = request.extensions().get::<Caller>().cloned();
+            caller.ok_or(ApiError::Unauthorised)?.needs(scope)?;
+        }
+        if self.takes_no_query { Query::new(request.query_string())?.finish() } else { Ok(()) }
     }
 
     /// Whether it belongs to this group.
@@ -164,22 +193,6 @@ fn allowed(operations: &[&Operation]) -> String {
     methods.join(", ")
 }
 
-/// Lets a request on to its handler if its key holds the scope.
-async fn admit(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-    scope: Option<&'static str>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    if let Some(scope) = scope {
-        let caller = request.extensions().get::<Caller>().cloned();
-        let admitted = caller.ok_or(ApiError::Unauthorised).and_then(|caller| caller.needs(scope));
-        if let Err(refused) = admitted {
-            return Ok(request.error_response(refused));
-        }
-    }
-    Ok(next.call(request).await?.map_into_boxed_body())
-}
-
 /// The one scope that an annotation names, or that it names none (`security(())`).
 ///
 /// # Errors
@@ -210,9 +223,9 @@ mod tests {
             assert!(operation.described.summary.is_some(), "{}", operation.name);
             let path_parameters = operation.path.matches('{').count();
             let described = operation.described.parameters.iter().flatten();
-            let described = described.filter(|parameter| {
-                matches!(parameter, RefOr::T(it) if it.parameter_in == utoipa::openapi::path::ParameterIn::Path)
-            });
+            let described = described.filter(
+                |parameter| matches!(parameter, RefOr::T(it) if it.parameter_in == ParameterIn::Path),
+            );
             assert_eq!(described.count(), path_parameters, "{}", operation.name);
         }
     }

@@ -75,7 +75,6 @@ pub(crate) async fn create(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
-    Query::new(request.query_string())?.finish()?;
     let definition = BotDefinition::parse(&body::object(&request, payload).await?)?;
     let answer = |view: &BotView, warnings: &[Warning]| {
         once.created(format!("/v1/bots/{}", view.bot.id), &show::bot_view(view, Some(warnings)))

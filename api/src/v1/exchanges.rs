@@ -135,7 +135,6 @@ pub(crate) async fn create(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
-    Query::new(request.query_string())?.finish()?;
     let new = parse(&body::object(&request, payload).await?)?;
     let answer = |connection: &ExchangeConnection, warnings: &[Warning]| {
         once.created(format!("/v1/exchanges/{}", connection.id), &Shown::of(connection, Some(warnings)))

@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::ApiError;
 use crate::body::{self, Fields};
-use crate::query::Query;
 
 /// A ladder with its prices, levels and cost.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -98,7 +97,6 @@ pub(crate) async fn preview(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    Query::new(request.query_string())?.finish()?;
     let (definition, price) = parsed(body::object(&request, payload).await?)?;
     let (preview, price) = engine.preview_bot(&definition, price).await?;
     Ok(HttpResponse::Ok().json(shown(&definition, price, &preview)))

@@ -14,7 +14,6 @@ use tokio::time::{Instant, timeout};
 
 use super::auth::{Caller, Door};
 use crate::ApiError;
-use crate::query::Query;
 
 /// After how long a silence a comment is sent, so that nobody on the way takes the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -58,11 +57,10 @@ struct Turned<'a> {
 pub(crate) async fn follow(
     caller: Caller,
     engine: web::Data<EngineHandle>,
-    door: web::Data<Door>,
     closing: web::Data<Closing>,
+    door: web::Data<Door>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    Query::new(request.query_string())?.finish()?;
     let after = request.headers().get("last-event-id").filter(|value| !value.is_empty());
     let wanted = || ApiError::field("Last-Event-ID", "parameter_invalid", "is not the id of an event");
     let after = after
