@@ -36,7 +36,7 @@ pub type Fields = BTreeMap<String, Box<RawValue>>;
 pub async fn object(request: &HttpRequest, payload: web::Payload) -> Result<Fields, ApiError> {
     let text = bytes(request, payload).await?;
     if !is_json(request) {
-        return Err(ApiError::NotJson);
+        return Err(ApiError::NOT_JSON);
     }
     fields(&text)
 }
@@ -50,7 +50,7 @@ pub async fn optional_object(request: &HttpRequest, payload: web::Payload) -> Re
     match (text.is_empty(), is_json(request)) {
         (true, _) => Ok(Fields::new()),
         (false, true) => fields(&text),
-        (false, false) => Err(ApiError::NotJson),
+        (false, false) => Err(ApiError::NOT_JSON),
     }
 }
 
@@ -116,7 +116,7 @@ fn lay(fields: &mut Fields, patch: Fields) -> Result<(), ApiError> {
 /// A body as it came.
 ///
 /// # Errors
-/// Too large or too slow.
+/// Too large, too slow, or packed.
 pub(crate) async fn bytes(request: &HttpRequest, mut payload: web::Payload) -> Result<Vec<u8>, ApiError> {
     let told = request.headers().get(header::CONTENT_LENGTH);
     let told = told.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -134,13 +134,24 @@ pub(crate) async fn bytes(request: &HttpRequest, mut payload: web::Payload) -> R
         }
         Ok(text)
     };
-    actix_web::rt::time::timeout(DEADLINE, whole).await.unwrap_or(Err(ApiError::BodyTimeout))
+    let text = actix_web::rt::time::timeout(DEADLINE, whole).await.unwrap_or(Err(ApiError::BodyTimeout))?;
+    let encoding = request.headers().get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(ApiError::PACKED);
+    }
+    Ok(text)
 }
 
+/// Whether a body is declared as JSON, and as no other text than UTF-8.
 fn is_json(request: &HttpRequest) -> bool {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    let mut parts = kind.unwrap_or_default().split(';');
+    let essence = parts.next().unwrap_or_default().trim();
+    let charset = parts
+        .filter_map(|part| part.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
+        .map_or("utf-8", |(_, charset)| charset.trim().trim_matches('"'));
+    essence.eq_ignore_ascii_case("application/json") && charset.eq_ignore_ascii_case("utf-8")
 }
 
 /// How deep objects and arrays open inside each other, brackets inside strings not counted.
@@ -255,7 +266,6 @@ mod tests {
         }
         assert!(merged(&stored, fields(br#"{"name":null,"colour":1}"#).unwrap()).is_err());
     }
-}
 
     #[track_caller]
     fn check_safety_stake(patches: &[&str], expected: &str) {
@@ -278,3 +288,4 @@ mod tests {
         check_safety_stake(&[given, r#"{"stake_amount":100,"dca":{"safety_stake":null}}"#], "100");
         check_safety_stake(&[given, r#"{"stake_amount":100,"dca":null}"#], "100");
     }
+}

@@ -60,8 +60,13 @@ pub enum ApiError {
     HeadTooLarge,
     /// The body is larger than the limit.
     BodyTooLarge,
-    /// The body is not declared as JSON.
-    NotJson,
+    /// The body is in a form that is not read here.
+    Unsupported {
+        /// A stable word for programs.
+        code: &'static str,
+        /// A sentence for people.
+        message: &'static str,
+    },
     /// As much as may be was asked for already, for now.
     RateLimited {
         /// What there was too much of.
@@ -97,6 +102,18 @@ impl ApiError {
     pub const SECRET: Self = Self::NotAllowed {
         code: "secret_wrong",
         message: "the body has to hold the hook's secret as `secret`",
+    };
+
+    /// The body is not declared as JSON in UTF-8.
+    pub const NOT_JSON: Self = Self::Unsupported {
+        code: "content_type_unsupported",
+        message: "send the body as Content-Type: application/json, in UTF-8",
+    };
+
+    /// The body is packed.
+    pub const PACKED: Self = Self::Unsupported {
+        code: "content_encoding_unsupported",
+        message: "send the body as it is, without a Content-Encoding",
     };
 
     /// One bad field or query parameter.
@@ -188,12 +205,9 @@ impl ApiError {
                 "body_too_large",
                 "a body holds at most 65536 bytes, a signal's 8192",
             ),
-            Self::NotJson => row(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                REQUEST,
-                "content_type_unsupported",
-                "send the body as Content-Type: application/json",
-            ),
+            Self::Unsupported { code, message } => {
+                row(StatusCode::UNSUPPORTED_MEDIA_TYPE, REQUEST, code, message)
+            }
             Self::RateLimited { of, retry_after_s } => row(
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limit_error",

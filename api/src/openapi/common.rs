@@ -61,7 +61,7 @@ const ERRORS: [Rule; 13] = [
     ),
     rule("411", "LengthRequired", Operation::has_body, "The body came without `Content-Length`."),
     rule("413", "BodyTooLarge", Operation::has_body, "The body is larger than 64 KiB."),
-    rule("415", "NotJson", Operation::has_body, "The body is not declared as JSON."),
+    rule("415", "NotJson", Operation::has_body, "The body is not declared as JSON in UTF-8, or is packed."),
     rule("422", "KeyReused", Operation::is_repeatable, "The `Idempotency-Key` was used with another body."),
     rule("429", "RateLimited", Operation::is_keyed, "The plan is used up; wait for `Retry-After` seconds."),
     rule("500", "Internal", |_| true, "A fault on our side; its cause is in our log under `request_id`."),

@@ -233,6 +233,31 @@ fn the_slow_are_closed_within_fifteen_seconds_and_others_do_not_wait_for_them() 
 }
 
 #[actix_web::test]
+async fn a_body_is_plain_utf_8_or_refused() {
+    let server = Server::start("127.0.0.1:1").await;
+    let tenant = server.tenant(&[]).await;
+    let http = reqwest::Client::new();
+    let (kind, encoding) = ("content-type", "content-encoding");
+    for (headers, status, code) in [
+        (vec![(kind, "application/json")], 201, None),
+        (vec![(kind, "Application/JSON; Charset=\"UTF-8\""), (encoding, "identity")], 201, None),
+        (vec![(kind, "application/json; charset=latin1")], 415, Some("content_type_unsupported")),
+        (vec![(kind, "application/json; charset=utf-16")], 415, Some("content_type_unsupported")),
+        (vec![(kind, "application/json"), (encoding, "gzip")], 415, Some("content_encoding_unsupported")),
+    ] {
+        let mut request = http.post(format!("{}/v1/bots", server.url)).bearer_auth(&tenant.key);
+        for (name, value) in &headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.body(crate::bots::SEED).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{headers:?}");
+        let body: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert_eq!(body["error"]["code"].as_str(), code, "{headers:?}");
+    }
+    server.stop().await;
+}
+
+#[actix_web::test]
 async fn every_answer_tells_browsers_to_keep_off_and_allows_no_other_origin() {
     let server = Server::start("127.0.0.1:1").await;
     let tenant = server.tenant(&[]).await;
