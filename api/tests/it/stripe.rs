@@ -143,6 +143,24 @@ async fn a_subscriptions_life_sets_the_plan_however_it_is_delivered() {
 }
 
 #[actix_web::test]
+async fn a_price_that_nobody_configured_takes_no_plan_away() {
+    let server = Server::start_with_stripe(config()).await;
+    let tenant = server.tenant(&[]).await;
+    link(&server, &tenant).await;
+    let unknown = json!({"id": "price_new", "lookup_key": null});
+    deliver(&server, &subscription("evt_1", "created", 100, "active", &pro())).await;
+    assert_eq!(deliver(&server, &subscription("evt_2", "updated", 200, "active", &unknown)).await, "applied");
+    assert_eq!(in_force(&server, &tenant).await, ("pro".to_owned(), "active".to_owned()));
+    deliver(&server, &subscription("evt_3", "updated", 300, "unpaid", &unknown)).await;
+    assert_eq!(in_force(&server, &tenant).await, ("standard".to_owned(), "unpaid".to_owned()));
+    deliver(&server, &subscription("evt_4", "updated", 400, "active", &unknown)).await;
+    assert_eq!(in_force(&server, &tenant).await, ("pro".to_owned(), "active".to_owned()), "it pays again");
+    deliver(&server, &subscription("evt_5", "updated", 500, "active", &json!({"id": "price_ent"}))).await;
+    assert_eq!(in_force(&server, &tenant).await.0, "enterprise");
+    server.stop().await;
+}
+
+#[actix_web::test]
 async fn what_was_told_before_an_account_was_linked_counts_then() {
     let server = Server::start_with_stripe(config()).await;
     let tenant = server.tenant(&[]).await;

@@ -31,7 +31,8 @@ pub struct StripeConfig {
     /// What Stripe signs with: `whsec_…` of the endpoint.
     pub webhook_secret: Secret,
     /// The plan behind a price, by the price's id or lookup key, in lower case. Without an entry a lookup key that is, or
-    /// begins with, the name of a plan (`pro`, `pro_yearly`) means that plan.
+    /// begins with, the name of a plan (`pro`, `pro_yearly`) means that plan; a price that means none leaves an account's
+    /// plan as it was.
     pub plans: BTreeMap<String, Tier>,
 }
 
@@ -161,11 +162,9 @@ fn order(created: i64, kind: &str) -> i64 {
 }
 
 impl ToldSubscription {
-    fn read(self, plans: &BTreeMap<String, Tier>, event: &Event) -> StripeSubscription {
+    /// What it says; `None` beside it where no price of it is known.
+    fn read(self, plans: &BTreeMap<String, Tier>, event: &Event) -> (StripeSubscription, Option<Tier>) {
         let plan = self.items.data.iter().filter_map(|item| plan(plans, &item.price)).max();
-        if plan.is_none() {
-            tracing::warn!(subscription = self.id, "no price of it is known: see stripe.plans");
-        }
         let status = match self.status.as_str() {
             _ if event.kind == "customer.subscription.deleted" => SubscriptionStatus::Canceled,
             "trialing" => SubscriptionStatus::Trialing,
@@ -180,7 +179,7 @@ impl ToldSubscription {
         let of_items = |end: fn(&Item) -> Option<i64>| self.items.data.iter().filter_map(end).max();
         let start = self.current_period_start.or_else(|| of_items(|item| item.current_period_start));
         let end = self.current_period_end.or_else(|| of_items(|item| item.current_period_end));
-        StripeSubscription {
+        let told = StripeSubscription {
             customer: match self.customer {
                 Named::Id(id) | Named::Object { id } => id,
             },
@@ -190,7 +189,8 @@ impl ToldSubscription {
             period: Period { start: start.map(moment), end: end.map(moment) },
             cancel_at_period_end: self.cancel_at_period_end,
             told: order(event.created, &event.kind),
-        }
+        };
+        (told, plan)
     }
 }
 
@@ -291,7 +291,8 @@ impl EngineHandle {
             kind if kind.starts_with("customer.subscription.") => {
                 let told: ToldSubscription =
                     serde_json::from_value(object()).map_err(|_| unread("data.object"))?;
-                self.subscription_told(told.read(&config.plans, event)).await?
+                let (told, plan) = told.read(&config.plans, event);
+                self.subscription_told(told, plan).await?
             }
             "payout.paid" | "payout.failed" | "payout.canceled" => {
                 let told = serde_json::from_value(object()).map_err(|_| unread("data.object"))?;
@@ -313,13 +314,29 @@ impl EngineHandle {
         Ok(outcome)
     }
 
-    /// What a subscription that Stripe tells of comes to.
-    async fn subscription_told(&self, told: StripeSubscription) -> Result<(Outcome, Change), EngineError> {
+    /// What a subscription that Stripe tells of comes to. Where nobody said which `plan` its prices mean, whoever pays keeps
+    /// the one that they had: it is the operator's mistake, who finds it in the log.
+    async fn subscription_told(
+        &self,
+        mut told: StripeSubscription,
+        plan: Option<Tier>,
+    ) -> Result<(Outcome, Change), EngineError> {
         let customer = told.customer.clone();
         let ask = move |store: Store| async move {
             Ok((store.stripe_subscriptions(&customer).await?, store.billing_of_customer(&customer).await?))
         };
         let (mut known, billing) = self.on_store(ask).await?;
+        if plan.is_none() {
+            let before = known.iter().find(|known| known.id == told.id).map(|known| known.plan);
+            let in_force = billing.as_ref().map(|billing| billing.account.plan);
+            told.plan = before.or(in_force).unwrap_or_default();
+            tracing::error!(
+                subscription = told.id,
+                customer = told.customer,
+                kept = %told.plan,
+                "no price of a subscription is known, so its plan stays: add the price to stripe.plans"
+            );
+        }
         match known.iter_mut().find(|known| known.id == told.id) {
             Some(known) if !told.is_news_after(known) => return Ok((Outcome::Older, Change::default())),
             Some(known) => *known = told.clone(),
@@ -388,7 +405,7 @@ mod tests {
         };
         let object = json!({"id": "sub_1", "customer": "cus_1", "status": status,
             "items": {"data": [{"price": {"id": "price_1", "lookup_key": key}, "current_period_end": created}]}});
-        serde_json::from_value::<ToldSubscription>(object).unwrap().read(&BTreeMap::new(), &event)
+        serde_json::from_value::<ToldSubscription>(object).unwrap().read(&BTreeMap::new(), &event).0
     }
 
     #[test]
