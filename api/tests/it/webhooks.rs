@@ -145,6 +145,42 @@ async fn an_endpoint_is_made_changed_tested_rotated_and_deleted() {
 }
 
 #[actix_web::test]
+async fn what_is_changed_at_once_is_all_changed() {
+    let server = Server::start(NOWHERE).await;
+    let tenant = server.tenant(&[]).await;
+    let receiver = Receiver::start();
+    let made = server.post(&tenant, "/v1/webhooks", &json!({"url": receiver.url}).to_string()).await;
+    let path = format!("/v1/webhooks/{}", made.body["id"].as_str().unwrap());
+    let rotate = format!("{path}/rotate-secret");
+    for round in 1..=2 {
+        let (description, concurrency) =
+            (json!({"description": round.to_string()}), json!({"concurrency": round}));
+        let headers = json!({"headers": {(format!("X-{round}")): "1"}});
+        let change = async |body: Value| {
+            server.ask(&tenant, Method::PATCH, &path, Some(&body.to_string())).await.status
+        };
+        let (first, second, a, b, c) = tokio::join!(
+            server.post(&tenant, &rotate, ""),
+            server.post(&tenant, &rotate, ""),
+            change(description),
+            change(concurrency),
+            change(headers),
+        );
+        assert_eq!((first.status, second.status, a, b, c), (200, 200, 200, 200, 200));
+        let shown = server.get(&tenant, &path).await.body;
+        assert_eq!(shown["description"], round.to_string());
+        assert_eq!(shown["concurrency"], round);
+        assert_eq!(shown["header_names"].as_array().unwrap().len(), round);
+        server.post(&tenant, &format!("{path}/test"), "").await;
+        let came = receiver.heard(round).await.remove(round - 1);
+        for rotated in [first, second] {
+            assert!(verifies(&rotated.body["secret"], &came), "every secret that was told signs");
+        }
+    }
+    server.stop().await;
+}
+
+#[actix_web::test]
 async fn what_failed_is_retried_and_what_was_missed_is_replayed() {
     let server = Server::start(NOWHERE).await;
     let tenant = server.tenant(&[]).await;

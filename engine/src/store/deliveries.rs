@@ -6,6 +6,7 @@ use sqlx::Row as _;
 use super::write::{Dialect, Statement, row, write_rows};
 use super::{Page, Progress, Store, StoreError, StoredEvent, parsed, reading, writing};
 use crate::store::events::listed;
+use crate::store::webhooks::GIVE_UP;
 
 /// A delivery of an event to an endpoint, as its last attempt left it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -165,11 +166,12 @@ static CLOSE_DELIVERIES: Statement = Statement::new(
 static MOVE_ON: Statement = Statement::new(
     "UPDATE webhooks SET settled = v.column2, failing_since = v.column3, disabled = v.column4, disabled_at = v.column5",
     5,
-    "WHERE webhooks.id = v.column1",
+    // Whoever disabled it meanwhile has the last word.
+    "WHERE webhooks.id = v.column1 AND webhooks.disabled IS NULL",
 );
 
 /// What is noted in one transaction of what several endpoints were told.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Notes {
     /// How far endpoints got.
     pub(crate) progress: Vec<(WebhookId, Progress)>,
@@ -221,6 +223,9 @@ macro_rules! write_notes {
             ]
         });
         write_rows!($transaction, $dialect, MOVE_ON, rows);
+        for (id, _) in $notes.progress.iter().filter(|(_, progress)| progress.disabled.is_some()) {
+            sqlx::query(GIVE_UP).bind(id.to_string()).execute(&mut *$transaction).await?;
+        }
     };
 }
 

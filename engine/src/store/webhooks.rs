@@ -94,7 +94,8 @@ macro_rules! sealed_webhook {
     }};
 }
 
-const GIVE_UP: &str = "UPDATE deliveries SET is_open = FALSE, next_at = NULL,
+/// Gives up what an endpoint that is disabled still had to hear.
+pub(super) const GIVE_UP: &str = "UPDATE deliveries SET is_open = FALSE, next_at = NULL,
         error = CASE status WHEN 'waiting' THEN 'the endpoint was disabled' ELSE error END,
         status = CASE status WHEN 'waiting' THEN 'failed' ELSE status END
     WHERE is_open AND webhook_id = $1";
@@ -202,8 +203,10 @@ impl Store {
         secrets: &SealedRecord,
         answer: Option<&KeptAnswer>,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE webhooks SET url = $2, kinds = $3, description = $4, concurrency = $5, header_names = $6,
-                previous_until = $7, key_version = $8, data_key = $9, sealed = $10, secret = '' WHERE id = $1";
+        let sql =
+            "UPDATE webhooks SET url = $2, kinds = $3, description = $4, concurrency = $5, header_names = $6,
+                previous_until = $7, key_version = $8, data_key = $9, sealed = $10, secret = ''
+            WHERE id = $1 AND deleted_at IS NULL";
         writing!(self, pool => {
             let update = sqlx::query(sql)
                 .bind(webhook.id.to_string())
@@ -249,17 +252,6 @@ impl Store {
             settled
         });
         Ok(Progress { settled, failing_since: None, disabled: disabled.map(str::to_owned), disabled_at })
-    }
-
-    /// Gives up what an endpoint that is disabled still had to hear.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub(crate) async fn give_up(&self, id: WebhookId) -> Result<(), StoreError> {
-        writing!(self, pool => {
-            sqlx::query(GIVE_UP).bind(id.to_string()).execute(pool).await?;
-        });
-        Ok(())
     }
 
     /// Deletes an endpoint and erases its secrets; false where the account has no such.

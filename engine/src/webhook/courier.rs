@@ -70,10 +70,10 @@ pub(crate) struct Change {
     pub(crate) hurry: bool,
 }
 
-/// Nothing more goes to an endpoint.
+/// Nothing more goes to an endpoint; tell when nothing more is written of how far it is.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Close(pub(crate) WebhookId);
+pub(crate) struct Close(pub(crate) WebhookId, pub(crate) oneshot::Sender<()>);
 
 /// Events are delivered once more.
 #[derive(Message)]
@@ -123,11 +123,6 @@ pub(super) struct Idle(pub(super) WebhookId);
 #[rtype(result = "()")]
 struct Noted(Arc<Notes>, Result<(), String>);
 
-/// What an endpoint that is disabled still had to hear is given up, or not.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct GivenUp(Result<(), String>);
-
 /// A sink, what it waits for, and how far it said that it is.
 struct Sink {
     account: AccountId,
@@ -154,6 +149,8 @@ pub(crate) struct Courier {
     moved: HashMap<WebhookId, (Progress, bool)>,
     is_noting: bool,
     unwritten: Option<Arc<Notes>>,
+    /// Who waits for the end of what is being written, because their endpoint is closed.
+    closing: Vec<oneshot::Sender<()>>,
     beats: u32,
     pause: u32,
     /// Sinks of which something is on its way, while all are to rest; and who waits for that.
@@ -176,6 +173,7 @@ impl Courier {
             moved: HashMap::new(),
             is_noting: false,
             unwritten: None,
+            closing: Vec::new(),
             beats: 0,
             pause: 0,
             finishing: None,
@@ -259,9 +257,7 @@ impl Courier {
                     is_waiting || (delivery.origin == Origin::Event && delivery.event_seq > sink.settled)
                 }
                 None => {
-                    if is_waiting {
-                        (delivery.status, delivery.next_at) = (DeliveryStatus::Failed, None);
-                    }
+                    give_up(&mut delivery);
                     false
                 }
             };
@@ -279,19 +275,25 @@ impl Courier {
         notes
     }
 
-    /// Lets an endpoint go that is disabled.
-    fn let_go(&mut self, id: WebhookId, why: &str, ctx: &Context<Self>) {
-        tracing::warn!(webhook = %id, why, "an endpoint is disabled");
-        self.forget(id);
-        let store = self.store.clone();
-        self.ask(ctx, async move { store.give_up(id).await }, GivenUp);
-    }
-
     fn forget(&mut self, id: WebhookId) {
         let Some(sink) = self.sinks.remove(&id) else { return };
         deliver(&sink.address, Leave);
         if !self.sinks.values().any(|other| other.account == sink.account) {
             self.feeds.remove(&sink.account);
+        }
+    }
+
+    /// Writes no more how far endpoints got that are gone, and tells those who wait for that.
+    fn end_closing(&mut self) {
+        if self.is_noting {
+            return;
+        }
+        if let Some(notes) = &mut self.unwritten {
+            Arc::make_mut(notes).progress.retain(|(id, _)| self.sinks.contains_key(id));
+        }
+        for done in self.closing.drain(..) {
+            // Whoever asked may be gone.
+            let _ = done.send(());
         }
     }
 
@@ -384,8 +386,14 @@ impl Handler<Change> for Courier {
 impl Handler<Close> for Courier {
     type Result = ();
 
-    fn handle(&mut self, Close(id): Close, _: &mut Self::Context) {
+    fn handle(&mut self, Close(id, done): Close, _: &mut Self::Context) {
         self.forget(id);
+        self.moved.remove(&id);
+        for delivery in self.tried.iter_mut().filter(|delivery| delivery.webhook_id == id) {
+            give_up(delivery);
+        }
+        self.closing.push(done);
+        self.end_closing();
     }
 }
 
@@ -506,9 +514,11 @@ impl Handler<Noted> for Courier {
             Ok(()) => {
                 for (id, progress) in &notes.progress {
                     if let Some(why) = &progress.disabled {
-                        self.let_go(*id, why, ctx);
+                        tracing::warn!(webhook = %id, why, "an endpoint is disabled");
+                        self.forget(*id);
                     }
                 }
+                self.end_closing();
                 if self.tried.len() >= MANY_NOTES {
                     self.note(ctx);
                 }
@@ -517,17 +527,15 @@ impl Handler<Noted> for Courier {
             Err(error) => {
                 self.failed(&error);
                 self.unwritten = Some(notes).filter(|notes| !notes.is_empty());
+                self.end_closing();
             }
         }
     }
 }
 
-impl Handler<GivenUp> for Courier {
-    type Result = ();
-
-    fn handle(&mut self, GivenUp(result): GivenUp, _: &mut Self::Context) {
-        if let Err(error) = result {
-            self.failed(&error);
-        }
+/// Has a delivery that was to be made again not made any more.
+fn give_up(delivery: &mut Delivery) {
+    if delivery.status == DeliveryStatus::Waiting {
+        (delivery.status, delivery.next_at) = (DeliveryStatus::Failed, None);
     }
 }

@@ -20,14 +20,15 @@ use std::time::Duration;
 
 use actix::{Actor as _, Addr};
 use actix_rt::ArbiterHandle;
-use model::AccountId;
+use model::{AccountId, WebhookId};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 use crate::actors::deliver;
+use crate::handle::Inner;
 use crate::secrets::Vault;
 use crate::store::{Delivery, Origin, SealedWebhook, Store, StoreError, Webhook};
-use courier::{Begin, Courier, Doorbell, Finish, Open, Replay};
+use courier::{Begin, Close, Courier, Doorbell, Finish, Open, Replay};
 use endpoint::{Endpoint, Secrets};
 use post::Post;
 
@@ -43,6 +44,8 @@ pub(crate) struct Hub {
     post: Post,
     courier: Addr<Courier>,
     bell: Arc<AtomicBool>,
+    /// One change at a time of each endpoint: they share these.
+    locks: Arc<Vec<Mutex<()>>>,
 }
 
 impl Hub {
@@ -62,7 +65,8 @@ impl Hub {
         let rung = bell.clone();
         let courier =
             Courier::start_in_arbiter(arbiter, move |_| Courier::new(store, io, courier_post, rung));
-        Ok(Self { vault: vault.clone(), targets, post, courier, bell })
+        let locks = Arc::new(Inner::locks());
+        Ok(Self { vault: vault.clone(), targets, post, courier, bell, locks })
     }
 
     /// Goes on with everybody's endpoints where the store says that they are.
@@ -110,6 +114,23 @@ impl Hub {
         match Endpoint::new(&webhook, secrets) {
             Some(endpoint) => deliver(&self.courier, Open { webhook, endpoint, known }),
             None => tracing::error!(webhook = %webhook.id, "an endpoint's secret is none"),
+        }
+    }
+
+    /// Ends what is delivered to an endpoint. After this the courier writes nothing more of how far it is.
+    async fn close(&self, id: WebhookId) {
+        let (done, closed) = oneshot::channel();
+        deliver(&self.courier, Close(id, done));
+        // A courier that is gone writes nothing either.
+        let _ = closed.await;
+    }
+
+    /// Keeps an endpoint from being changed by anybody else, between reading it and writing it.
+    async fn alone(&self, id: WebhookId) -> Option<MutexGuard<'_, ()>> {
+        let lock = usize::try_from(id.as_u128() % self.locks.len().max(1) as u128).unwrap_or_default();
+        match self.locks.get(lock) {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
         }
     }
 

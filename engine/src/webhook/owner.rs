@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::{AccountId, DeliveryId, EventId, Fault, Faults, Timestamp, WebhookId};
 use serde::Serialize;
 
-use super::courier::{Change, Close, Replay};
+use super::courier::{Change, Replay};
 use super::endpoint::{
     CONCURRENCY, Endpoint, Misfit, NewWebhook, Secrets, WebhookPatch, check_concurrency, check_description,
     check_headers,
@@ -134,6 +134,7 @@ impl EngineHandle {
             patch.description.as_deref().and_then(check_description),
             patch.concurrency.and_then(check_concurrency),
         ])?;
+        let _alone = self.inner.hub.alone(id).await;
         let stored = self.sealed_webhook(account, id).await?;
         let mut secrets = self.opened(&stored)?;
         if patch.forget_headers {
@@ -182,6 +183,7 @@ impl EngineHandle {
         id: WebhookId,
         answer: impl FnOnce(&Webhook, &Secret) -> Result<(T, Option<KeptAnswer>), E>,
     ) -> Result<T, E> {
+        let _alone = self.inner.hub.alone(id).await;
         let stored = self.sealed_webhook(account, id).await?;
         let secrets = self.opened(&stored)?.rotated();
         let previous_until = Some(clock::now().plus_seconds(OVERLAP.as_secs()));
@@ -197,12 +199,13 @@ impl EngineHandle {
     /// # Errors
     /// [`EngineError::NotFound`].
     pub async fn delete_webhook(&self, account: AccountId, id: WebhookId) -> Result<(), EngineError> {
+        let _alone = self.inner.hub.alone(id).await;
         let now = clock::now();
         let ask = move |store: Store| async move { store.delete_webhook(account, id, now).await };
         if !self.on_store(ask).await? {
             return Err(EngineError::NotFound("webhook"));
         }
-        deliver(&self.inner.hub.courier, Close(id));
+        self.inner.hub.close(id).await;
         Ok(())
     }
 
@@ -401,7 +404,7 @@ impl EngineHandle {
     ) -> Result<Webhook, EngineError> {
         let hub = &self.inner.hub;
         let (id, now) = (webhook.id, clock::now());
-        deliver(&hub.courier, Close(id));
+        hub.close(id).await;
         let disabled = (!enabled).then_some(BY_OWNER);
         let progress =
             self.on_store(move |store| async move { store.turn_webhook(id, disabled, now).await }).await?;

@@ -123,14 +123,27 @@ async fn what_is_noted_of_deliveries_reads_as_it_was_written() {
 
         let off = store.turn_webhook(webhook.id, Some("tired"), NOW).await.unwrap();
         assert_eq!((off.disabled.as_deref(), off.disabled_at), (Some("tired"), Some(NOW)));
+        let late = Notes { progress: vec![(webhook.id, Progress::default())], ..Notes::default() };
+        store.note(&late).await.unwrap();
+        let stored = store.webhook(account, webhook.id).await.unwrap().unwrap();
+        assert_eq!(stored.webhook.progress, off, "what is noted late turns nothing on again");
         assert_eq!(store.open_deliveries(None).await.unwrap(), []);
         let given_up = store.delivery(webhook.id, made[2].id).await.unwrap().unwrap();
         assert_eq!(given_up.status, DeliveryStatus::Failed);
         let on = store.turn_webhook(webhook.id, None, NOW).await.unwrap();
-        assert_eq!((on.settled, on.disabled), (store.outbox_end().await.unwrap(), None));
+        assert_eq!((on.settled, &on.disabled), (store.outbox_end().await.unwrap(), &None));
+        let (tired, again) =
+            (Some("tired".to_owned()), Delivery::of(&events[3], webhook.id, Origin::Replay, NOW));
+        let notes = Notes {
+            progress: vec![(webhook.id, Progress { disabled: tired, disabled_at: Some(NOW), ..on })],
+            deliveries: vec![(again, true)],
+            closed: Vec::new(),
+        };
+        store.note(&notes).await.unwrap();
+        assert_eq!(store.open_deliveries(None).await.unwrap(), [], "given up with its endpoint");
 
         assert_eq!(store.forget_deliveries(webhook.id, NOW, 1, 1).await.unwrap(), 1, "in steps");
-        assert_eq!(store.forget_deliveries(webhook.id, NOW, 1, 9).await.unwrap(), 1);
+        assert_eq!(store.forget_deliveries(webhook.id, NOW, 1, 9).await.unwrap(), 2);
         assert_eq!(store.forget_deliveries(webhook.id, NOW, 1, 9).await.unwrap(), 0, "the newest stays");
         assert_eq!(store.forget_deliveries(webhook.id, NOW.plus_seconds(1), 1, 9).await.unwrap(), 1);
 
