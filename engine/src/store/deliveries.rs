@@ -3,8 +3,10 @@
 use model::{DeliveryId, EventId, EventKind, Timestamp, WebhookId};
 use sqlx::Row as _;
 
+use super::idempotency::keep;
 use super::write::{Dialect, Statement, row, write_rows};
 use super::{Page, Progress, Store, StoreError, StoredEvent, parsed, reading, writing};
+use crate::answer::KeptAnswer;
 use crate::store::events::listed;
 use crate::store::webhooks::GIVE_UP;
 
@@ -179,6 +181,8 @@ pub(crate) struct Notes {
     pub(crate) deliveries: Vec<(Delivery, bool)>,
     /// Endpoints that are past deliveries which a start had to know of, and how far they are.
     pub(crate) closed: Vec<(WebhookId, i64)>,
+    /// What whoever asked for them is answered.
+    pub(crate) answer: Option<KeptAnswer>,
 }
 
 impl Notes {
@@ -225,6 +229,9 @@ macro_rules! write_notes {
         write_rows!($transaction, $dialect, MOVE_ON, rows);
         for (id, _) in $notes.progress.iter().filter(|(_, progress)| progress.disabled.is_some()) {
             sqlx::query(GIVE_UP).bind(id.to_string()).execute(&mut *$transaction).await?;
+        }
+        if let Some(answer) = &$notes.answer {
+            keep!(answer).execute(&mut *$transaction).await?;
         }
     };
 }
@@ -329,6 +336,20 @@ impl Store {
                 .bind(i64::from(most));
             Ok(delete.execute(pool).await?.rows_affected())
         })
+    }
+
+    /// Ends tests that a server left behind which was killed: nobody knows what came of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn end_tests(&self) -> Result<(), StoreError> {
+        let sql = "UPDATE deliveries SET is_open = FALSE, status = 'failed', attempts = 1,
+                error = 'the server ended before it knew the answer'
+            WHERE is_open AND origin = 'test'";
+        writing!(self, pool => {
+            sqlx::query(sql).execute(pool).await?;
+        });
+        Ok(())
     }
 
     /// The places of an endpoint's events, from `since` on, that it took, or that are still to be delivered to it.

@@ -75,6 +75,7 @@ impl Hub {
     /// [`StoreError`].
     pub(crate) async fn begin(&self, store: &Store) -> Result<(), StoreError> {
         deliver(&self.courier, Begin(store.outbox_end().await?));
+        store.end_tests().await?;
         let mut known: HashMap<_, Vec<Delivery>> = HashMap::new();
         for delivery in store.open_deliveries(None).await? {
             known.entry(delivery.webhook_id).or_default().push(delivery);

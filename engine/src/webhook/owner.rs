@@ -210,15 +210,37 @@ impl EngineHandle {
     }
 
     /// Sends one signed test event, once, and waits for what comes of it; a disabled endpoint can be tested as well.
+    /// `meanwhile` words what is kept before it is sent, for whoever asks again after the server was killed.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`].
-    pub async fn test_webhook(&self, account: AccountId, id: WebhookId) -> Result<Delivery, EngineError> {
+    /// [`EngineError::NotFound`], and what `meanwhile` fails of.
+    pub async fn test_webhook<E: From<EngineError>>(
+        &self,
+        account: AccountId,
+        id: WebhookId,
+        meanwhile: impl FnOnce(&Delivery) -> Result<Option<KeptAnswer>, E>,
+    ) -> Result<Delivery, E> {
         let stored = self.sealed_webhook(account, id).await?;
         let unusable = || EngineError::Unavailable("the endpoint's secret is none".to_owned());
         let endpoint = Endpoint::new(&stored.webhook, &self.opened(&stored)?).ok_or_else(unusable)?;
         let now = clock::now();
         let event_id = EventId::new();
+        let mut delivery = Delivery {
+            id: DeliveryId::new(),
+            webhook_id: id,
+            origin: Origin::Test,
+            event_seq: 0,
+            event_id,
+            kind: TEST.to_owned(),
+            status: DeliveryStatus::Waiting,
+            attempts: 0,
+            next_at: None,
+            last: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let kept = meanwhile(&delivery)?;
+        self.note(vec![(delivery.clone(), true)], kept).await?;
         let post = self.inner.hub.post.clone();
         let body = test_body(event_id, id, now);
         let sent = self
@@ -227,25 +249,12 @@ impl EngineHandle {
             .spawn(async move { post.send(&endpoint, &event_id.to_string(), body, clock::now()).await });
         let (outcome, attempt) =
             sent.await.map_err(|_| EngineError::Unavailable("the engine stops".to_owned()))?;
-        let status = match outcome {
+        delivery.status = match outcome {
             Outcome::Taken => DeliveryStatus::Delivered,
             Outcome::Gone | Outcome::Failed(_) => DeliveryStatus::Failed,
         };
-        let delivery = Delivery {
-            id: DeliveryId::new(),
-            webhook_id: id,
-            origin: Origin::Test,
-            event_seq: 0,
-            event_id,
-            kind: TEST.to_owned(),
-            status,
-            attempts: 1,
-            next_at: None,
-            last: Some(attempt),
-            created_at: now,
-            updated_at: clock::now(),
-        };
-        self.note(vec![(delivery.clone(), false)]).await?;
+        (delivery.attempts, delivery.last, delivery.updated_at) = (1, Some(attempt), clock::now());
+        self.note(vec![(delivery.clone(), false)], None).await?;
         Ok(delivery)
     }
 
@@ -281,41 +290,46 @@ impl EngineHandle {
         found.ok_or(EngineError::NotFound("delivery"))
     }
 
-    /// Delivers an event once more: a new delivery under the event's own id.
+    /// Delivers an event once more: a new delivery under the event's own id. `answer` words what the client is told, and
+    /// what of it is kept with the delivery.
     ///
     /// # Errors
     /// [`EngineError::NotFound`] where the delivery or its event is not kept any more,
-    /// [`EngineError::Conflict`] while the endpoint is disabled, and for a test.
-    pub async fn replay_delivery(
+    /// [`EngineError::Conflict`] while the endpoint is disabled, and for a test; and what `answer` fails of.
+    pub async fn replay_delivery<T, E: From<EngineError>>(
         &self,
         account: AccountId,
         webhook: WebhookId,
         id: DeliveryId,
-    ) -> Result<Delivery, EngineError> {
-        self.enabled_webhook(account, webhook).await?;
+        answer: impl FnOnce(&Delivery) -> Result<(T, Option<KeptAnswer>), E>,
+    ) -> Result<T, E> {
         let before = self.delivery(account, webhook, id).await?;
         if before.origin == Origin::Test {
             let message = "a test is not an event: send another one instead".to_owned();
-            return Err(EngineError::Conflict { code: "delivery_is_a_test", message });
+            return Err(EngineError::Conflict { code: "delivery_is_a_test", message }.into());
         }
         let event_id = before.event_id;
         let event = self.on_store(move |store| async move { store.event(account, event_id).await }).await?;
         let event = event.ok_or(EngineError::NotFound("event"))?;
-        let mut made = self.replay(webhook, vec![event]).await?;
-        made.pop().ok_or(EngineError::NotFound("event"))
+        let again = Delivery::of(&event, webhook, Origin::Replay, clock::now());
+        let (told, kept) = answer(&again)?;
+        self.replay(account, webhook, vec![(Arc::new(event), again)], kept).await?;
+        Ok(told)
     }
 
     /// Delivers, in their order, all events since a time that the endpoint wants and has not taken: those that
-    /// failed, and those that it missed while it was disabled. Tells how many, and whether there are more.
+    /// failed, and those that it missed while it was disabled. `answer` is told how many, and whether there are more;
+    /// it words what the client is told, and what of it is kept with the deliveries.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`], and [`EngineError::Conflict`] while the endpoint is disabled.
-    pub async fn replay_since(
+    /// [`EngineError::NotFound`], [`EngineError::Conflict`] while the endpoint is disabled, and what `answer` fails of.
+    pub async fn replay_since<T, E: From<EngineError>>(
         &self,
         account: AccountId,
         webhook: WebhookId,
         since: Timestamp,
-    ) -> Result<(usize, bool), EngineError> {
+        answer: impl FnOnce(usize, bool) -> Result<(T, Option<KeptAnswer>), E>,
+    ) -> Result<T, E> {
         let stored = self.enabled_webhook(account, webhook).await?;
         let (kinds, settled) = (stored.kinds, stored.progress.settled);
         let ask = move |store: Store| async move {
@@ -337,24 +351,30 @@ impl EngineHandle {
         let mut missed = self.on_store(ask).await?;
         let has_more = missed.len() > MOST_REPLAYED;
         missed.truncate(MOST_REPLAYED);
-        Ok((self.replay(webhook, missed).await?.len(), has_more))
+        let (told, kept) = answer(missed.len(), has_more)?;
+        let now = clock::now();
+        let again = |event: StoredEvent| {
+            let delivery = Delivery::of(&event, webhook, Origin::Replay, now);
+            (Arc::new(event), delivery)
+        };
+        let again = missed.into_iter().map(again).collect();
+        self.replay(account, webhook, again, kept).await?;
+        Ok(told)
     }
 
     async fn replay(
         &self,
+        account: AccountId,
         webhook: WebhookId,
-        events: Vec<StoredEvent>,
-    ) -> Result<Vec<Delivery>, EngineError> {
-        let now = clock::now();
-        let again: Vec<_> = events
-            .into_iter()
-            .map(|event| (Delivery::of(&event, webhook, Origin::Replay, now), Arc::new(event)))
-            .collect();
-        let made: Vec<_> = again.iter().map(|(delivery, _)| delivery.clone()).collect();
-        self.note(made.iter().map(|delivery| (delivery.clone(), true)).collect()).await?;
-        let again = again.into_iter().map(|(delivery, event)| (event, delivery)).collect();
-        deliver(&self.inner.hub.courier, Replay(webhook, again));
-        Ok(made)
+        again: Vec<(Arc<StoredEvent>, Delivery)>,
+        answer: Option<KeptAnswer>,
+    ) -> Result<(), EngineError> {
+        let hub = &self.inner.hub;
+        let _alone = hub.alone(webhook).await;
+        self.enabled_webhook(account, webhook).await?;
+        self.note(again.iter().map(|(_, delivery)| (delivery.clone(), true)).collect(), answer).await?;
+        deliver(&hub.courier, Replay(webhook, again));
+        Ok(())
     }
 
     // Inside
@@ -419,8 +439,12 @@ impl EngineHandle {
         }
     }
 
-    async fn note(&self, deliveries: Vec<(Delivery, bool)>) -> Result<(), EngineError> {
-        let notes = Notes { deliveries, ..Notes::default() };
+    async fn note(
+        &self,
+        deliveries: Vec<(Delivery, bool)>,
+        answer: Option<KeptAnswer>,
+    ) -> Result<(), EngineError> {
+        let notes = Notes { deliveries, answer, ..Notes::default() };
         self.on_store(move |store| async move { store.note(&notes).await }).await
     }
 }

@@ -1,5 +1,6 @@
 //! `/v1/webhooks/{id}/deliveries` and what makes more of them: tests and replays.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use engine::{Delivery, DeliveryFilter, DeliveryStatus};
 use model::{DeliveryId, EventId, EventKind, Timestamp, WebhookId};
@@ -10,6 +11,7 @@ use crate::ApiError;
 use crate::body;
 use crate::query::{self, Query};
 use crate::v1::auth::Caller;
+use crate::v1::once::Once;
 use crate::v1::show::{self, List};
 
 /// A delivery as it is shown.
@@ -165,13 +167,16 @@ pub(crate) async fn get(
 /// Send a test event
 ///
 /// One signed delivery of a `webhook.test`, without retries; the answer tells what came of it. A disabled endpoint can be
-/// tested as well.
+/// tested as well. Asked again under its `Idempotency-Key` after the server was killed, it is not sent again: 202, and the
+/// delivery tells what is known.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/test", tag = "Webhooks", security(("api_key" = ["webhooks:write"])),
     params(("id" = WebhookId, Path, description = "Which endpoint.")),
     request_body = Option<body::NoFields>,
-    responses((status = 200, description = "What came of it.", body = Shown)))]
+    responses((status = 200, description = "What came of it.", body = Shown),
+        (status = 202, description = "It was asked for before; what came of it was not known then.", body = Shown)))]
 pub(crate) async fn test(
     caller: Caller,
+    once: Once,
     engine: Engine,
     path: web::Path<String>,
     request: HttpRequest,
@@ -180,7 +185,8 @@ pub(crate) async fn test(
     let account = caller.account;
     let id = named(&path)?;
     body::nothing(&request, payload).await?;
-    let delivery = engine.test_webhook(account, id).await?;
+    let meanwhile = |delivery: &Delivery| once.meanwhile(&Shown::of(delivery));
+    let delivery = engine.test_webhook(account, id, meanwhile).await?;
     Ok(HttpResponse::Ok().json(Shown::of(&delivery)))
 }
 
@@ -196,6 +202,7 @@ pub(crate) async fn test(
         (status = 409, description = "The endpoint is disabled, or the delivery was a test.")))]
 pub(crate) async fn replay(
     caller: Caller,
+    once: Once,
     engine: Engine,
     path: web::Path<(String, String)>,
     request: HttpRequest,
@@ -204,8 +211,8 @@ pub(crate) async fn replay(
     let account = caller.account;
     let (webhook, id) = both(&path)?;
     body::nothing(&request, payload).await?;
-    let delivery = engine.replay_delivery(account, webhook, id).await?;
-    Ok(HttpResponse::Accepted().json(Shown::of(&delivery)))
+    let answer = |delivery: &Delivery| once.answered(StatusCode::ACCEPTED, None, &Shown::of(delivery));
+    engine.replay_delivery(account, webhook, id, answer).await
 }
 
 /// Deliver once more what an endpoint missed
@@ -219,6 +226,7 @@ pub(crate) async fn replay(
         (status = 409, description = "The endpoint is disabled.")))]
 pub(crate) async fn replay_since(
     caller: Caller,
+    once: Once,
     engine: Engine,
     path: web::Path<String>,
     request: HttpRequest,
@@ -227,8 +235,9 @@ pub(crate) async fn replay_since(
     let account = caller.account;
     let id = named(&path)?;
     let since = fields::since(&body::object(&request, payload).await?)?;
-    let (replayed, has_more) = engine.replay_since(account, id, since).await?;
-    Ok(HttpResponse::Accepted().json(Replayed { replayed, has_more }))
+    let answer =
+        |replayed, has_more| once.answered(StatusCode::ACCEPTED, None, &Replayed { replayed, has_more });
+    engine.replay_since(account, id, since, answer).await
 }
 
 fn both((webhook, delivery): &(String, String)) -> Result<(model::WebhookId, DeliveryId), ApiError> {

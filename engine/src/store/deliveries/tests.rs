@@ -97,7 +97,7 @@ async fn what_is_noted_of_deliveries_reads_as_it_was_written() {
         let notes = Notes {
             progress: vec![(webhook.id, progress.clone())],
             deliveries: made.iter().cloned().map(|delivery| (delivery, true)).collect(),
-            closed: Vec::new(),
+            ..Notes::default()
         };
         store.note(&notes).await.unwrap();
         assert_eq!(store.open_deliveries(None).await.unwrap(), made);
@@ -107,9 +107,9 @@ async fn what_is_noted_of_deliveries_reads_as_it_was_written() {
         (made[0].attempts, made[0].status, made[0].next_at) = (2, DeliveryStatus::Delivered, None);
         let settled = events[2].seq;
         let notes = Notes {
-            progress: Vec::new(),
             deliveries: vec![(made[0].clone(), false)],
             closed: vec![(webhook.id, settled)],
+            ..Notes::default()
         };
         store.note(&notes).await.unwrap();
         assert_eq!(store.open_deliveries(Some(webhook.id)).await.unwrap(), made[2..], "the second is closed");
@@ -137,7 +137,7 @@ async fn what_is_noted_of_deliveries_reads_as_it_was_written() {
         let notes = Notes {
             progress: vec![(webhook.id, Progress { disabled: tired, disabled_at: Some(NOW), ..on })],
             deliveries: vec![(again, true)],
-            closed: Vec::new(),
+            ..Notes::default()
         };
         store.note(&notes).await.unwrap();
         assert_eq!(store.open_deliveries(None).await.unwrap(), [], "given up with its endpoint");
