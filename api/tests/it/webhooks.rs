@@ -177,6 +177,11 @@ async fn what_is_changed_at_once_is_all_changed() {
             assert!(verifies(&rotated.body["secret"], &came), "every secret that was told signs");
         }
     }
+    let refused = server.post(&tenant, &rotate, "").await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (409, &json!("too_many_secrets")));
+    server.post(&tenant, &format!("{path}/test"), "").await;
+    let came = receiver.heard(3).await.remove(2);
+    assert!(verifies(&made.body["secret"], &came), "the first one as well, for its day");
     server.stop().await;
 }
 

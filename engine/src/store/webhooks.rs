@@ -25,7 +25,7 @@ pub struct Webhook {
     pub concurrency: u32,
     /// The names of the headers that its owner adds to every delivery.
     pub header_names: Vec<String>,
-    /// Until when the secret before the last rotation signs as well.
+    /// Until when secrets from before the last rotation sign as well at the longest.
     pub previous_until: Option<Timestamp>,
     /// How far it got, and whether it goes on.
     pub progress: Progress,

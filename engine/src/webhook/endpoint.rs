@@ -1,6 +1,7 @@
 //! What an endpoint's owner sets, what of it is secret, and what a delivery to it is made with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{AccountId, EventKind, Timestamp, WebhookId};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -24,6 +25,12 @@ pub(super) const MOST_AT_ONCE: u32 = 32;
 const MOST_HEADERS: usize = 20;
 const LONGEST_NAME: usize = 64;
 const LONGEST_VALUE: usize = 1_024;
+
+/// How long a secret signs after the one that follows it (Standard Webhooks asks for some overlap).
+const OVERLAP: Duration = Duration::from_hours(24);
+
+/// How many secrets before the current one sign at most: each makes the header of every delivery longer.
+const MOST_PREVIOUS: usize = 4;
 
 /// The longest description, in characters.
 const LONGEST_DESCRIPTION: usize = 500;
@@ -129,8 +136,8 @@ pub(crate) fn check_headers(headers: &[(String, Secret)]) -> Option<Misfit> {
 pub(crate) struct Secrets {
     /// What deliveries are signed with.
     pub(crate) current: Secret,
-    /// What they were signed with before the last rotation.
-    pub(crate) previous: Option<Secret>,
+    /// What they were signed with before, newest first, and until when that signs as well.
+    previous: Vec<(Secret, Timestamp)>,
     /// The owner's own headers.
     pub(crate) headers: Vec<(String, Secret)>,
 }
@@ -139,7 +146,11 @@ pub(crate) struct Secrets {
 #[derive(Serialize, Deserialize)]
 struct Kept<'a> {
     secret: &'a str,
+    /// The newest of those before; its end stands in the row.
     previous: Option<&'a str>,
+    /// The others, with their ends in nanoseconds; records from before more than one was kept lack them.
+    #[serde(borrow, default)]
+    earlier: Vec<(&'a str, i64)>,
     #[serde(borrow)]
     headers: Vec<(&'a str, &'a str)>,
 }
@@ -147,7 +158,7 @@ struct Kept<'a> {
 impl Secrets {
     /// A new endpoint's.
     pub(crate) fn new(headers: Vec<(String, Secret)>) -> Self {
-        Self { current: new_secret(), previous: None, headers }
+        Self { current: new_secret(), previous: Vec::new(), headers }
     }
 
     /// Puts headers beside, or in the place of, those that are there; one without a value goes.
@@ -158,17 +169,29 @@ impl Secrets {
         }
     }
 
-    /// Another secret; the one before is kept.
-    pub(crate) fn rotated(self) -> Self {
-        Self { current: new_secret(), previous: Some(self.current), headers: self.headers }
+    /// Another secret, and until when those before sign at the longest.
+    ///
+    /// # Errors
+    /// When the first of those before ends, where there can be no more of them until then.
+    pub(crate) fn rotated(self, now: Timestamp) -> Result<(Self, Timestamp), Timestamp> {
+        let Self { current, mut previous, headers } = self;
+        previous.retain(|(_, until)| now < *until);
+        if let Some((_, first)) = previous.get(MOST_PREVIOUS - 1) {
+            return Err(*first);
+        }
+        let until = now.plus_seconds(OVERLAP.as_secs());
+        previous.insert(0, (current, until));
+        Ok((Self { current: new_secret(), previous, headers }, until))
     }
 
     /// As they are stored.
     pub(crate) fn seal(&self, vault: &Vault, account: AccountId, id: WebhookId) -> SealedRecord {
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+        let mut previous = self.previous.iter().map(|(secret, until)| (secret.expose(), until.nanos()));
         let kept = Kept {
             secret: self.current.expose(),
-            previous: self.previous.as_ref().map(Secret::expose),
+            previous: previous.next().map(|(secret, _)| secret),
+            earlier: previous.collect(),
             headers,
         };
         let plain = Zeroizing::new(serde_json::to_vec(&kept).expect("texts are JSON"));
@@ -188,16 +211,18 @@ impl Secrets {
             // From before secrets were sealed.
             Err(plain) => {
                 let current = Secret::new(plain.clone());
-                return Ok(Self { current, previous: None, headers: Vec::new() });
+                return Ok(Self { current, previous: Vec::new(), headers: Vec::new() });
             }
         };
         let plain =
             vault.open_record(webhook.account_id, webhook.id, record).map_err(|why| why.to_string())?;
         let kept: Kept<'_> = serde_json::from_slice(&plain).map_err(|_| "it makes no sense".to_owned())?;
         let secret = |text: &str| Secret::new(text.to_owned());
+        let newest = kept.previous.map(secret).zip(webhook.previous_until);
+        let earlier = kept.earlier.iter().map(|(text, until)| (secret(text), Timestamp::from_nanos(*until)));
         Ok(Self {
             current: secret(kept.secret),
-            previous: kept.previous.map(secret),
+            previous: newest.into_iter().chain(earlier).collect(),
             headers: kept.headers.iter().map(|(name, value)| ((*name).to_owned(), secret(value))).collect(),
         })
     }
@@ -209,7 +234,7 @@ pub(crate) struct Endpoint {
     pub(crate) url: String,
     pub(crate) headers: HeaderMap,
     signer: Signer,
-    previous: Option<(Signer, Timestamp)>,
+    previous: Vec<(Signer, Timestamp)>,
 }
 
 impl Endpoint {
@@ -220,29 +245,106 @@ impl Endpoint {
             value.set_sensitive(true);
             Some((HeaderName::try_from(name.as_str()).ok()?, value))
         };
+        let previous = |(secret, until): &(Secret, Timestamp)| Some((Signer::new(secret)?, *until));
         Some(Arc::new(Self {
             url: webhook.url.clone(),
             headers: secrets.headers.iter().filter_map(header).collect(),
             signer: Signer::new(&secrets.current)?,
-            previous: secrets.previous.as_ref().and_then(Signer::new).zip(webhook.previous_until),
+            previous: secrets.previous.iter().filter_map(previous).collect(),
         }))
     }
 
-    /// The value of `webhook-signature`; after a rotation both secrets sign for a while.
+    /// The value of `webhook-signature`; after a rotation the secret before signs as well for a while.
     pub(crate) fn signature(&self, id: &str, timestamp_s: &str, body: &str, now: Timestamp) -> String {
-        let signature = self.signer.sign(id, timestamp_s, body);
-        match &self.previous {
-            Some((signer, until)) if now < *until => {
-                format!("{signature} {}", signer.sign(id, timestamp_s, body))
-            }
-            _ => signature,
-        }
+        let valid = self.previous.iter().filter(|(_, until)| now < *until).map(|(signer, _)| signer);
+        let signed = std::iter::once(&self.signer).chain(valid);
+        signed.map(|signer| signer.sign(id, timestamp_s, body)).collect::<Vec<_>>().join(" ")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secrets::MasterKey;
+    use crate::store::Progress;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn webhook(previous_until: Option<Timestamp>) -> Webhook {
+        Webhook {
+            id: WebhookId::from_u128(1),
+            account_id: AccountId::from_u128(2),
+            url: "https://example.com".to_owned(),
+            description: String::new(),
+            kinds: Vec::new(),
+            concurrency: CONCURRENCY,
+            header_names: Vec::new(),
+            previous_until,
+            progress: Progress::default(),
+            created_at: NOW,
+        }
+    }
+
+    /// Which of some secrets sign at a time.
+    fn signing(webhook: &Webhook, secrets: &Secrets, of: &[Secret], now: Timestamp) -> Vec<bool> {
+        let signature = Endpoint::new(webhook, secrets).unwrap().signature("evt_1", "1", "{}", now);
+        let signs = |secret: &Secret| {
+            let alone = Signer::new(secret).unwrap().sign("evt_1", "1", "{}");
+            signature.split(' ').any(|one| one == alone)
+        };
+        of.iter().map(signs).collect()
+    }
+
+    #[test]
+    fn every_secret_signs_until_the_end_that_was_told_of_it() {
+        let vault = Vault::new(MasterKey::draw(), 1);
+        let (day, hour) = (OVERLAP.as_secs(), 3_600);
+        let (mut row, mut secrets) = (webhook(None), Secrets::new(headers(&[("X-Team", "a")])));
+        let mut told = vec![secrets.current.clone()];
+        for rotation in 0..4 {
+            let (rotated, until) = secrets.rotated(NOW.plus_seconds(rotation * hour)).unwrap();
+            assert_eq!(until, NOW.plus_seconds(rotation * hour + day));
+            told.push(rotated.current.clone());
+            row.previous_until = Some(until);
+            let stored = SealedWebhook {
+                webhook: row.clone(),
+                secrets: Ok(rotated.seal(&vault, row.account_id, row.id)),
+            };
+            secrets = Secrets::open(&vault, &stored).unwrap();
+        }
+        let signing = |after_s| signing(&row, &secrets, &told, NOW.plus_seconds(after_s));
+        assert_eq!(signing(4 * hour), [true; 5]);
+        assert_eq!(signing(day - 1), [true; 5]);
+        assert_eq!(signing(day), [false, true, true, true, true]);
+        assert_eq!(signing(day + 2 * hour), [false, false, false, true, true]);
+        assert_eq!(signing(day + 3 * hour), [false, false, false, false, true]);
+        assert_eq!(
+            secrets.clone().rotated(NOW.plus_seconds(day - 1)).unwrap_err(),
+            NOW.plus_seconds(day),
+            "until then there are as many as there may be"
+        );
+        let (rotated, _) = secrets.rotated(NOW.plus_seconds(day)).unwrap();
+        assert_eq!(rotated.previous.len(), 4, "the one that ended is forgotten");
+    }
+
+    #[test]
+    fn what_was_sealed_when_one_secret_was_kept_opens_and_signs() {
+        let vault = Vault::new(MasterKey::draw(), 1);
+        let (old, new) = (new_secret(), new_secret());
+        let plain = format!(
+            r#"{{"secret":"{}","previous":"{}","headers":[["X-Team","a"]]}}"#,
+            new.expose(),
+            old.expose()
+        );
+        let row = webhook(Some(NOW));
+        let sealed = vault.seal_record(row.account_id, row.id, plain.as_bytes());
+        let secrets =
+            Secrets::open(&vault, &SealedWebhook { webhook: row.clone(), secrets: Ok(sealed) }).unwrap();
+        assert_eq!(secrets.headers.len(), 1);
+        let of = [old, new];
+        assert_eq!(signing(&row, &secrets, &of, NOW.plus_seconds(1)), [false, true]);
+        assert_eq!(signing(&row, &secrets, &of, Timestamp::from_nanos(NOW.nanos() - 1)), [true, true]);
+    }
 
     fn headers(pairs: &[(&str, &str)]) -> Vec<(String, Secret)> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), Secret::new((*value).to_owned()))).collect()

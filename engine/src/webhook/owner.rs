@@ -1,7 +1,6 @@
 //! What an endpoint's owner can ask for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::{AccountId, DeliveryId, EventId, Fault, Faults, Timestamp, WebhookId};
 use serde::Serialize;
@@ -22,9 +21,6 @@ use crate::store::{
     Delivery, DeliveryFilter, DeliveryStatus, EventFilter, Notes, Origin, Page, Progress, SealedWebhook,
     Store, StoredEvent, Webhook,
 };
-
-/// How long the secret before a rotation signs as well (Standard Webhooks asks for some overlap).
-const OVERLAP: Duration = Duration::from_hours(24);
 
 /// How many deliveries are made once more at most with one request.
 const MOST_REPLAYED: usize = 10_000;
@@ -163,7 +159,7 @@ impl EngineHandle {
     /// Another secret: it signs from now on, and for a day the one before does as well.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`].
+    /// [`EngineError::NotFound`], and [`EngineError::Conflict`] where it was rotated too often within a day.
     pub async fn rotate_webhook_secret(
         &self,
         account: AccountId,
@@ -185,9 +181,13 @@ impl EngineHandle {
     ) -> Result<T, E> {
         let _alone = self.inner.hub.alone(id).await;
         let stored = self.sealed_webhook(account, id).await?;
-        let secrets = self.opened(&stored)?.rotated();
-        let previous_until = Some(clock::now().plus_seconds(OVERLAP.as_secs()));
-        let webhook = Webhook { previous_until, ..stored.webhook };
+        let too_many = |first: Timestamp| {
+            let message =
+                format!("too many secrets before this one still sign: rotate it again after {first}");
+            EngineError::Conflict { code: "too_many_secrets", message }
+        };
+        let (secrets, until) = self.opened(&stored)?.rotated(clock::now()).map_err(too_many)?;
+        let webhook = Webhook { previous_until: Some(until), ..stored.webhook };
         let (told, kept) = answer(&webhook, &secrets.current)?;
         self.store_webhook(&webhook, &secrets, kept).await?;
         self.tell_courier(&webhook, &secrets, false);

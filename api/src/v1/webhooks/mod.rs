@@ -48,7 +48,7 @@ struct Shown<'a> {
     concurrency: u32,
     /// The names of the headers that go with every delivery; their values are not shown.
     header_names: &'a [String],
-    /// Until when deliveries are signed with the secret before the last rotation as well.
+    /// Until when deliveries are signed with secrets from before the last rotation as well.
     #[schema(required)]
     previous_secret_expires_at: Option<Timestamp>,
     created_at: Timestamp,
@@ -229,13 +229,15 @@ pub(crate) async fn delete(
 
 /// Rotate a webhook endpoint's secret
 ///
-/// The new secret is in this answer, and in no other. For 24 hours deliveries are signed with both: `webhook-signature`
-/// then holds two signatures, and a receiver that knows either secret accepts it.
+/// The new secret is in this answer, and in no other. For 24 hours deliveries are signed with the one before as well:
+/// `webhook-signature` then holds a signature of each, and a receiver that knows either secret accepts it. Up to four
+/// earlier secrets sign beside the current one, each for its 24 hours.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/rotate-secret", tag = "Webhooks",
     security(("api_key" = ["webhooks:write"])),
     params(("id" = WebhookId, Path, description = "Which endpoint.")),
     request_body = Option<body::NoFields>,
-    responses((status = 200, description = "The endpoint, with its new secret.", body = Shown)))]
+    responses((status = 200, description = "The endpoint, with its new secret.", body = Shown),
+        (status = 409, description = "As many earlier secrets still sign as may.")))]
 pub(crate) async fn rotate(
     caller: Caller,
     once: Once,
