@@ -15,3 +15,4 @@ mod late;
 mod missed;
 mod rig;
 mod silence;
+mod untold;

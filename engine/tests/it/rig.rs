@@ -124,9 +124,18 @@ impl Rig {
 
     /// The owner sells coins that are his own.
     pub(crate) async fn sell_by_hand(&self, qty: &str) {
-        let url = format!("http://{}/venue/sell", self.venue);
-        let body = json!({"key": "the-key", "symbol": "BTCUSDT", "quantity": qty}).to_string();
-        let answer = self.http.post(url).body(body).send().await.unwrap();
+        self.by_hand("sell", &json!({"key": "the-key", "symbol": "BTCUSDT", "quantity": qty})).await;
+    }
+
+    /// The owner cancels an order of that client id.
+    pub(crate) async fn cancel_by_hand(&self, id: &str) {
+        self.by_hand("cancel", &json!({"key": "the-key", "symbol": "BTCUSDT", "clientOrderId": id})).await;
+    }
+
+    /// The owner does something at the exchange.
+    async fn by_hand(&self, what: &str, order: &Value) {
+        let url = format!("http://{}/venue/{what}", self.venue);
+        let answer = self.http.post(url).body(order.to_string()).send().await.unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
     }
 

@@ -37,12 +37,6 @@ const LAGGING_WAIT: Duration = Duration::from_secs(15);
 /// How often while the venue does not accept the key.
 const LOCKED_WAIT: Duration = Duration::from_secs(10);
 
-/// How often a resting order is looked after while the stream does not tell.
-const UNTOLD_WAIT: Duration = Duration::from_secs(4);
-
-/// How often while it does.
-const TOLD_WAIT: Duration = Duration::from_mins(1);
-
 /// How much earlier than an order was decided the venue may say that it came: clocks differ.
 pub(super) const OVERLAP_NS: i64 = 10_000_000_000;
 
@@ -219,7 +213,6 @@ impl ExchangeConnection {
 
     fn asked(&mut self, asked: Asked, me: &Addr<Self>) {
         let Asked { client_id: id, at, result } = asked;
-        let is_up = self.is_up;
         let Some(order) = self.orders.get_mut(&id) else { return };
         order.is_asking = false;
         self.is_locked &= result.is_err();
@@ -229,14 +222,11 @@ impl ExchangeConnection {
                 failpoint::pass("found");
                 (order.is_accounted, order.venue_id) = (true, Some(venue_id));
                 order.found_at = Some(at);
-                let rests = report.end.is_none() && !matches!(order.role, Role::Exit);
                 self.report(report);
                 let Some(order) = self.orders.get_mut(&id) else { return };
                 if order.is_settled() {
                     order.asks = 0;
-                } else if rests && !order.wants_cancel {
-                    order.ask_after(if is_up { TOLD_WAIT } else { UNTOLD_WAIT });
-                } else {
+                } else if !order.rests() {
                     order.ask_after(wait);
                 }
                 if order.wants_cancel && !order.end {

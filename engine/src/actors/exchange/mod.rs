@@ -7,6 +7,7 @@ mod asking;
 mod balance;
 mod late;
 mod missed;
+mod resting;
 mod sending;
 mod socket;
 mod tracked;
@@ -152,6 +153,8 @@ pub(crate) struct ExchangeConnection {
     journal: Journal,
     looked_up: late::LookedUp,
     missed: missed::Missed,
+    /// When what rests was looked after last.
+    looked_at: Instant,
     unreconciled: Arc<AtomicUsize>,
     opened: Instant,
 }
@@ -181,6 +184,7 @@ impl ExchangeConnection {
             journal: parts.journal,
             looked_up: late::LookedUp::default(),
             missed: missed::Missed::new(),
+            looked_at: Instant::now(),
             unreconciled: parts.unreconciled,
             opened: Instant::now(),
         }
@@ -255,6 +259,7 @@ impl Actor for ExchangeConnection {
             let me = ctx.address();
             connection.send_waiting(&me);
             connection.forget();
+            connection.look_after_resting(&me);
             connection.ask_due(&me);
             connection.check_balances(&me);
             connection.search_missed(&me);

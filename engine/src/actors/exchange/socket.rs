@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
@@ -129,7 +130,12 @@ impl Handler<Heard> for ExchangeConnection {
                 self.missed.listen();
                 self.ask_due(&ctx.address());
             }
-            Heard::Down => self.is_up = false,
+            Heard::Down => {
+                if std::mem::replace(&mut self.is_up, false) {
+                    self.looked_at = Instant::now();
+                    self.count_soon();
+                }
+            }
             Heard::Report(user) => {
                 let Ok(id) = user.order.client_order_id.parse::<ClientOrderId>() else { return };
                 let Some(order) = self.orders.get_mut(&id) else {

@@ -112,6 +112,11 @@ impl Tracked {
         self.end && !self.lacks_executions()
     }
 
+    /// It is to stay at the venue until its time comes, and the venue has it.
+    pub(super) fn rests(&self) -> bool {
+        self.role != Role::Exit && self.receipt.acknowledged_at.is_some() && !self.end && !self.wants_cancel
+    }
+
     /// How long ago it left at the latest.
     pub(super) fn age(&self, now: Timestamp) -> Duration {
         Duration::from_nanos(u64::try_from(now.since(self.left_by)).unwrap_or(0))
