@@ -1,6 +1,7 @@
-//! A way to an exchange's sockets that can be shut, as networks are.
+//! A way to an exchange's sockets that can be shut, or swallow what it is given, as networks do.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -9,7 +10,15 @@ use crate::rig;
 
 pub(crate) struct Gate {
     address: SocketAddr,
-    is_open: watch::Sender<bool>,
+    way: watch::Sender<Way>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Open,
+    Shut,
+    /// Nobody is told that nothing comes through.
+    Stuck,
 }
 
 impl Gate {
@@ -17,13 +26,13 @@ impl Gate {
     pub(crate) async fn before(venue: SocketAddr) -> Self {
         let listener = TcpListener::bind(rig::anywhere()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (is_open, seen) = watch::channel(true);
+        let (way, seen) = watch::channel(Way::Open);
         tokio::spawn(async move {
             while let Ok((inbound, _)) = listener.accept().await {
                 tokio::spawn(pass(inbound, venue, seen.clone()));
             }
         });
-        Self { address, is_open }
+        Self { address, way }
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -32,21 +41,30 @@ impl Gate {
 
     /// Drops every connection, and lets no other through.
     pub(crate) fn shut(&self) {
-        self.is_open.send_replace(false);
+        self.way.send_replace(Way::Shut);
+    }
+
+    /// Keeps every connection, and lets nothing through.
+    pub(crate) fn stick(&self) {
+        self.way.send_replace(Way::Stuck);
     }
 
     pub(crate) fn open(&self) {
-        self.is_open.send_replace(true);
+        self.way.send_replace(Way::Open);
     }
 }
 
-async fn pass(mut inbound: TcpStream, venue: SocketAddr, mut is_open: watch::Receiver<bool>) {
-    if !*is_open.borrow_and_update() {
+async fn pass(mut inbound: TcpStream, venue: SocketAddr, mut way: watch::Receiver<Way>) {
+    if *way.borrow_and_update() == Way::Shut {
         return;
     }
     let mut outbound = TcpStream::connect(venue).await.unwrap();
-    tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut inbound, &mut outbound) => {}
-        _ = is_open.wait_for(|is_open| !is_open) => {}
+    let mut copying = pin!(tokio::io::copy_bidirectional(&mut inbound, &mut outbound));
+    loop {
+        let now = *way.borrow_and_update();
+        tokio::select! {
+            _ = &mut copying, if now == Way::Open => return,
+            changed = way.changed() => if changed.is_err() || *way.borrow() == Way::Shut { return },
+        }
     }
 }

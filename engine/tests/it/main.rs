@@ -15,4 +15,5 @@ mod late;
 mod missed;
 mod rig;
 mod silence;
+mod stuck;
 mod untold;

@@ -31,7 +31,7 @@ async fn stage(stop_on_venue: bool) -> (Venue, Rig) {
 }
 
 /// Waits until the exchange has an open stop other than that one; its client id.
-async fn resting_stop(rig: &Rig, other: Option<&str>) -> String {
+pub(crate) async fn resting_stop(rig: &Rig, other: Option<&str>) -> String {
     let deadline = Instant::now() + WITHIN;
     loop {
         let orders = rig.books().await["orders"].take();

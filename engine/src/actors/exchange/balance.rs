@@ -70,7 +70,8 @@ impl ExchangeConnection {
         if !is_held || self.balances.is_counting || self.balances.count_at.is_some_and(|at| at > now) {
             return;
         }
-        self.balances.count_at = Some(now + if self.is_up { COUNT_TOLD } else { COUNT_UNTOLD });
+        self.balances.count_at =
+            Some(now + if self.healthy_socket().is_some() { COUNT_TOLD } else { COUNT_UNTOLD });
         if self.rest.budget().ask(Cost::ACCOUNT, Lane::Normal).is_err() {
             return;
         }

@@ -36,7 +36,11 @@ pub(super) struct Looked {
 impl ExchangeConnection {
     /// Looks after what rests if it is time.
     pub(super) fn look_after_resting(&mut self, me: &Addr<Self>) {
-        let (wait, lane) = if self.is_up { (TOLD_WAIT, Lane::Spare) } else { (UNTOLD_WAIT, Lane::Normal) };
+        let (wait, lane) = if self.healthy_socket().is_some() {
+            (TOLD_WAIT, Lane::Spare)
+        } else {
+            (UNTOLD_WAIT, Lane::Normal)
+        };
         let at = Instant::now();
         if at < self.looked_at + wait {
             return;

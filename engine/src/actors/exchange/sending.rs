@@ -25,9 +25,10 @@ const AVERAGE_WITHIN: Duration = Duration::from_millis(500);
 /// How soon a cancel that the venue's limits did not allow is tried again: by asking for its order.
 const TAKE_BACK_AGAIN: Duration = Duration::from_millis(200);
 
-/// How long an order that guards or sells may go without an answer until it is asked for. Queries for it are few, and
-/// go by the reserved lane.
-const SELLS_ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+/// How long an order that guards or sells, or a cancel, may go without an answer until its order is asked for: such
+/// queries are few, and go by the reserved lane. And how long the socket may owe an answer until what follows leaves by
+/// REST.
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long a refused order waits before it is sent again where the venue does not say.
 const RESEND_AFTER: Duration = Duration::from_millis(500);
@@ -125,14 +126,10 @@ impl ExchangeConnection {
         let now = clock::now();
         (order.receipt.sent_at, order.left_by) = (Some(now), now);
         // Should no answer come by whatever way, it is asked for: of what guards or sells, as soon as one is late.
-        order.ask_after(if order.role.is_entry() {
-            self.stream.answer_within
-        } else {
-            SELLS_ANSWERED_WITHIN
-        });
+        order.ask_after(if order.role.is_entry() { self.stream.answer_within } else { ANSWERED_WITHIN });
         failpoint::pass_soon("sent");
         let shared_with = pipelined(order.role);
-        if let (true, Some(socket)) = (self.is_up, &self.socket)
+        if let Some(socket) = self.healthy_socket()
             && socket.unanswered() <= shared_with
             && socket.send(socket::Ask::Place { id, body: body.clone() })
         {
@@ -167,7 +164,7 @@ impl ExchangeConnection {
             return;
         };
         order.wants_cancel = true;
-        if order.end || order.is_canceling {
+        if order.end || order.is_canceling() {
             return;
         }
         if self.unsent.contains(&id) {
@@ -179,10 +176,12 @@ impl ExchangeConnection {
             order.ask_after(TAKE_BACK_AGAIN);
             return;
         }
-        order.is_canceling = true;
+        // Taken back twice is taken back once: should no answer come and it is still open, it is done again.
+        order.canceled_at = Some(Instant::now());
+        order.ask_after(ANSWERED_WITHIN);
         failpoint::pass_soon("canceling");
         let pair = order.pair.clone();
-        if let (true, Some(socket)) = (self.is_up, &self.socket)
+        if let Some(socket) = self.healthy_socket()
             && socket.send(socket::Ask::Cancel { id, pair: pair.clone() })
         {
             return;
@@ -296,7 +295,7 @@ impl Handler<Answered> for ExchangeConnection {
         if let Some(order) = self.orders.get_mut(&id)
             && is_cancel
         {
-            order.is_canceling = false;
+            order.canceled_at = None;
         }
         match result {
             Ok(told) => {
@@ -304,7 +303,10 @@ impl Handler<Answered> for ExchangeConnection {
                 self.is_locked = false;
                 let Some(order) = self.orders.get_mut(&id) else { return };
                 order.venue_id = Some(told.venue_order_id);
-                order.ask_at = None;
+                // Only the answer to a cancel says what became of it.
+                if is_cancel || !order.wants_cancel {
+                    order.ask_at = None;
+                }
                 let executions = told.fills.iter().map(|fill| live::execution(fill, &order.pair)).collect();
                 // The answer to a cancel names the cancel; whose it is was known before.
                 if let Some(report) = live::report(&told, executions) {

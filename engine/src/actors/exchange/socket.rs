@@ -1,8 +1,8 @@
 //! The connection's socket: a task that owns it, and what it hears.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
@@ -13,7 +13,7 @@ use connectors::binance::trade::{
 use model::{ClientOrderId, Pair};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::sending::Answered;
+use super::sending::{ANSWERED_WITHIN, Answered};
 use super::venue_clock::VenueClock;
 use super::{ExchangeConnection, deliver};
 use crate::live;
@@ -29,19 +29,41 @@ pub(super) enum Ask {
 /// The way to the task that owns the socket.
 pub(super) struct Line {
     asks: UnboundedSender<Ask>,
-    unanswered: Arc<AtomicUsize>,
+    signs: Arc<Signs>,
+}
+
+/// What the socket's task shows of it.
+#[derive(Debug, Default)]
+struct Signs {
+    /// How much was sent and is not answered.
+    unanswered: AtomicUsize,
+    /// When the first thing was sent since anything was heard.
+    silent_since: Mutex<Option<Instant>>,
+}
+
+impl Signs {
+    fn silent_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.silent_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Line {
     /// Sends something over the socket; whether there still is one.
     pub(super) fn send(&self, ask: Ask) -> bool {
-        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        self.signs.unanswered.fetch_add(1, Ordering::Relaxed);
+        self.signs.silent_since().get_or_insert_with(Instant::now);
         self.asks.send(ask).is_ok()
     }
 
     /// How much was sent and is not answered.
     pub(super) fn unanswered(&self) -> usize {
-        self.unanswered.load(Ordering::Relaxed)
+        self.signs.unanswered.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has answered in time, or said anything since: a connection whose other end is gone looks well for
+    /// half a minute.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.signs.silent_since().is_none_or(|since| since.elapsed() < ANSWERED_WITHIN)
     }
 }
 
@@ -65,9 +87,9 @@ pub(super) fn open(
 ) -> Line {
     let stream = TradeStream::new(config, credential, clock.now()).with_budget(budget.clone());
     let (asks, asked) = unbounded_channel();
-    let unanswered = Arc::new(AtomicUsize::new(0));
-    actix_rt::spawn(listen(stream, clock.clone(), asked, unanswered.clone(), me));
-    Line { asks, unanswered }
+    let signs = Arc::<Signs>::default();
+    actix_rt::spawn(listen(stream, clock.clone(), asked, signs.clone(), me));
+    Line { asks, signs }
 }
 
 /// Keeps the socket, and hands what it hears to the connection; ends with it.
@@ -75,7 +97,7 @@ async fn listen(
     mut stream: TradeStream,
     clock: VenueClock,
     mut asked: UnboundedReceiver<Ask>,
-    unanswered: Arc<AtomicUsize>,
+    signs: Arc<Signs>,
     me: Addr<ExchangeConnection>,
 ) {
     let mut waiting: HashMap<AskId, (ClientOrderId, bool)> = HashMap::new();
@@ -94,6 +116,9 @@ async fn listen(
             () = stream.next_batch(&mut events) => {}
         }
         for event in events.drain(..) {
+            if is_heard(&event) {
+                *signs.silent_since() = None;
+            }
             match event {
                 TradeEvent::Up => deliver(&me, Heard::Up),
                 TradeEvent::Down { reason, retry_in } => {
@@ -105,7 +130,7 @@ async fn listen(
                 TradeEvent::Balances { .. } | TradeEvent::Moved { .. } => deliver(&me, Heard::Balances),
                 TradeEvent::Answer { id, result } => {
                     if let Some((client_id, is_cancel)) = waiting.remove(&id) {
-                        unanswered.fetch_sub(1, Ordering::Relaxed);
+                        signs.unanswered.fetch_sub(1, Ordering::Relaxed);
                         deliver(&me, Answered { client_id, is_cancel, result });
                     }
                 }
@@ -114,8 +139,28 @@ async fn listen(
     }
 }
 
+/// Whether the venue said this: that no answer came, and why nothing was sent, are told alike.
+fn is_heard(event: &TradeEvent) -> bool {
+    match event {
+        TradeEvent::Up | TradeEvent::Report(_) | TradeEvent::Balances { .. } | TradeEvent::Moved { .. } => {
+            true
+        }
+        TradeEvent::Answer { result, .. } => {
+            !matches!(result, Err(VenueError::Unknown { .. } | VenueError::Retry { .. }))
+        }
+        TradeEvent::Down { .. } | TradeEvent::Refused(_) => false,
+    }
+}
+
 fn log_refusal(error: &VenueError) {
     tracing::error!(%error, "the venue refused an account's stream");
+}
+
+impl ExchangeConnection {
+    /// Its socket, where it is up and answers.
+    pub(super) fn healthy_socket(&self) -> Option<&Line> {
+        self.socket.as_ref().filter(|socket| self.is_up && socket.is_healthy())
+    }
 }
 
 impl Handler<Heard> for ExchangeConnection {

@@ -7,14 +7,14 @@ use connectors::binance::trade::OrderRequest;
 use model::{BotId, Pair, Qty, Receipt, Timestamp};
 use strategies::live::{End, Report, Role};
 
-use super::sending::STALE_AFTER;
+use super::sending::{ANSWERED_WITHIN, STALE_AFTER};
 use crate::clock;
 
 /// An order on its way.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a fact of its own: asking, canceling and the end overlap"
+    reason = "each is a fact of its own: asking, taking back and the end overlap"
 )]
 pub(super) struct Tracked {
     pub(super) bot: BotId,
@@ -40,7 +40,8 @@ pub(super) struct Tracked {
     /// It has been asked for since its bot came.
     pub(super) is_accounted: bool,
     pub(super) wants_cancel: bool,
-    pub(super) is_canceling: bool,
+    /// When it was taken back last, while no answer has come.
+    pub(super) canceled_at: Option<Instant>,
     /// The venue's own number of it, where it has told.
     pub(super) venue_id: Option<i64>,
     pub(super) executed: Qty,
@@ -70,7 +71,7 @@ impl Tracked {
             found_at: None,
             is_accounted: true,
             wants_cancel: false,
-            is_canceling: false,
+            canceled_at: None,
             venue_id: None,
             executed: Qty::ZERO,
             executions: HashMap::new(),
@@ -115,6 +116,11 @@ impl Tracked {
     /// It is to stay at the venue until its time comes, and the venue has it.
     pub(super) fn rests(&self) -> bool {
         self.role != Role::Exit && self.receipt.acknowledged_at.is_some() && !self.end && !self.wants_cancel
+    }
+
+    /// Whether the answer to a cancel may still come in time.
+    pub(super) fn is_canceling(&self) -> bool {
+        self.canceled_at.is_some_and(|at| at.elapsed() < ANSWERED_WITHIN)
     }
 
     /// How long ago it left at the latest.
