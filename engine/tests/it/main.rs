@@ -13,6 +13,7 @@ mod filters;
 mod gate;
 mod late;
 mod missed;
+mod missing;
 mod rig;
 mod silence;
 mod stuck;

@@ -22,6 +22,9 @@ const COUNT_TOLD: Duration = Duration::from_secs(30);
 /// How soon after it moved, by whatever hand, and how soon again while coins are short.
 const COUNT_SOON: Duration = Duration::from_secs(2);
 
+/// How soon after a count the next may begin, however much there is to find out.
+const COUNT_BETWEEN: Duration = Duration::from_secs(1);
+
 /// How much of the base coin a bot holds now.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -47,7 +50,10 @@ pub(super) struct Counted {
 /// What is known of the account.
 #[derive(Debug, Default)]
 pub(super) struct Balances {
-    count_at: Option<Instant>,
+    /// When it was counted last.
+    began: Option<Instant>,
+    /// When it is to be counted for a reason, sooner than it is anyway.
+    wanted_at: Option<Instant>,
     is_counting: bool,
     /// How often what bots hold has changed.
     changes: u64,
@@ -56,26 +62,40 @@ pub(super) struct Balances {
     short: HashMap<String, Instant>,
 }
 
+impl Balances {
+    fn want(&mut self, at: Instant) {
+        self.wanted_at = Some(self.wanted_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn is_due(&self, now: Instant, every: Duration) -> bool {
+        self.began.is_none_or(|began| now >= began + every) || self.wanted_at.is_some_and(|at| now >= at)
+    }
+}
+
 impl ExchangeConnection {
     /// The account has moved: it is counted soon.
     pub(super) fn count_soon(&mut self) {
-        let soon = Instant::now() + COUNT_SOON;
-        self.balances.count_at = Some(self.balances.count_at.map_or(soon, |at| at.min(soon)));
+        self.balances.want(Instant::now() + COUNT_SOON);
+    }
+
+    /// Something cannot wait for what the account has: it is counted at once, or as soon as it may be again.
+    pub(super) fn count_now(&mut self) {
+        let now = Instant::now();
+        self.balances.want(self.balances.began.map_or(now, |began| now.max(began + COUNT_BETWEEN)));
     }
 
     /// Counts the account if it is time.
     pub(super) fn check_balances(&mut self, me: &Addr<Self>) {
         let is_held = self.bots.values().any(|attached| !attached.held.is_zero());
+        let every = if self.healthy_socket().is_some() { COUNT_TOLD } else { COUNT_UNTOLD };
         let now = Instant::now();
-        if !is_held || self.balances.is_counting || self.balances.count_at.is_some_and(|at| at > now) {
+        if !is_held || self.balances.is_counting || !self.balances.is_due(now, every) {
             return;
         }
-        self.balances.count_at =
-            Some(now + if self.healthy_socket().is_some() { COUNT_TOLD } else { COUNT_UNTOLD });
         if self.rest.budget().ask(Cost::ACCOUNT, Lane::Normal).is_err() {
             return;
         }
-        self.balances.is_counting = true;
+        (self.balances.is_counting, self.balances.began, self.balances.wanted_at) = (true, Some(now), None);
         let (rest, at, me) = (self.rest.clone(), self.clock.now(), me.clone());
         let changes = self.balances.changes;
         actix_rt::spawn(async move {

@@ -305,6 +305,10 @@ impl Handler<Attach> for ExchangeConnection {
         if let Some((account, trade)) = attach.trade {
             self.read_books(account, attach.id, trade, &ctx.address());
         }
+        if !attached.held.is_zero() {
+            // Nobody has seen to it that it is still there.
+            self.count_now();
+        }
         self.bots.insert(attach.id, attached);
         for id in unsent {
             if let Some(order) = self.orders.get_mut(&id) {

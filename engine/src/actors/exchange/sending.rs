@@ -36,6 +36,9 @@ const RESEND_AFTER: Duration = Duration::from_millis(500);
 /// The venue's words for an id that one of its open orders has.
 const DUPLICATE: &str = "Duplicate order";
 
+/// Its words for an order of coins that are not there, or not free.
+const INSUFFICIENT: &str = "insufficient balance";
+
 /// The venue's code for an order that breaks one of its rules.
 const FILTER_FAILURE: i64 = -1013;
 
@@ -212,6 +215,9 @@ impl ExchangeConnection {
             VenueError::Rejected { code, message } => {
                 if code == FILTER_FAILURE {
                     self.markets.refresh_rules(&order.pair);
+                }
+                if message.contains(INSUFFICIENT) {
+                    self.count_now();
                 }
                 self.end(id, End::Rejected(message.into()));
             }
