@@ -12,6 +12,7 @@ mod fees;
 mod filters;
 mod gate;
 mod late;
+mod limited;
 mod missed;
 mod missing;
 mod rig;

@@ -122,6 +122,12 @@ impl Rig {
         assert!(answer.status().is_success(), "{answer:?}");
     }
 
+    /// Asks the exchange for nothing until it bans whoever asks from here, the engine among them.
+    pub(crate) async fn get_banned(&self) {
+        let url = format!("http://{}/api/v3/ping", self.venue);
+        while self.http.get(&url).send().await.unwrap().status().is_success() {}
+    }
+
     /// The owner sells coins that are his own.
     pub(crate) async fn sell_by_hand(&self, qty: &str) {
         self.by_hand("sell", &json!({"key": "the-key", "symbol": "BTCUSDT", "quantity": qty})).await;

@@ -2,36 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use engine::{Patience, Positions};
+use engine::Positions;
 use rust_decimal::Decimal;
-use venue::{Config, Venue};
 
-use crate::gate::Gate;
-use crate::rig::{self, BODY, Rig, event};
-use crate::untold::resting_stop;
+use crate::rig::{BODY, event};
+use crate::untold::{resting_stop, stage};
 
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// How soon what is held is to be sold, on a busy machine.
 const SOLD_WITHIN: Duration = Duration::from_secs(5);
 
-/// A bot whose stop rests at an exchange that does not answer over its socket any more; the price that it bought at.
-async fn stage() -> (Venue, Gate, Rig, model::BotId, Decimal) {
-    let venue = rig::venue(rig::anywhere(), Config::default()).await;
-    let gate = Gate::before(venue.address()).await;
-    let ws_api_url = format!("ws://{}/ws-api/v3", gate.address());
-    let rig =
-        Rig::start_as(venue.address(), Patience::default(), |config| config.ws_api_url = ws_api_url).await;
-    let bot = rig.run(&BODY.replace("-30", "-5")).await;
-    let opened = rig.told(WITHIN, event("trade.opened")).await;
-    resting_stop(&rig, None).await;
-    gate.stick();
-    (venue, gate, rig, bot, opened["data"]["price"].to_string().parse().unwrap())
-}
-
 #[tokio::test]
 async fn what_its_owner_closes_is_sold_although_the_socket_answers_nothing() {
-    let (venue, gate, rig, bot, _) = stage().await;
+    let (venue, gate, rig, bot) = stage(BODY).await;
+    resting_stop(&rig, None).await;
+    gate.stick();
     let asked = Instant::now();
     rig.handle.stop_bot(rig.account, bot, Positions::Close).await.unwrap();
     rig.told(SOLD_WITHIN, event("trade.closed")).await;
@@ -44,7 +30,11 @@ async fn what_its_owner_closes_is_sold_although_the_socket_answers_nothing() {
 
 #[tokio::test]
 async fn a_price_that_falls_through_the_stop_is_sold_at_although_the_socket_answers_nothing() {
-    let (venue, _gate, rig, _, price) = stage().await;
+    let (venue, gate, rig, _) = stage(&BODY.replace("-30", "-5")).await;
+    let opened = rig.told(WITHIN, event("trade.opened")).await;
+    let price: Decimal = opened["data"]["price"].to_string().parse().unwrap();
+    resting_stop(&rig, None).await;
+    gate.stick();
     rig.trade_at(&(price * Decimal::new(90, 2)).round_dp(2).to_string()).await;
     let fell = Instant::now();
     let closed = rig.told(SOLD_WITHIN, event("trade.closed")).await;

@@ -15,8 +15,8 @@ use strategies::{Plan, RestoreError};
 use super::{Bot, Hand};
 use crate::actors::deliver;
 use crate::actors::exchange::{
-    AskFor, Attach, Detach, ExchangeConnection, Holds, InDoubt, Journaled, LateFill, Locked, Missing,
-    Reported, TakenUp, Unclaimed,
+    AskFor, Attach, Detach, ExchangeConnection, Holds, InDoubt, Journaled, LateFill, Limited, Locked,
+    Missing, Reported, TakenUp, Unclaimed,
 };
 use crate::actors::feed::{Join, Woken};
 use crate::change::Positions;
@@ -316,6 +316,18 @@ impl Handler<Locked> for Bot {
             let message = format!("the venue does not accept the key ({why}); {standing}: renew the key");
             steps.push(LiveStep::Told { code: "exchange_auth", message });
         });
+    }
+}
+
+impl Handler<Limited> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, Limited { until }: Limited, ctx: &mut Self::Context) {
+        let message = format!(
+            "the exchange has asked to be left alone until {until}: what is to be bought, sold or taken back waits; what \
+             rests at the venue stands"
+        );
+        self.live(None, ctx, |_, steps| steps.push(LiveStep::Told { code: "venue_limits", message }));
     }
 }
 

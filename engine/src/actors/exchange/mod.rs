@@ -6,6 +6,7 @@
 mod asking;
 mod balance;
 mod late;
+mod limited;
 mod missed;
 mod resting;
 mod sending;
@@ -13,7 +14,7 @@ mod socket;
 mod tracked;
 mod venue_clock;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -36,6 +37,7 @@ use crate::portfolio::KnownBalances;
 pub(crate) use asking::AskFor;
 pub(crate) use balance::{Holds, Missing};
 pub(crate) use late::{Journal, LateFill, Unclaimed};
+pub(crate) use limited::Limited;
 pub(crate) use sending::{Journaled, TakeBack};
 use tracked::{Tracked, left_by};
 
@@ -147,6 +149,8 @@ pub(crate) struct ExchangeConnection {
     /// Orders that were taken back before they came here, and when.
     taken_back: HashMap<ClientOrderId, Instant>,
     bots: HashMap<BotId, Attached>,
+    /// Bots that were told that the venue has asked to be left alone.
+    limited: HashSet<BotId>,
     balances: balance::Balances,
     known: Arc<KnownBalances>,
     share: Share,
@@ -178,6 +182,7 @@ impl ExchangeConnection {
             unsent: VecDeque::new(),
             taken_back: HashMap::new(),
             bots: HashMap::new(),
+            limited: HashSet::new(),
             balances: balance::Balances::default(),
             known: parts.known,
             share: Share::of(parts.meters),
@@ -258,6 +263,7 @@ impl Actor for ExchangeConnection {
         ctx.run_interval(TURN, |connection, ctx| {
             let me = ctx.address();
             connection.send_waiting(&me);
+            connection.tell_limited();
             connection.forget();
             connection.look_after_resting(&me);
             connection.ask_due(&me);

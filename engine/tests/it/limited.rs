@@ -1,0 +1,31 @@
+//! What is told of orders that wait because the exchange has asked to be left alone.
+
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+use venue::{Config, Faults};
+
+use crate::rig::{self, BODY, Rig, event, trouble};
+
+const WITHIN: Duration = Duration::from_secs(20);
+
+const BAN: Duration = Duration::from_secs(8);
+
+#[tokio::test]
+async fn an_owner_is_told_once_that_a_sale_waits_for_the_end_of_a_ban() {
+    let faults = Faults { ban_after: Some(200), ban: BAN, ..Faults::default() };
+    let venue = rig::venue(rig::anywhere(), Config { faults, ..Config::default() }).await;
+    let rig = Rig::start(venue.address()).await;
+    rig.run(&BODY.replace("\"stop_loss\":-30", "\"stop_on_venue\":false,\"stop_loss\":-5")).await;
+    let opened = rig.told(WITHIN, event("trade.opened")).await;
+    let price: Decimal = opened["data"]["price"].to_string().parse().unwrap();
+    rig.get_banned().await;
+    rig.trade_at(&(price * Decimal::new(90, 2)).round_dp(2).to_string()).await;
+    let told = rig.told(BAN / 2, trouble("venue_limits")).await;
+    let message = told["data"]["message"].as_str().unwrap();
+    assert!(message.contains("left alone until 20"), "{message}");
+    rig.told(WITHIN, event("trade.closed")).await;
+    assert_eq!(rig.troubles("venue_limits").await.len(), 1);
+    rig.stop().await;
+    venue.stop().await;
+}
