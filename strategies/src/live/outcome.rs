@@ -7,8 +7,26 @@ use super::order::{End, LiveOrder, Role, Terms};
 use super::{Goal, LiveBot, LiveStep, Pause, trade};
 use crate::dca::Event;
 
-/// Refusals in a row after which a bot that holds nothing gives up.
+/// Refusals in a row after which a bot that holds nothing gives up, where waiting mends nothing.
 const MOST_REFUSALS: u32 = 3;
+
+/// The longest wait before it is tried again to buy what the venue refused for what may pass.
+const LONGEST_ENTRY_PAUSE_S: u64 = 5 * 60;
+
+/// Words of refusals that may pass by themselves: they are about the account's state and the market's, not about the
+/// order (the venue's `errors.md`, "Messages for -1010, -2010 and -2011").
+const MAY_PASS: [&str; 5] = [
+    "insufficient balance",
+    "disabled on this account",
+    "may not place or cancel orders",
+    "market is closed",
+    "maintenance",
+];
+
+fn may_pass(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    MAY_PASS.iter().any(|passing| words.contains(passing))
+}
 
 impl LiveBot {
     /// An order is settled.
@@ -69,8 +87,16 @@ impl LiveBot {
             return;
         };
         self.entering = self.entering.after_refusal(self.now);
-        let message = format!("the venue refused to buy: {words}");
-        self.tell_trouble("entry_refused", message, steps);
+        if !may_pass(&words) {
+            let message = format!("the venue refused to buy: {words}");
+            return self.tell_trouble("entry_refused", message, steps);
+        }
+        let longest = self.now.plus_seconds(LONGEST_ENTRY_PAUSE_S);
+        self.entering.until = self.entering.until.min(longest);
+        if self.entering.refusals == 1 {
+            let message = format!("the venue refused to buy: {words}; it is tried again until it passes");
+            steps.push(LiveStep::Told { code: "entry_refused", message });
+        }
     }
 
     fn not_added(&mut self, refused: Option<&str>, steps: &mut Vec<LiveStep>) {

@@ -584,3 +584,56 @@ fn levels_lie_where_the_fees_that_were_paid_put_them() {
     let said = run(&fields, &["100", "96.10", "96.09"], false);
     assert_eq!(said[2..], ["stop 96.09", "Exit 0.5", "StopLoss"]);
 }
+
+/// What is told of buys that the venue refuses with these words, each tried again once its pause is over, and how long
+/// the last pause was, in seconds.
+fn refused(words: &str, times: usize) -> (Vec<&'static str>, i64) {
+    let mut bot = LiveBot::new(plan(FIELDS), rules(true));
+    let (mut told, mut second, mut pause, mut ids) = (Vec::new(), 0, 0, 0_u128);
+    for _ in 0..times {
+        let mut mint = || {
+            ids += 1;
+            ClientOrderId::from_u128(ids)
+        };
+        let mut steps = Vec::new();
+        second += pause;
+        bot.on_move(
+            &PriceMove::tick(price("100"), Timestamp::from_millis(second * 1_000)),
+            &mut mint,
+            &mut steps,
+        );
+        let [LiveStep::Place(order)] = &steps[..] else { panic!("{steps:?}") };
+        let (client_id, end) = (order.client_id, Some(End::Rejected(words.into())));
+        let report = Report { client_id, end, executed: Qty::ZERO, executions: Vec::new() };
+        steps.clear();
+        bot.on_report(&report, &mut mint, &mut steps);
+        told.extend(steps.iter().filter_map(|step| match step {
+            LiveStep::Told { code, .. } => Some(*code),
+            LiveStep::GaveUp { .. } => Some("gave up"),
+            _ => None,
+        }));
+        pause = bot.watch().at.unwrap().millis() / 1_000 - second;
+    }
+    (told, pause)
+}
+
+#[test]
+fn a_refusal_that_may_pass_pauses_buying_and_is_told_once() {
+    for words in [
+        "status 400: This action is disabled on this account.",
+        "status 400: Account has insufficient balance for requested action.",
+        "status 400: Market is closed.",
+    ] {
+        assert_eq!(refused(words, 3), (vec!["entry_refused"], 8), "{words}");
+        assert_eq!(refused(words, 30), (vec!["entry_refused"], 300), "{words}");
+    }
+}
+
+#[test]
+fn a_refusal_that_cannot_pass_ends_a_bot_that_holds_nothing() {
+    for words in
+        ["FILTER: NOTIONAL", "status 400: Invalid symbol.", "status 401: Invalid API-key, IP, or permissions"]
+    {
+        assert_eq!(refused(words, 3).0, ["entry_refused", "entry_refused", "gave up"], "{words}");
+    }
+}
