@@ -291,9 +291,9 @@ impl Dca {
         }
     }
 
-    /// Asks for nothing more until all is sold.
-    pub(crate) fn leave(&mut self) {
-        self.is_leaving = true;
+    /// Whether all is to be sold: until then it asks for nothing more.
+    pub(crate) fn set_leaving(&mut self, is_leaving: bool) {
+        self.is_leaving = is_leaving;
     }
 
     /// The take-profit price.

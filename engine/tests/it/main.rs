@@ -19,3 +19,4 @@ mod rig;
 mod silence;
 mod stuck;
 mod untold;
+mod words;

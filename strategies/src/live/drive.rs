@@ -15,14 +15,17 @@ impl LiveBot {
     /// Does what its goal needs and what nothing under way forbids.
     pub(super) fn drive(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
         match self.goal {
-            Goal::Trade => self.protect(mint, steps),
-            Goal::Release => self.take_back(|order| order.role != Role::Exit, steps),
+            Goal::Trade => {
+                // One that it was to sell by before it was told to go on.
+                self.take_back(|order| order.role == Role::Exit, steps);
+                self.protect(mint, steps);
+            }
+            Goal::Release => self.take_back(|_| true, steps),
             Goal::Leave(reason) => self.leave(reason, mint, steps),
         }
     }
 
     fn leave(&mut self, reason: ExitReason, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        self.machine.leave();
         // What is locked in a resting order cannot be sold by another.
         self.take_back(|order| order.role == Role::Protection, steps);
         if self.is_selling() {
@@ -30,7 +33,7 @@ impl LiveBot {
         }
         match self.sellable() {
             Some(qty) if self.leaving.until <= self.now => {
-                self.place(Role::Exit, Terms::Market, qty, mint, steps);
+                self.place(Role::Exit, Terms::Market, qty, Some(reason), mint, steps);
             }
             Some(_) => {}
             None if self.is_entering() => {}
@@ -40,7 +43,7 @@ impl LiveBot {
 
     /// Keeps one order at the venue that sells all at the stop.
     fn protect(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        if !self.rules.stop_on_venue || !self.machine.is_holding() {
+        if !self.rules.stop_on_venue || !self.machine.is_holding() || self.is_exiting() {
             return;
         }
         let wanted = self.machine.stop_price().zip(self.sellable());
@@ -62,7 +65,8 @@ impl LiveBot {
                 let least = Price::new(least.round_dp_with_strategy(8, RoundingStrategy::ToZero)).ok();
                 let limit = least.and_then(|price| price.floor_to_tick(self.machine.plan().market.tick_size));
                 if let Some(limit) = limit {
-                    self.place(Role::Protection, Terms::StopLimit { stop, limit }, qty, mint, steps);
+                    let reason = Some(self.machine.stop_reason(stop));
+                    self.place(Role::Protection, Terms::StopLimit { stop, limit }, qty, reason, mint, steps);
                 }
             }
             (None, None) => {}
@@ -70,7 +74,7 @@ impl LiveBot {
     }
 
     pub(super) fn may_enter(&self) -> bool {
-        self.entering.until <= self.now && !self.is_entering()
+        self.entering.until <= self.now && !self.is_entering() && !self.is_exiting()
     }
 
     pub(super) fn enter(
@@ -89,7 +93,7 @@ impl LiveBot {
             OrderKind::Market => Terms::Market,
             OrderKind::Limit => Terms::Limit(price),
         };
-        self.place(Role::Entry(index), terms, qty, mint, steps);
+        self.place(Role::Entry(index), terms, qty, None, mint, steps);
     }
 
     pub(super) fn place(
@@ -97,6 +101,7 @@ impl LiveBot {
         role: Role,
         terms: Terms,
         qty: Qty,
+        reason: Option<ExitReason>,
         mint: &mut impl Mint,
         steps: &mut Vec<LiveStep>,
     ) {
@@ -105,6 +110,7 @@ impl LiveBot {
             role,
             terms,
             qty,
+            reason,
             decided: self.last.unwrap_or(Price::MIN),
             at: self.now,
             executions: Vec::new(),
@@ -124,6 +130,18 @@ impl LiveBot {
         for order in open.filter(|order| which(order)) {
             (order.is_cancel_asked, order.is_canceling) = (true, true);
             steps.push(LiveStep::Cancel(order.client_id));
+        }
+    }
+
+    /// Ends a trade of which all was sold after it was to leave no more, or by a stop that was being taken back.
+    pub(super) fn finish_if_sold(&mut self, steps: &mut Vec<LiveStep>) {
+        let reason = self.trade.sold_for().filter(|_| self.machine.is_holding() && !self.is_leaving());
+        if let Some(reason) = reason
+            && !self.is_selling()
+            && !self.is_entering()
+            && self.sellable().is_none()
+        {
+            self.finish(reason, steps);
         }
     }
 

@@ -89,7 +89,17 @@ pub enum LiveStep {
     },
 }
 
-/// What it is about.
+/// What it is about, and what its owner's word makes of that:
+///
+/// | it is to | `close` | `release` | `resume` | `drain` |
+/// | --- | --- | --- | --- | --- |
+/// | trade | leave | release | trade | trade |
+/// | release | leave | release | trade | trade |
+/// | leave by its owner's word or a signal | leave | release | trade | trade |
+/// | leave by its rules | leave, for their reason | release | trade | leave |
+///
+/// A sale that is under way when it is to leave no more is asked to be taken back: that ends one that had not left. One
+/// that had is booked for what it sold. The rules sell again with the next price if that is still beyond their level.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Goal {
@@ -229,7 +239,7 @@ impl LiveBot {
     pub fn on_move(&mut self, moved: &PriceMove, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
         self.now = self.now.max(moved.at);
         self.last = Some(moved.price);
-        if self.goal == Goal::Trade {
+        if self.is_trading() {
             let reaction = self.machine.on(&Event::Price(*moved));
             for action in reaction.actions {
                 match action {
@@ -241,7 +251,7 @@ impl LiveBot {
                         if let (Some(stop), ExitReason::StopLoss) = (stop, reason) {
                             steps.push(LiveStep::StopHit { stop, price, at: moved.at });
                         }
-                        self.goal = Goal::Leave(reason);
+                        self.turn_to(Goal::Leave(reason));
                     }
                 }
             }
@@ -262,7 +272,7 @@ impl LiveBot {
         let Some(order) = self.trade.orders.get_mut(place) else { return false };
         let was_booked = order.is_booked;
         let heard = order.hear(report);
-        if heard.has_new_executions && order.role == Role::Protection && self.goal == Goal::Trade {
+        if heard.has_begun_to_fill && order.role == Role::Protection {
             self.stopped_at_venue(place, steps);
         }
         let Some(order) = self.trade.orders.get_mut(place) else { return true };
@@ -274,6 +284,9 @@ impl LiveBot {
         } else if !was_booked && order.is_settled() {
             order.is_booked = true;
             self.book(place, steps);
+        }
+        if heard.has_new_executions || heard.has_ended {
+            self.finish_if_sold(steps);
         }
         self.drive(mint, steps);
         true
@@ -325,16 +338,19 @@ impl LiveBot {
         self.machine.count_from(at);
     }
 
-    /// Goes on where it was.
+    /// Goes on where it was cut off: what it was selling it sells, what it had let go of it takes up.
     pub fn take_up(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+        if self.goal == Goal::Release {
+            self.goal = Goal::Trade;
+        }
+        (self.entering, self.protecting) = (Pause::NONE, Pause::NONE);
         self.drive(mint, steps);
     }
 
     /// Its owner wants everything sold, or a signal came.
     pub fn close(&mut self, reason: ExitReason, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        if !matches!(self.goal, Goal::Leave(_)) {
-            self.goal = Goal::Leave(reason);
-            self.leaving = Pause::NONE;
+        if !self.is_leaving() {
+            self.turn_to(Goal::Leave(reason));
         }
         self.drive(mint, steps);
     }
@@ -350,7 +366,7 @@ impl LiveBot {
         mint: &mut impl Mint,
         steps: &mut Vec<LiveStep>,
     ) -> Result<(), CannotAdd> {
-        if !self.machine.is_holding() || self.goal != Goal::Trade {
+        if !self.machine.is_holding() || !self.is_trading() || self.is_exiting() {
             return Err(CannotAdd::NotHolding);
         }
         if self.is_entering() {
@@ -358,25 +374,35 @@ impl LiveBot {
         }
         self.last = Some(price);
         self.machine.await_entry();
-        self.place(Role::Added, Terms::Market, qty, mint, steps);
+        self.place(Role::Added, Terms::Market, qty, None, mint, steps);
         Ok(())
     }
 
     /// Its owner wants it to take its orders back and keep what it holds: done once [`LiveBot::is_quiet`].
     pub fn release(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        if self.goal == Goal::Trade {
-            self.goal = Goal::Release;
-        }
+        self.turn_to(Goal::Release);
         self.drive(mint, steps);
     }
 
     /// Its owner wants it to go on.
     pub fn resume(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        if self.goal == Goal::Release {
-            self.goal = Goal::Trade;
+        self.keep();
+        self.take_up(mint, steps);
+    }
+
+    /// Its owner wants it to trade to the end of what it holds; what its rules are selling they sell.
+    pub fn drain(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+        if matches!(self.goal, Goal::Leave(ExitReason::Manual | ExitReason::Signal)) {
+            self.keep();
         }
-        (self.entering, self.protecting) = (Pause::NONE, Pause::NONE);
-        self.drive(mint, steps);
+        self.take_up(mint, steps);
+    }
+
+    /// What it was about to sell it keeps, unless its rules say so again.
+    pub fn keep(&mut self) {
+        if self.is_leaving() {
+            self.turn_to(Goal::Trade);
+        }
     }
 
     /// Tells it that this much of what it holds is not on the account any more: sold or moved by its owner's hand.
@@ -443,6 +469,11 @@ impl LiveBot {
         self.open_orders().next().is_none()
     }
 
+    /// Whether it is neither on its way out of its trade nor to keep still.
+    pub fn is_trading(&self) -> bool {
+        self.goal == Goal::Trade
+    }
+
     /// Whether it is on its way out of its trade.
     pub fn is_leaving(&self) -> bool {
         matches!(self.goal, Goal::Leave(_))
@@ -476,6 +507,15 @@ impl LiveBot {
         &self.machine
     }
 
+    /// Turns to another goal: while all is to be sold its machine asks for nothing.
+    fn turn_to(&mut self, goal: Goal) {
+        if !self.is_leaving() {
+            self.leaving = Pause::NONE;
+        }
+        self.goal = goal;
+        self.machine.set_leaving(self.is_leaving());
+    }
+
     // What is under way
 
     fn is_entering(&self) -> bool {
@@ -484,6 +524,10 @@ impl LiveBot {
 
     fn is_selling(&self) -> bool {
         self.trade.open_orders().any(|order| !order.role.is_entry())
+    }
+
+    fn is_exiting(&self) -> bool {
+        self.trade.open_orders().any(|order| order.role == Role::Exit)
     }
 
     fn resting_stop(&self) -> Option<Price> {

@@ -1,6 +1,6 @@
 //! A live order as its bot knows it: what was asked for, what the venue told of it, and when it is settled.
 
-use model::{ClientOrderId, Pair, Price, Qty, Quote, Side, Timestamp};
+use model::{ClientOrderId, ExitReason, Pair, Price, Qty, Quote, Side, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +133,10 @@ pub struct LiveOrder {
     pub terms: Terms,
     /// How much, in base, on the lot grid.
     pub qty: Qty,
+    /// Why it sells; a stop that rests knows when it is placed why it would. `None` of what buys, and of what no rule
+    /// asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ExitReason>,
     /// The price decided at.
     pub decided: Price,
     /// When it was decided, by the market's clock.
@@ -155,6 +159,8 @@ pub struct LiveOrder {
 /// What a report changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Heard {
+    /// It told of the first execution.
+    pub(super) has_begun_to_fill: bool,
     /// It told of executions that were not known.
     pub(super) has_new_executions: bool,
     /// It told of the end for the first time.
@@ -175,6 +181,7 @@ impl LiveOrder {
             role,
             terms: Terms::Market,
             qty,
+            reason: None,
             decided,
             at,
             executions: Vec::new(),
@@ -190,6 +197,7 @@ impl LiveOrder {
     /// an execution stays, its fee's price with it.
     pub(super) fn hear(&mut self, report: &Report) -> Heard {
         let mut heard = Heard::default();
+        let was_untouched = self.executions.is_empty();
         for execution in &report.executions {
             let place = self.executions.binary_search_by_key(&execution.trade_id, |known| known.trade_id);
             if let Err(place) = place {
@@ -197,6 +205,7 @@ impl LiveOrder {
                 heard.has_new_executions = true;
             }
         }
+        heard.has_begun_to_fill = was_untouched && heard.has_new_executions;
         // A report that is older than what is known takes nothing back.
         self.executed = self.executed.max(report.executed).max(self.told());
         if let Some(end) = &report.end {

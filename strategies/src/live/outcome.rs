@@ -54,7 +54,7 @@ impl LiveBot {
             Role::Exit if has_filled => self.leaving = Pause::NONE,
             Role::Exit => {
                 self.leaving = self.leaving.after_refusal(self.now);
-                if let Some(words) = refused {
+                if let Some(words) = refused.filter(|_| self.is_leaving()) {
                     let message = format!("the venue refused to sell: {words}; it is tried again");
                     steps.push(LiveStep::Told { code: "exit_refused", message });
                 }
@@ -122,12 +122,18 @@ impl LiveBot {
 
     /// The stop that rests at the venue has begun to fill.
     pub(super) fn stopped_at_venue(&mut self, place: usize, steps: &mut Vec<LiveStep>) {
-        let Some(order) = self.trade.orders.get(place) else { return };
+        let Some(order) = self.trade.orders.get_mut(place) else { return };
         let Terms::StopLimit { stop, .. } = order.terms else { return };
         let (price, at) = order.executions.last().map_or((stop, self.now), |e| (e.price, e.at));
-        let reason = self.machine.stop_reason(stop);
-        self.goal = Goal::Leave(reason);
+        let reason = *order.reason.get_or_insert_with(|| self.machine.stop_reason(stop));
         self.last = Some(price);
+        match self.goal {
+            // Its own stop has told of it already.
+            Goal::Leave(ExitReason::StopLoss | ExitReason::TrailingStop) => return,
+            Goal::Leave(_) | Goal::Trade => self.turn_to(Goal::Leave(reason)),
+            // What is left of it is kept.
+            Goal::Release => {}
+        }
         if reason == ExitReason::StopLoss {
             steps.push(LiveStep::StopHit { stop, price, at });
         }

@@ -131,6 +131,14 @@ impl LiveTrade {
         self.executions(Side::Sell).map(|e| e.at).max()
     }
 
+    /// Why the last of what was sold was.
+    pub(super) fn sold_for(&self) -> Option<ExitReason> {
+        let sells = self.orders.iter().filter(|order| order.role.side() == Side::Sell);
+        let last = sells.max_by_key(|order| order.executions.last().map(|e| e.at))?;
+        last.executions.last()?;
+        Some(last.reason.unwrap_or(ExitReason::Manual))
+    }
+
     /// Orders that are not settled.
     pub fn open_orders(&self) -> impl Iterator<Item = &LiveOrder> {
         self.orders.iter().filter(|order| !order.is_settled())

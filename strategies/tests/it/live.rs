@@ -295,18 +295,27 @@ impl World {
         }
     }
 
-    /// Its owner closes its trade, or adds to it.
+    /// Its owner closes its trade, adds to it, or changes his mind.
     fn act_by_hand(&mut self) {
-        if self.venue.roll(4) == 0 {
-            if self.bot.machine().is_holding() {
-                self.with(|bot, mint, steps| bot.close(ExitReason::Manual, &mut || mint(), steps));
+        match self.venue.roll(10) {
+            0 | 1 => {
+                if self.bot.machine().is_holding() {
+                    self.with(|bot, mint, steps| bot.close(ExitReason::Manual, &mut || mint(), steps));
+                }
             }
-            return;
+            2 => self.with(|bot, mint, steps| bot.release(&mut || mint(), steps)),
+            3 | 4 => self.with(|bot, mint, steps| bot.resume(&mut || mint(), steps)),
+            5 => self.with(|bot, mint, steps| bot.drain(&mut || mint(), steps)),
+            _ => self.add_by_hand(),
         }
+    }
+
+    fn add_by_hand(&mut self) {
         let (last, amount) = (self.venue.price, 5 + self.venue.roll(100));
         let funds = Funds::Amount(model::Quote::new(amount.into()).unwrap());
         let qty = self.bot.added(funds, last).unwrap();
-        let may = self.bot.machine().is_holding() && !self.bot.is_leaving();
+        let is_exiting = self.bot.open_orders().any(|order| order.role == Role::Exit);
+        let may = self.bot.machine().is_holding() && self.bot.is_trading() && !is_exiting;
         let is_entering = self.bot.open_orders().any(|order| order.role.is_entry());
         let mut added = Ok(());
         self.with(|bot, mint, steps| added = bot.add(qty, last, &mut || mint(), steps));

@@ -7,6 +7,7 @@ mod laws;
 mod live;
 mod preview;
 mod rules;
+mod words;
 
 use model::{BotDefinition, Market, Price, PriceMove, Timestamp};
 use strategies::{PaperBot, PaperStep};

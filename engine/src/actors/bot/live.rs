@@ -240,7 +240,7 @@ impl Bot {
             Positions::Close => {
                 self.live(None, ctx, |bot, steps| bot.close(ExitReason::Manual, &mut mint, steps));
             }
-            Positions::Drain => {}
+            Positions::Drain => self.live(None, ctx, |bot, steps| bot.drain(&mut mint, steps)),
         }
         !self.is_taken_up() || self.hand.is_holding_back(Some(positions))
     }
@@ -286,10 +286,9 @@ impl Handler<TakenUp> for Bot {
             Some(Positions::Hold) => {
                 self.live(None, ctx, |bot, steps| bot.release(&mut ClientOrderId::new, steps));
             }
-            Some(Positions::Drain) => {
+            Some(Positions::Drain) | None => {
                 self.live(None, ctx, |bot, steps| bot.take_up(&mut ClientOrderId::new, steps));
             }
-            None => self.live(None, ctx, |bot, steps| bot.resume(&mut ClientOrderId::new, steps)),
         }
         if !self.ended {
             let (pair, watch) = (self.pair.clone(), self.watch());

@@ -86,11 +86,16 @@ impl Hand {
         }
     }
 
-    /// After a pause: takes no price before this time for one that it slept through.
+    /// After a pause: takes no price before this time for one that it slept through, and sells nothing for what was
+    /// decided before.
     pub(crate) fn count_from(&mut self, at: Timestamp) {
         match self {
             Self::Paper(paper) => paper.count_from(at),
-            Self::Live(live) => live.bot_mut().count_from(at),
+            Self::Live(live) => {
+                let bot = live.bot_mut();
+                bot.keep();
+                bot.count_from(at);
+            }
         }
     }
 

@@ -225,6 +225,10 @@ impl ExchangeConnection {
                 self.lock(&message);
                 self.end(id, End::Rejected(message.into()));
             }
+            // It was taken back while it was on its way, and did not arrive.
+            VenueError::Retry { .. } | VenueError::Clock { .. } if order.wants_cancel => {
+                self.end(id, End::Canceled);
+            }
             VenueError::Retry { .. } | VenueError::Clock { .. } => {
                 let after = if let VenueError::Retry { after, .. } = error { after } else { None };
                 order.ask_at = None;
@@ -237,7 +241,7 @@ impl ExchangeConnection {
     }
 
     fn not_canceled(&mut self, id: ClientOrderId, error: &VenueError) {
-        let Some(order) = self.orders.get_mut(&id) else { return };
+        let Some(order) = self.orders.get_mut(&id).filter(|order| !order.is_settled()) else { return };
         let wait = match error {
             VenueError::Retry { after, .. } => after.unwrap_or(RESEND_AFTER),
             VenueError::Clock { .. } => RESEND_AFTER,

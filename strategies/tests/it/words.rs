@@ -1,0 +1,293 @@
+//! What a live bot makes of its owner's words, whatever it was about: the venue answers when it is told to.
+
+use std::sync::Arc;
+
+use model::{ClientOrderId, ExitReason, Pair, Price, PriceMove, Qty, Timestamp};
+use strategies::Plan;
+use strategies::live::{End, Execution, LiveBot, LiveOrder, LiveRules, LiveStep, Report, Role, Terms};
+
+use super::{bot, market, price};
+
+const FIELDS: &str =
+    r#"{"dry_run":false,"max_open_trades":1,"stop_loss":-4,"take_profit":1,"dca":{"price_deviation":1}}"#;
+
+fn plan(fields: &str) -> Arc<Plan> {
+    let mut market = market("0.01", "0.001", "0.001");
+    market.min_notional = "5".parse().unwrap();
+    Arc::new(Plan::new(&bot(fields), &market).unwrap())
+}
+
+fn rules(stop_on_venue: bool) -> LiveRules {
+    let pair: Pair = "BTC/USDT".parse().unwrap();
+    LiveRules { pair, stop_on_venue, entries: model::OrderKind::Market }
+}
+
+/// A bot, what it has asked for, and what it has told.
+struct Desk {
+    bot: LiveBot,
+    stop_on_venue: bool,
+    ids: u128,
+    second: i64,
+    orders: Vec<LiveOrder>,
+    /// One line a step since it was looked at last.
+    said: Vec<String>,
+}
+
+impl Desk {
+    /// Before its first tick.
+    fn new(fields: &str, stop_on_venue: bool) -> Self {
+        let bot = LiveBot::new(plan(fields), rules(stop_on_venue));
+        Self { bot, stop_on_venue, ids: 0, second: 0, orders: Vec::new(), said: Vec::new() }
+    }
+
+    /// Holding 0.5 bought at 100, with its stop at the venue where it is to rest there.
+    fn holding(fields: &str, stop_on_venue: bool) -> Self {
+        let mut desk = Self::new(fields, stop_on_venue);
+        desk.tick("100");
+        desk.fill("100");
+        if stop_on_venue {
+            desk.open();
+        }
+        desk.said.clear();
+        desk
+    }
+
+    fn act(&mut self, act: impl FnOnce(&mut LiveBot, &mut dyn FnMut() -> ClientOrderId, &mut Vec<LiveStep>)) {
+        let (mut steps, ids) = (Vec::new(), &mut self.ids);
+        let mut mint = || {
+            *ids += 1;
+            ClientOrderId::from_u128(*ids)
+        };
+        act(&mut self.bot, &mut mint, &mut steps);
+        for step in steps {
+            let line = match &step {
+                LiveStep::Place(order) => match order.terms {
+                    Terms::StopLimit { stop, .. } => format!("rest {} under {stop}", order.qty),
+                    Terms::Market | Terms::Limit(_) => format!("{:?} {}", order.role, order.qty),
+                },
+                LiveStep::Cancel(id) => format!("cancel {:?}", self.order(*id).role),
+                LiveStep::Closed(trade) => format!("closed {}", trade.closing.unwrap().reason.as_str()),
+                LiveStep::StopHit { stop, .. } => format!("stop {stop}"),
+                LiveStep::Told { code, .. } => (*code).to_owned(),
+                LiveStep::Opened => "opened".to_owned(),
+                LiveStep::Ended(_) => continue,
+                LiveStep::Ask(_) | LiveStep::GaveUp { .. } => panic!("{step:?}"),
+            };
+            self.said.push(line);
+            if let LiveStep::Place(order) = step {
+                self.orders.push(order);
+            }
+        }
+    }
+
+    fn order(&self, id: ClientOrderId) -> &LiveOrder {
+        self.orders.iter().find(|order| order.client_id == id).unwrap()
+    }
+
+    fn tick(&mut self, at: &str) {
+        self.second += 1;
+        let moved = PriceMove::tick(price(at), Timestamp::from_millis(self.second * 1_000));
+        if self.bot.watch().is_left_by(moved.price, moved.at, moved.price) {
+            self.act(|bot, mint, steps| bot.on_move(&moved, &mut || mint(), steps));
+        }
+    }
+
+    fn close(&mut self) {
+        self.act(|bot, mint, steps| bot.close(ExitReason::Manual, &mut || mint(), steps));
+    }
+
+    fn hold(&mut self) {
+        self.act(|bot, mint, steps| bot.release(&mut || mint(), steps));
+    }
+
+    fn resume(&mut self) {
+        self.act(|bot, mint, steps| bot.resume(&mut || mint(), steps));
+    }
+
+    fn drain(&mut self) {
+        self.act(|bot, mint, steps| bot.drain(&mut || mint(), steps));
+    }
+
+    /// The process ends, and another goes on.
+    fn restart(&mut self, fields: &str) {
+        let state = serde_json::to_string(&self.bot).unwrap();
+        self.bot = LiveBot::restore(plan(fields), rules(self.stop_on_venue), &state).unwrap();
+        self.act(|bot, mint, steps| bot.take_up(&mut || mint(), steps));
+    }
+
+    /// The venue tells of the latest order of a role.
+    fn report(&mut self, role: Role, end: Option<End>, filled: &str, at: Price) {
+        let order = self.orders.iter().rfind(|order| order.role == role).unwrap().clone();
+        let executed: Qty = filled.parse().unwrap();
+        let execution = Execution {
+            trade_id: i64::try_from(order.client_id.as_u128()).unwrap(),
+            at: Timestamp::from_millis(self.second * 1_000),
+            price: at,
+            qty: executed,
+            fee: (at * executed) * "0.001".parse().unwrap(),
+            fee_asset: "USDT".into(),
+            fee_price: None,
+        };
+        let executions = Vec::from_iter((!executed.is_zero()).then_some(execution));
+        let report = Report { client_id: order.client_id, end, executed, executions };
+        self.act(|bot, mint, steps| assert!(bot.on_report(&report, &mut || mint(), steps)));
+    }
+
+    /// The latest order filled, wholly.
+    fn fill(&mut self, at: &str) {
+        let order = self.orders.last().unwrap().clone();
+        self.report(order.role, Some(End::Filled), &order.qty.to_string(), price(at));
+    }
+
+    /// The latest order rests.
+    fn open(&mut self) {
+        let role = self.orders.last().unwrap().role;
+        self.report(role, None, "0", Price::MIN);
+    }
+
+    /// The latest order of a role was taken back.
+    fn canceled(&mut self, role: Role) {
+        self.report(role, Some(End::Canceled), "0", Price::MIN);
+    }
+
+    /// The venue refused the latest order.
+    fn refused(&mut self) {
+        let role = self.orders.last().unwrap().role;
+        self.report(role, Some(End::Rejected("not today".into())), "0", Price::MIN);
+    }
+
+    /// What was done and told since it was looked at last.
+    fn said(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.said)
+    }
+}
+
+#[test]
+fn holding_ends_a_sale_whose_stop_is_still_being_taken_back() {
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.close();
+    assert_eq!(desk.said(), ["cancel Protection"]);
+    desk.hold();
+    desk.canceled(Role::Protection);
+    assert!(desk.said().is_empty() && desk.bot.is_quiet(), "nothing is sold");
+    desk.resume();
+    assert_eq!(desk.said(), ["rest 0.5 under 96.09"]);
+    desk.open();
+    // Its rules are in force again, on either side.
+    desk.tick("101.20");
+    desk.tick("96.09");
+    assert_eq!(desk.said(), ["stop 96.09", "cancel Protection"]);
+}
+
+#[test]
+fn holding_ends_a_sale_that_is_refused_again_and_again() {
+    let mut desk = Desk::holding(FIELDS, false);
+    desk.tick("101.40");
+    for _ in 0..5 {
+        desk.refused();
+        desk.second += 3_600;
+        desk.tick("101.40");
+    }
+    desk.refused();
+    desk.said();
+    desk.hold();
+    assert!(desk.bot.is_quiet() && desk.said().is_empty());
+    desk.second += 3_600;
+    desk.tick("101.40");
+    desk.resume();
+    desk.tick("100");
+    assert!(desk.said().is_empty(), "between its levels there is nothing to sell");
+    desk.tick("101.40");
+    assert_eq!(desk.said(), ["Exit 0.5"], "at once: what was refused before is forgotten");
+}
+
+#[test]
+fn a_sale_that_has_left_is_booked_for_what_it_sold() {
+    for word in [Desk::hold, Desk::resume] {
+        // Whole.
+        let mut desk = Desk::holding(FIELDS, false);
+        desk.close();
+        word(&mut desk);
+        assert_eq!(desk.said(), ["Exit 0.5", "cancel Exit"], "should it not have left, it does not");
+        desk.report(Role::Exit, None, "0.5", price("100"));
+        assert!(!desk.bot.is_quiet(), "its end is still to be told");
+        desk.fill("100");
+        assert_eq!(desk.said(), ["closed manual"]);
+        assert!(desk.bot.is_quiet() && !desk.bot.machine().is_holding());
+        // In part.
+        let mut desk = Desk::holding(FIELDS, false);
+        desk.tick("101.40");
+        word(&mut desk);
+        desk.report(Role::Exit, Some(End::Expired), "0.2", price("101.40"));
+        assert_eq!(desk.said(), ["Exit 0.5", "cancel Exit"]);
+        assert!(desk.bot.is_quiet() && desk.bot.machine().is_holding());
+        desk.resume();
+        desk.tick("101.40");
+        assert_eq!(desk.said(), ["Exit 0.3"], "its rules ask for the rest");
+        desk.fill("101.40");
+        assert_eq!(desk.said(), ["closed take_profit"]);
+    }
+}
+
+#[test]
+fn a_sale_that_had_not_left_is_no_sale() {
+    for word in [Desk::hold, Desk::resume] {
+        let mut desk = Desk::holding(FIELDS, true);
+        desk.close();
+        desk.canceled(Role::Protection);
+        word(&mut desk);
+        desk.canceled(Role::Exit);
+        let said = desk.said();
+        assert_eq!(said[..3], ["cancel Protection", "Exit 0.5", "cancel Exit"]);
+        assert!(desk.bot.machine().is_holding());
+        desk.resume();
+        let rests = said.into_iter().skip(3).chain(desk.said()).collect::<Vec<_>>();
+        assert_eq!(rests, ["rest 0.5 under 96.09"], "once, and not beside the sale");
+    }
+}
+
+#[test]
+fn a_stop_that_fills_while_it_is_taken_back_to_hold_ends_the_trade() {
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.hold();
+    desk.report(Role::Protection, Some(End::Filled), "0.5", price("96.05"));
+    assert_eq!(desk.said(), ["cancel Protection", "stop 96.09", "closed stop_loss"]);
+    // In part: the rest is kept.
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.hold();
+    desk.report(Role::Protection, None, "0.2", price("96.05"));
+    desk.report(Role::Protection, Some(End::Canceled), "0.2", price("96.05"));
+    assert_eq!(desk.said(), ["cancel Protection", "stop 96.09"]);
+    assert!(desk.bot.is_quiet() && desk.bot.machine().is_holding());
+}
+
+#[test]
+fn draining_takes_back_its_owners_word_and_no_rules() {
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.close();
+    desk.drain();
+    desk.canceled(Role::Protection);
+    assert_eq!(desk.said(), ["cancel Protection", "rest 0.5 under 96.09"]);
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.hold();
+    desk.drain();
+    desk.canceled(Role::Protection);
+    assert_eq!(desk.said(), ["cancel Protection", "rest 0.5 under 96.09"]);
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.tick("101.40");
+    desk.drain();
+    desk.canceled(Role::Protection);
+    assert_eq!(desk.said(), ["cancel Protection", "Exit 0.5"]);
+}
+
+#[test]
+fn a_restart_amid_a_sale_goes_on_selling() {
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.close();
+    desk.restart(FIELDS);
+    desk.canceled(Role::Protection);
+    desk.fill("100");
+    let said = desk.said();
+    assert_eq!(said.first().unwrap(), "cancel Protection");
+    assert_eq!(said[said.len() - 2..], ["Exit 0.5", "closed manual"]);
+}
