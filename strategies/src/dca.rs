@@ -271,7 +271,9 @@ impl Dca {
     /// Why a trade would close at this stop: the stop itself, or what trails above it.
     pub(crate) fn stop_reason(&self, level: Price) -> ExitReason {
         match &self.phase {
-            Phase::Holding(holding) if holding.stop.is_none_or(|stop| level > stop) => {
+            Phase::Holding(holding)
+                if self.plan.trailing_stop.is_some() && holding.stop.is_none_or(|stop| level > stop) =>
+            {
                 ExitReason::TrailingStop
             }
             Phase::Holding(_) | Phase::Flat { .. } => ExitReason::StopLoss,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use engine::Positions;
-use model::TradeStatus;
+use engine::{EngineError, Positions};
+use model::{BotDefinition, BotId, ExitReason, TradeStatus};
 use serde_json::Value;
 use venue::{Config, Faults};
 
@@ -18,6 +18,13 @@ async fn orders(rig: &Rig) -> Vec<String> {
     let line =
         |order: &Value| format!("{} {}", order["type"].as_str().unwrap(), order["status"].as_str().unwrap());
     books["orders"].as_array().unwrap().iter().map(line).collect()
+}
+
+/// The owner changes a bot's rules to these.
+async fn redefine(rig: &Rig, bot: BotId, body: &str) {
+    let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
+    let changed = rig.handle.redefine_bot::<EngineError>(rig.account, bot, |_| Ok(definition)).await;
+    changed.unwrap();
 }
 
 /// Waits until the exchange's orders are these.
@@ -70,4 +77,33 @@ async fn a_sale_that_cannot_reach_the_exchange_is_dropped_when_it_is_to_hold() {
     rig.told(Duration::from_secs(5), event("bot.stopped")).await;
     only(&rig, TradeStatus::Open).await;
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_at_the_exchange_follows_the_rules_of_a_running_bot() {
+    let venue = rig::venue(rig::anywhere(), Config::default()).await;
+    let rig = Rig::start(venue.address()).await;
+    rig.trade_at("60000").await;
+    let bot = rig.run(&BODY.replace("-30", "-5")).await;
+    let (bought, rests, taken) = ("MARKET FILLED", "STOP_LOSS_LIMIT NEW", "STOP_LOSS_LIMIT CANCELED");
+    have(&rig, &[bought, rests]).await;
+    redefine(&rig, bot, &BODY.replace("-30", "-20")).await;
+    have(&rig, &[bought, taken, rests]).await;
+    redefine(&rig, bot, &BODY.replace("-30", "-4")).await;
+    have(&rig, &[bought, taken, taken, rests]).await;
+    let unguarded = BODY.replace("\"dry_run\"", "\"stop_on_venue\":false,\"dry_run\"");
+    redefine(&rig, bot, &unguarded).await;
+    have(&rig, &[bought, taken, taken, taken]).await;
+    redefine(&rig, bot, &BODY.replace("-30", "-20")).await;
+    have(&rig, &[bought, taken, taken, taken, rests]).await;
+    // Where the first two stood the price may go now; where the last one does it ends.
+    rig.trade_at("57000").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    only(&rig, TradeStatus::Open).await;
+    rig.trade_at("47900").await;
+    rig.told(WITHIN, event("trade.stoploss")).await;
+    rig.told(WITHIN, event("trade.closed")).await;
+    assert_eq!(only(&rig, TradeStatus::Closed).await.exit_reason, Some(ExitReason::StopLoss));
+    rig.stop().await;
+    venue.stop().await;
 }

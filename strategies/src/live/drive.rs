@@ -43,22 +43,21 @@ impl LiveBot {
 
     /// Keeps one order at the venue that sells all at the stop.
     fn protect(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        if !self.rules.stop_on_venue || !self.machine.is_holding() || self.is_exiting() {
+        if !self.machine.is_holding() || self.is_exiting() {
             return;
         }
-        let wanted = self.machine.stop_price().zip(self.sellable());
+        let level = self.machine.stop_price().filter(|_| self.rules.stop_on_venue);
+        let wanted = level.zip(self.sellable());
         let resting = self.trade.open_orders().find(|order| order.role == Role::Protection);
         match (resting.map(|order| (order.qty, order.terms)), wanted) {
             (Some((qty, Terms::StopLimit { stop, .. })), Some((level, all))) => {
-                let has_risen = level.decimal() >= stop.decimal() * (Decimal::ONE + RISE);
-                if qty != all || level < stop || has_risen {
+                if qty != all || self.has_moved(stop, level) {
                     self.take_back(|order| order.role == Role::Protection, steps);
                 }
             }
             (Some(_), _) => self.take_back(|order| order.role == Role::Protection, steps),
             (None, Some((stop, qty))) => {
-                let is_above = self.last.is_none_or(|last| last > stop);
-                if !is_above || self.protecting.until > self.now {
+                if !self.is_above(stop) || self.protecting.until > self.now {
                     return;
                 }
                 let least = stop.decimal() * (Decimal::ONE - STOP_SLACK);
@@ -71,6 +70,19 @@ impl LiveBot {
             }
             (None, None) => {}
         }
+    }
+
+    /// Whether a stop that rests is to be moved to a level: one that trails is taken along in steps.
+    fn has_moved(&self, resting: Price, level: Price) -> bool {
+        let is_trailing = self.machine.stop_reason(level) == ExitReason::TrailingStop;
+        let step = if is_trailing { RISE } else { Decimal::ZERO };
+        let has_risen = level > resting && level.decimal() >= resting.decimal() * (Decimal::ONE + step);
+        // Where the price is below the level already all is sold next; until then the one that rests guards it.
+        level < resting || (has_risen && self.is_above(level))
+    }
+
+    fn is_above(&self, stop: Price) -> bool {
+        self.last.is_none_or(|last| last > stop)
     }
 
     pub(super) fn may_enter(&self) -> bool {

@@ -227,12 +227,17 @@ impl LiveBot {
         })
     }
 
-    /// The same bot under other rules, whose levels count from now on.
+    /// The same bot under other rules, whose levels count from now on; [`LiveBot::follow`] takes its orders along.
     #[must_use]
     pub fn replanned(self, plan: Arc<Plan>, rules: LiveRules) -> Self {
         let awaiting = u32::from(self.is_entering());
         let machine = Dca::restore(plan, self.machine.phase().clone()).amid(awaiting, self.is_leaving());
-        Self { machine, rules, ..self }
+        Self { machine, rules, protecting: Pause::NONE, ..self }
+    }
+
+    /// Does what its rules say now that they have changed.
+    pub fn follow(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+        self.drive(mint, steps);
     }
 
     /// Tells it of a move of the price.

@@ -108,6 +108,13 @@ impl Desk {
         self.act(|bot, mint, steps| bot.drain(&mut || mint(), steps));
     }
 
+    /// Its owner changes its rules.
+    fn patch(&mut self, fields: &str, stop_on_venue: bool) {
+        self.stop_on_venue = stop_on_venue;
+        self.bot = self.bot.clone().replanned(plan(fields), rules(stop_on_venue));
+        self.act(|bot, mint, steps| bot.follow(&mut || mint(), steps));
+    }
+
     /// The process ends, and another goes on.
     fn restart(&mut self, fields: &str) {
         let state = serde_json::to_string(&self.bot).unwrap();
@@ -290,4 +297,88 @@ fn a_restart_amid_a_sale_goes_on_selling() {
     let said = desk.said();
     assert_eq!(said.first().unwrap(), "cancel Protection");
     assert_eq!(said[said.len() - 2..], ["Exit 0.5", "closed manual"]);
+}
+
+/// The rules that most of these begin with, with another stop.
+fn stop_at(pct: &str) -> String {
+    FIELDS.replace("-4", pct)
+}
+
+#[test]
+fn the_stop_at_the_venue_follows_its_rules_either_way() {
+    for (pct, level) in [("-20", "80.08"), ("-2", "98.09"), ("-3.95", "96.14"), ("-4.05", "96.04")] {
+        let mut desk = Desk::holding(FIELDS, true);
+        desk.patch(&stop_at(pct), true);
+        assert_eq!(desk.said(), ["cancel Protection"], "{pct}");
+        desk.canceled(Role::Protection);
+        assert_eq!(desk.said(), [format!("rest 0.5 under {level}")]);
+    }
+    // What changes nothing of it leaves it where it is.
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.patch(&FIELDS.replace(r#""take_profit":1"#, r#""take_profit":2"#), true);
+    assert!(desk.said().is_empty());
+}
+
+#[test]
+fn the_stop_at_the_venue_goes_and_comes_as_its_owner_wishes() {
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.patch(FIELDS, false);
+    desk.canceled(Role::Protection);
+    desk.tick("97");
+    assert_eq!(desk.said(), ["cancel Protection"]);
+    desk.patch(FIELDS, true);
+    assert_eq!(desk.said(), ["rest 0.5 under 96.09"]);
+    // However long ago and however often the venue refused it.
+    desk.refused();
+    desk.patch(&stop_at("-5"), true);
+    assert_eq!(desk.said(), ["stop_refused", "rest 0.5 under 95.09"]);
+}
+
+#[test]
+fn a_stop_that_is_raised_over_the_price_guards_from_where_it_rests_until_all_is_sold() {
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.act(|bot, mint, steps| {
+        let moved = PriceMove::tick(price("97"), Timestamp::from_millis(5_000));
+        bot.on_move(&moved, &mut || mint(), steps);
+    });
+    desk.patch(&stop_at("-2"), true);
+    assert!(desk.said().is_empty());
+    desk.tick("97");
+    assert_eq!(desk.said(), ["stop 98.09", "cancel Protection"]);
+}
+
+#[test]
+fn a_stop_that_fills_before_it_could_follow_is_a_stop() {
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.patch(&stop_at("-20"), true);
+    desk.report(Role::Protection, Some(End::Filled), "0.5", price("96.05"));
+    assert_eq!(desk.said(), ["cancel Protection", "stop 96.09", "closed stop_loss"]);
+}
+
+#[test]
+fn a_stop_trails_from_the_high_that_it_knows_once_its_owner_wishes() {
+    let mut desk = Desk::holding(FIELDS, true);
+    let trailing =
+        |pct: &str| FIELDS.replace(r#""stop_loss""#, &format!(r#""trailing_stop":{pct},"stop_loss""#));
+    desk.patch(&trailing("2"), true);
+    desk.canceled(Role::Protection);
+    desk.open();
+    assert_eq!(desk.said(), ["cancel Protection", "rest 0.5 under 98"]);
+    desk.tick("101.1");
+    desk.canceled(Role::Protection);
+    desk.open();
+    assert_eq!(desk.said(), ["cancel Protection", "rest 0.5 under 99.07"]);
+    // Wider: from the same high.
+    desk.patch(&trailing("3"), true);
+    desk.canceled(Role::Protection);
+    desk.open();
+    assert_eq!(desk.said(), ["cancel Protection", "rest 0.5 under 98.06"]);
+    desk.fill("98.06");
+    assert_eq!(desk.said(), ["closed trailing_stop"]);
+    // Off: the stop alone is left, and its name.
+    let mut desk = Desk::holding(&trailing("2"), true);
+    desk.patch(FIELDS, true);
+    desk.canceled(Role::Protection);
+    desk.fill("96.05");
+    assert_eq!(desk.said(), ["cancel Protection", "rest 0.5 under 96.09", "stop 96.09", "closed stop_loss"]);
 }

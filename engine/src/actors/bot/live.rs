@@ -252,6 +252,13 @@ impl Bot {
         }
     }
 
+    /// Its rules have changed: what rests at the venue follows them.
+    pub(super) fn follow_live(&mut self, ctx: &mut Context<Self>) {
+        if self.is_taken_up() {
+            self.live(None, ctx, |bot, steps| bot.follow(&mut ClientOrderId::new, steps));
+        }
+    }
+
     /// Its owner wants it to go on.
     pub(super) fn resume_live(&mut self, ctx: &mut Context<Self>) {
         self.live(None, ctx, |bot, steps| bot.resume(&mut ClientOrderId::new, steps));

@@ -364,7 +364,7 @@ impl Handler<Resume> for Bot {
 impl Handler<Redefine> for Bot {
     type Result = Result<Durable, EngineError>;
 
-    fn handle(&mut self, new: Redefine, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, new: Redefine, ctx: &mut Self::Context) -> Self::Result {
         self.recorder.rename(&new.definition.name);
         let status = self.status();
         let change = match &mut self.hand {
@@ -377,8 +377,11 @@ impl Handler<Redefine> for Bot {
                 self.recorder.live_change(live.run(), Vec::new(), status)
             }
         };
-        self.rewatch();
-        Ok(self.ledger.enqueue(Change { redefined: Some(Box::new((self.id, new.definition))), ..change })?)
+        let redefined = Some(Box::new((self.id, new.definition)));
+        let durable = self.ledger.enqueue(Change { redefined, ..change })?;
+        self.follow_live(ctx);
+        self.go_on(ctx);
+        Ok(durable)
     }
 }
 
