@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use connectors::binance::trade::{Credential, OrderRequest, RequestKind, TradeRest};
 use engine::{EngineError, Positions};
-use model::{BotDefinition, BotId, ExitReason, TradeStatus};
+use model::{BotDefinition, BotId, ClientOrderId, ExitReason, Qty, Side, Timestamp, TradeStatus};
 use serde_json::Value;
 use venue::{Config, Faults};
 
 use crate::late::only;
-use crate::rig::{self, BODY, Rig, event};
+use crate::rig::{self, BODY, Rig, event, trouble};
 
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -106,4 +107,42 @@ async fn a_stop_at_the_exchange_follows_the_rules_of_a_running_bot() {
     assert_eq!(only(&rig, TradeStatus::Closed).await.exit_reason, Some(ExitReason::StopLoss));
     rig.stop().await;
     venue.stop().await;
+}
+
+#[tokio::test]
+async fn coins_that_their_owner_had_locked_are_sold_as_soon_as_they_are_free() {
+    let venue = rig::venue(rig::anywhere(), Config::default()).await;
+    let rig = Rig::start(venue.address()).await;
+    rig.trade_at("60000").await;
+    rig.run(&BODY.replace("\"dry_run\"", "\"stop_on_venue\":false,\"dry_run\"")).await;
+    rig.told(WITHIN, event("trade.opened")).await;
+    // All that is free is the bot's.
+    let credential = Credential::new("the-key", "the-secret").unwrap();
+    let rest = TradeRest::new(&format!("http://{}", venue.address()), &credential).unwrap();
+    let account = rest.account(now()).await.unwrap();
+    let free = account.balances.iter().find(|balance| balance.asset == "BTC").unwrap().free;
+    let pair: model::Pair = "BTC/USDT".parse().unwrap();
+    let (stop, price) = ("30000".parse().unwrap(), "29000".parse().unwrap());
+    let own = OrderRequest {
+        pair: pair.clone(),
+        client_order_id: ClientOrderId::new(),
+        side: Side::Sell,
+        qty: Qty::new(free.trunc_with_scale(5)).unwrap(),
+        kind: RequestKind::StopLossLimit { stop, price },
+    };
+    rest.place(&own.body(), now()).await.unwrap();
+    rig.trade_at("41000").await;
+    rig.told(WITHIN, trouble("exit_refused")).await;
+    // Refused after one and two seconds more, it waits for four.
+    tokio::time::sleep(Duration::from_millis(3_800)).await;
+    rest.cancel(&pair, own.client_order_id, now()).await.unwrap();
+    rig.told(Duration::from_millis(1_500), event("trade.closed")).await;
+    assert_eq!(rig.troubles("exit_refused").await.len(), 1);
+    rig.stop().await;
+    venue.stop().await;
+}
+
+fn now() -> Timestamp {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap())
 }

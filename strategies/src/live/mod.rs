@@ -38,6 +38,9 @@ const RISE: Decimal = Decimal::from_parts(1, 0, 0, false, 3);
 const FIRST_PAUSE_S: u64 = 2;
 const LONGEST_PAUSE_S: u64 = 3_600;
 
+/// How long at most where it must sell.
+const LONGEST_EXIT_PAUSE_S: u64 = 5;
+
 /// What a live bot needs to know beside its plan.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LiveRules {
@@ -136,6 +139,16 @@ impl Pause {
     fn after_refusal(self, now: Timestamp) -> Self {
         let seconds = (FIRST_PAUSE_S << self.refusals.min(16)).min(LONGEST_PAUSE_S);
         Self { refusals: self.refusals + 1, until: now.plus_seconds(seconds) }
+    }
+
+    fn after_refused_exit(self, now: Timestamp) -> Self {
+        let seconds = (1 << self.refusals.min(16)).min(LONGEST_EXIT_PAUSE_S);
+        Self { refusals: self.refusals.saturating_add(1), until: now.plus_seconds(seconds) }
+    }
+
+    /// Whether its owner is to hear of this refusal: of the first and then of every eightfold.
+    const fn is_to_be_told(self) -> bool {
+        self.refusals.is_power_of_two() && self.refusals.trailing_zeros().is_multiple_of(3)
     }
 }
 
@@ -426,6 +439,18 @@ impl LiveBot {
         if self.sellable().is_none() && self.goal == Goal::Trade {
             self.goal = Goal::Leave(ExitReason::Manual);
         }
+        self.drive(mint, steps);
+    }
+
+    /// Whether it waits to sell what was refused, and so much free on the account is enough for it.
+    pub fn could_sell_from(&self, free: Decimal) -> bool {
+        let waits = self.is_leaving() && !self.is_selling() && self.leaving.until > self.now;
+        waits && self.sellable().is_some_and(|all| all.decimal() <= free)
+    }
+
+    /// Tells it that coins which it could not sell have become free.
+    pub fn on_freed(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+        self.leaving.until = self.now;
         self.drive(mint, steps);
     }
 

@@ -52,13 +52,7 @@ impl LiveBot {
             Role::Added if has_filled => self.bought(place),
             Role::Added => self.not_added(refused.as_deref(), steps),
             Role::Exit if has_filled => self.leaving = Pause::NONE,
-            Role::Exit => {
-                self.leaving = self.leaving.after_refusal(self.now);
-                if let Some(words) = refused.filter(|_| self.is_leaving()) {
-                    let message = format!("the venue refused to sell: {words}; it is tried again");
-                    steps.push(LiveStep::Told { code: "exit_refused", message });
-                }
-            }
+            Role::Exit => self.not_sold(refused.as_deref(), steps),
             Role::Protection if has_filled => {}
             Role::Protection => self.not_protected(refused, is_our_doing, steps),
         }
@@ -104,6 +98,26 @@ impl LiveBot {
         let why = refused.unwrap_or("the book gave nothing, or the order never arrived");
         let message = format!("nothing was added to the trade: {why}");
         steps.push(LiveStep::Told { code: "add_refused", message });
+    }
+
+    fn not_sold(&mut self, refused: Option<&str>, steps: &mut Vec<LiveStep>) {
+        let Some(words) = refused else {
+            // The book gave nothing, or it never arrived.
+            self.leaving = Pause { until: self.now.plus_seconds(1), ..self.leaving };
+            return;
+        };
+        self.leaving = self.leaving.after_refused_exit(self.now);
+        if self.is_leaving() && self.leaving.is_to_be_told() {
+            let times = match self.leaving.refusals {
+                1 => String::new(),
+                times => format!(" {times} times"),
+            };
+            let message = format!(
+                "the venue refused to sell{times}: {words}; it is tried again every few seconds, and once coins \
+                 become free"
+            );
+            steps.push(LiveStep::Told { code: "exit_refused", message });
+        }
     }
 
     fn not_protected(&mut self, refused: Option<Box<str>>, is_our_doing: bool, steps: &mut Vec<LiveStep>) {

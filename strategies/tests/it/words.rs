@@ -382,3 +382,41 @@ fn a_stop_trails_from_the_high_that_it_knows_once_its_owner_wishes() {
     desk.fill("96.05");
     assert_eq!(desk.said(), ["cancel Protection", "rest 0.5 under 96.09", "stop 96.09", "closed stop_loss"]);
 }
+
+#[test]
+fn what_must_be_sold_is_tried_again_every_few_seconds_and_told_of_rarely() {
+    let mut desk = Desk::holding(FIELDS, false);
+    desk.tick("101.40");
+    let (mut waited, mut told) = (Vec::new(), Vec::new());
+    for refusal in 1..=100 {
+        desk.refused();
+        if desk.said().iter().any(|line| line == "exit_refused") {
+            told.push(refusal);
+        }
+        let from = desk.second;
+        while !desk.said().iter().any(|line| line == "Exit 0.5") {
+            desk.tick("101.40");
+        }
+        waited.push(desk.second - from);
+    }
+    assert_eq!(waited[..6], [1, 2, 4, 5, 5, 5]);
+    assert!(waited.iter().all(|seconds| *seconds <= 5));
+    assert_eq!(told, [1, 8, 64]);
+    // Once it is sold the next one begins anew.
+    desk.fill("101.40");
+    assert_eq!(desk.said(), ["closed take_profit"]);
+}
+
+#[test]
+fn coins_that_become_free_are_sold_at_once_where_they_are_enough() {
+    let mut desk = Desk::holding(FIELDS, false);
+    assert!(!desk.bot.could_sell_from("1".parse().unwrap()), "nothing is to be sold");
+    desk.tick("101.40");
+    assert!(!desk.bot.could_sell_from("1".parse().unwrap()), "a sale is under way");
+    desk.refused();
+    assert!(!desk.bot.could_sell_from("0.499".parse().unwrap()), "too few");
+    assert!(desk.bot.could_sell_from("0.5".parse().unwrap()));
+    desk.said();
+    desk.act(|bot, mint, steps| bot.on_freed(&mut || mint(), steps));
+    assert_eq!(desk.said(), ["Exit 0.5"]);
+}

@@ -15,7 +15,7 @@ use strategies::{Plan, RestoreError};
 use super::{Bot, Hand};
 use crate::actors::deliver;
 use crate::actors::exchange::{
-    AskFor, Attach, Detach, ExchangeConnection, Holds, InDoubt, Journaled, LateFill, Limited, Locked,
+    AskFor, Attach, Detach, ExchangeConnection, Freed, Holds, InDoubt, Journaled, LateFill, Limited, Locked,
     Missing, Reported, TakenUp, Unclaimed,
 };
 use crate::actors::feed::{Join, Woken};
@@ -407,5 +407,17 @@ impl Handler<Missing> for Bot {
     fn handle(&mut self, Missing(gone): Missing, ctx: &mut Self::Context) {
         self.live(None, ctx, |bot, steps| bot.on_missing(gone, &mut ClientOrderId::new, steps));
         self.go_on(ctx);
+    }
+}
+
+impl Handler<Freed> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, Freed(free): Freed, ctx: &mut Self::Context) {
+        let Hand::Live(live) = &self.hand else { return };
+        if live.is_taken_up && live.run.bot.could_sell_from(free) {
+            self.live(None, ctx, |bot, steps| bot.on_freed(&mut ClientOrderId::new, steps));
+            self.go_on(ctx);
+        }
     }
 }

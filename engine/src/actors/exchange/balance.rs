@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
-use connectors::binance::trade::{Account, Cost, Lane};
+use connectors::binance::trade::{Account, Balance, Cost, Lane};
 use model::{BotId, Qty};
 use rust_decimal::Decimal;
 use strategies::live::Role;
@@ -38,6 +38,11 @@ pub(crate) struct Holds {
 #[rtype(result = "()")]
 pub(crate) struct Missing(pub(crate) Qty);
 
+/// More of a bot's base coin has become free on the account: so much in all.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Freed(pub(crate) Decimal);
+
 /// What the account has.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -60,6 +65,8 @@ pub(super) struct Balances {
     /// Coins that were short when they were counted last, and since when. Their bots are told once the venue has
     /// said since then of every order that it has not sold them.
     short: HashMap<String, Instant>,
+    /// How much of a coin was free when that was told last.
+    free: HashMap<String, Decimal>,
 }
 
 impl Balances {
@@ -102,6 +109,19 @@ impl ExchangeConnection {
             let result = rest.account(at).await;
             deliver(&me, Counted { changes, result });
         });
+    }
+
+    /// Tells the bots that hold a coin of which more has become free: somebody may have locked what they are to sell.
+    pub(super) fn tell_freed(&mut self, balances: &[Balance]) {
+        for Balance { asset, free, .. } in balances {
+            let holders = self.bots.values().filter(|bot| !bot.held.is_zero() && bot.pair.base() == asset);
+            let before = self.balances.free.insert(asset.clone(), *free);
+            if before.is_none_or(|before| before < *free) {
+                for holder in holders {
+                    deliver(&holder.bot, Freed(*free));
+                }
+            }
+        }
     }
 
     /// Tells the bots whose coins are not there, the newest first.
@@ -182,6 +202,7 @@ impl Handler<Counted> for ExchangeConnection {
             // What changed while it was counted is counted again.
             Ok(_) if counted.changes != self.balances.changes => self.count_soon(),
             Ok(account) => {
+                self.tell_freed(&account.balances);
                 self.compare(&account);
                 self.known.counted(self.id, Arc::new(account));
             }

@@ -35,7 +35,7 @@ use crate::meters::{Meters, Share, UnderWay};
 use crate::portfolio::KnownBalances;
 
 pub(crate) use asking::AskFor;
-pub(crate) use balance::{Holds, Missing};
+pub(crate) use balance::{Freed, Holds, Missing};
 pub(crate) use late::{Journal, LateFill, Unclaimed};
 pub(crate) use limited::Limited;
 pub(crate) use sending::{Journaled, TakeBack};

@@ -8,7 +8,7 @@ use std::time::Instant;
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
 use connectors::binance::trade::{
-    AskId, Credential, SharedBudget, TradeEvent, TradeStream, TradeStreamConfig, UserReport,
+    AskId, Balance, Credential, SharedBudget, TradeEvent, TradeStream, TradeStreamConfig, UserReport,
 };
 use model::{ClientOrderId, Pair};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -74,7 +74,8 @@ pub(crate) enum Heard {
     Up,
     Down,
     Report(Box<UserReport>),
-    Balances,
+    /// What the account has now of the coins that moved, as far as it was told.
+    Balances(Vec<Balance>),
 }
 
 /// Opens a socket that stays up.
@@ -127,7 +128,8 @@ async fn listen(
                 }
                 TradeEvent::Refused(error) => log_refusal(&error),
                 TradeEvent::Report(report) => deliver(&me, Heard::Report(report)),
-                TradeEvent::Balances { .. } | TradeEvent::Moved { .. } => deliver(&me, Heard::Balances),
+                TradeEvent::Balances { balances, .. } => deliver(&me, Heard::Balances(balances)),
+                TradeEvent::Moved { .. } => deliver(&me, Heard::Balances(Vec::new())),
                 TradeEvent::Answer { id, result } => {
                     if let Some((client_id, is_cancel)) = waiting.remove(&id) {
                         signs.unanswered.fetch_sub(1, Ordering::Relaxed);
@@ -191,7 +193,10 @@ impl Handler<Heard> for ExchangeConnection {
                     self.report(report);
                 }
             }
-            Heard::Balances => self.count_soon(),
+            Heard::Balances(balances) => {
+                self.tell_freed(&balances);
+                self.count_soon();
+            }
         }
     }
 }
