@@ -188,6 +188,24 @@ impl Dca {
                 *phase = Phase::Flat { not_before: Some(not_before) };
             }
         }
+        self.answered(reaction)
+    }
+
+    /// The next safety order alone, where a price that it was told of before had reached its trigger as well.
+    pub(crate) fn next_entry(&mut self, reached: Price) -> Reaction {
+        let mut reaction = Reaction::default();
+        if let Phase::Holding(holding) = &self.phase
+            && !self.is_leaving
+            && self.awaiting == 0
+            && holding.next_trigger.is_some_and(|trigger| reached <= trigger)
+        {
+            self.plan.buy(holding.entries, reached, &mut reaction);
+        }
+        self.answered(reaction)
+    }
+
+    /// From now on it waits for what it asks for.
+    fn answered(&mut self, mut reaction: Reaction) -> Reaction {
         let buys = reaction.actions.iter().filter(|action| matches!(action, Action::Buy { .. })).count();
         self.awaiting += u32::try_from(buys).unwrap_or(u32::MAX);
         reaction.watch = self.watch();

@@ -6,7 +6,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use super::order::{LiveOrder, Role, Terms};
 use super::trade::{Closing, LiveTrade};
 use super::{Goal, LiveBot, LiveStep, Mint, Pause, RISE};
-use crate::dca::Event;
+use crate::dca::{Action, Event};
 
 /// How much less than its stop a resting stop may sell for, as a fraction of it.
 const STOP_SLACK: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
@@ -18,6 +18,7 @@ impl LiveBot {
             Goal::Trade => {
                 // One that it was to sell by before it was told to go on.
                 self.take_back(|order| order.role == Role::Exit, steps);
+                self.buy_reached(mint, steps);
                 self.protect(mint, steps);
             }
             Goal::Release => self.take_back(|_| true, steps),
@@ -70,6 +71,20 @@ impl LiveBot {
             }
             (None, None) => {}
         }
+    }
+
+    /// Buys the next safety order that a price reached while another was to be bought first.
+    fn buy_reached(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+        let Some(reached) = self.reached.filter(|_| self.may_enter()) else { return };
+        self.reached = None;
+        let reaction = self.machine.next_entry(reached);
+        for action in reaction.actions {
+            if let Action::Buy { index, qty, price } = action {
+                self.reached = Some(reached);
+                self.enter(index, qty, price, mint, steps);
+            }
+        }
+        self.meet(reaction.trouble, steps);
     }
 
     /// Whether a stop that rests is to be moved to a level: one that trails is taken along in steps.
@@ -160,7 +175,7 @@ impl LiveBot {
     fn finish(&mut self, reason: ExitReason, steps: &mut Vec<LiveStep>) {
         let at = self.trade.sold_at().unwrap_or(self.now);
         self.machine.on(&Event::Sold { at: self.now });
-        self.goal = Goal::Trade;
+        self.turn_to(Goal::Trade);
         (self.entering, self.leaving, self.protecting) = (Pause::NONE, Pause::NONE, Pause::NONE);
         let mut trade = std::mem::take(&mut self.trade);
         if trade.opened_at().is_some() {

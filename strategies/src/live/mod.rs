@@ -165,6 +165,8 @@ pub struct LiveBot {
     entering: Pause,
     leaving: Pause,
     protecting: Pause,
+    /// The price that reached more of the ladder than can be bought at once: the rest follows, one by one.
+    reached: Option<Price>,
 }
 
 /// A [`LiveBot`] as it is serialised.
@@ -178,6 +180,8 @@ struct State<'a> {
     entering: Pause,
     leaving: Pause,
     protecting: Pause,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reached: Option<Price>,
 }
 
 impl Serialize for LiveBot {
@@ -191,6 +195,7 @@ impl Serialize for LiveBot {
             entering: self.entering,
             leaving: self.leaving,
             protecting: self.protecting,
+            reached: self.reached,
         };
         state.serialize(serializer)
     }
@@ -213,6 +218,7 @@ impl LiveBot {
             entering: Pause::NONE,
             leaving: Pause::NONE,
             protecting: Pause::NONE,
+            reached: None,
         }
     }
 
@@ -237,6 +243,7 @@ impl LiveBot {
             entering: state.entering,
             leaving: state.leaving,
             protecting: state.protecting,
+            reached: state.reached,
         })
     }
 
@@ -245,7 +252,7 @@ impl LiveBot {
     pub fn replanned(self, plan: Arc<Plan>, rules: LiveRules) -> Self {
         let awaiting = u32::from(self.is_entering());
         let machine = Dca::restore(plan, self.machine.phase().clone()).amid(awaiting, self.is_leaving());
-        Self { machine, rules, protecting: Pause::NONE, ..self }
+        Self { machine, rules, protecting: Pause::NONE, reached: None, ..self }
     }
 
     /// Does what its rules say now that they have changed.
@@ -264,7 +271,10 @@ impl LiveBot {
                     Action::Buy { index, qty, price } if self.may_enter() => {
                         self.enter(index, qty, price, mint, steps);
                     }
-                    Action::Buy { .. } => drop(self.machine.on(&Event::NotBought)),
+                    Action::Buy { .. } => {
+                        self.reached = Some(moved.price).filter(|_| self.is_entering());
+                        self.machine.on(&Event::NotBought);
+                    }
                     Action::Sell { reason, price, stop } => {
                         if let (Some(stop), ExitReason::StopLoss) = (stop, reason) {
                             steps.push(LiveStep::StopHit { stop, price, at: moved.at });
@@ -273,10 +283,7 @@ impl LiveBot {
                     }
                 }
             }
-            if let Some(trouble) = reaction.trouble {
-                self.entering = self.entering.after_refusal(self.now);
-                self.tell_trouble(trouble.code(), trouble.to_string(), steps);
-            }
+            self.meet(reaction.trouble, steps);
         }
         self.drive(mint, steps);
     }
@@ -542,6 +549,7 @@ impl LiveBot {
         if !self.is_leaving() {
             self.leaving = Pause::NONE;
         }
+        self.reached = None;
         self.goal = goal;
         self.machine.set_leaving(self.is_leaving());
     }

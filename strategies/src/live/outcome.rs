@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 use super::order::{End, LiveOrder, Role, Terms};
 use super::{Goal, LiveBot, LiveStep, Pause, trade};
 use crate::dca::Event;
+use crate::paper::Trouble;
 
 /// Refusals in a row after which a bot that holds nothing gives up, where waiting mends nothing.
 const MOST_REFUSALS: u32 = 3;
@@ -75,6 +76,7 @@ impl LiveBot {
 
     fn not_bought(&mut self, refused: Option<Box<str>>, steps: &mut Vec<LiveStep>) {
         self.machine.on(&Event::NotBought);
+        self.reached = None;
         let Some(words) = refused else {
             // The book gave nothing at the price: the next tick may.
             self.entering = Pause { until: self.now.plus_seconds(1), ..self.entering };
@@ -167,6 +169,14 @@ impl LiveBot {
             if !was_holding {
                 steps.push(LiveStep::Opened);
             }
+        }
+    }
+
+    /// Waits after what keeps its machine from buying, and tells of it.
+    pub(super) fn meet(&mut self, trouble: Option<Trouble>, steps: &mut Vec<LiveStep>) {
+        if let Some(trouble) = trouble {
+            self.entering = self.entering.after_refusal(self.now);
+            self.tell_trouble(trouble.code(), trouble.to_string(), steps);
         }
     }
 

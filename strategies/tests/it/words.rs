@@ -420,3 +420,45 @@ fn coins_that_become_free_are_sold_at_once_where_they_are_enough() {
     desk.act(|bot, mint, steps| bot.on_freed(&mut || mint(), steps));
     assert_eq!(desk.said(), ["Exit 0.5"]);
 }
+
+const LADDER: &str = r#"{"dry_run":false,"max_open_trades":4,"stop_loss":-20,"take_profit":9,
+    "dca":{"price_deviation":2}}"#;
+
+#[test]
+fn every_safety_order_that_one_price_reached_is_bought_one_after_the_other() {
+    let mut desk = Desk::holding(LADDER, false);
+    desk.tick("95");
+    assert_eq!(desk.said(), ["Entry(1) 0.527"]);
+    desk.tick("100");
+    desk.restart(LADDER);
+    assert!(desk.said().is_empty(), "one at a time");
+    desk.fill("95.01");
+    // As much as the price that reached it asks for, as on paper; the third, 6 % under the first, was not reached.
+    assert_eq!(desk.said(), ["Entry(2) 0.527"]);
+    desk.fill("100");
+    desk.tick("100");
+    assert!(desk.said().is_empty());
+}
+
+#[test]
+fn what_was_reached_is_forgotten_with_what_it_waited_for() {
+    // The venue refuses the first: its trigger stands, and so does the next.
+    let mut desk = Desk::holding(LADDER, false);
+    desk.tick("95");
+    desk.refused();
+    desk.second += 10;
+    desk.tick("100");
+    assert_eq!(desk.said(), ["Entry(1) 0.527", "entry_refused"]);
+    desk.tick("98");
+    desk.fill("98");
+    assert_eq!(desk.said(), ["Entry(1) 0.511"]);
+    // Its owner thinks better of it.
+    for word in [Desk::hold, Desk::close] {
+        let mut desk = Desk::holding(LADDER, false);
+        desk.tick("95");
+        word(&mut desk);
+        desk.fill("95");
+        desk.resume();
+        assert!(!desk.said().iter().any(|line| line.starts_with("Entry(2)")));
+    }
+}
