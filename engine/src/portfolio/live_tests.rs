@@ -166,7 +166,7 @@ impl Trader {
         let new = NewBot { id, account_id: account, definition, created_at: Timestamp::MIN };
         changes.push(Change { created: Some(Box::new(new)), ..Change::default() });
         let bot = LiveBot::new(plan, rules);
-        let run = LiveRun { exchange_id: CONNECTION, bot, receipts: BTreeMap::new() };
+        let run = LiveRun { exchange_id: CONNECTION, bot, receipts: BTreeMap::new(), leaving: None };
         Self { run, recorder, ids: (number + 1) << 64, working: VecDeque::new() }
     }
 

@@ -10,7 +10,7 @@ use model::{
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use strategies::live::{End, Execution, LiveBot, LiveOrder, LiveStep, LiveTrade, Terms};
+use strategies::live::{End, Execution, LiveBot, LiveOrder, LiveStep, LiveTrade, Role, Terms};
 
 use super::Decision;
 use crate::clock;
@@ -22,6 +22,10 @@ pub(crate) struct LiveRun {
     pub(crate) bot: LiveBot,
     /// Of the orders of its trade.
     pub(crate) receipts: BTreeMap<ClientOrderId, Receipt>,
+    /// When it was decided to sell all, and by which tick, until an order for that is placed: what rests at the venue
+    /// is taken back first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) leaving: Option<Receipt>,
 }
 
 /// A [`LiveRun`] as it is read; the machine's own text is read with its plan.
@@ -30,6 +34,8 @@ pub(crate) struct StoredRun<'a> {
     #[serde(borrow)]
     pub(crate) bot: &'a serde_json::value::RawValue,
     pub(crate) receipts: BTreeMap<ClientOrderId, Receipt>,
+    #[serde(default)]
+    pub(crate) leaving: Option<Receipt>,
 }
 
 /// Coins that a closed trade has left, too few to be sold.
@@ -42,6 +48,25 @@ pub(crate) struct Dust {
     pub(crate) qty: Qty,
     /// What it cost, in the trade's quote coin.
     pub(crate) cost: Quote,
+}
+
+impl LiveRun {
+    /// Notes what a decision comes to, whose orders were decided at `receipt`: when all began to be sold, and when each
+    /// order was decided. A sale that had to wait for the stop to be taken back was decided when that was.
+    pub(crate) fn note(&mut self, was_leaving: bool, receipt: Receipt, steps: &[LiveStep]) {
+        if !was_leaving {
+            self.leaving = Some(receipt);
+        }
+        for step in steps {
+            if let LiveStep::Place(order) = step {
+                let first = self.leaving.take_if(|_| order.role == Role::Exit);
+                self.receipts.insert(order.client_id, first.unwrap_or(receipt));
+            }
+        }
+        if !self.bot.is_leaving() {
+            self.leaving = None;
+        }
+    }
 }
 
 /// What a stored bot has at a connection, whatever its definition says by now.

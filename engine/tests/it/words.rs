@@ -110,6 +110,30 @@ async fn a_stop_at_the_exchange_follows_the_rules_of_a_running_bot() {
 }
 
 #[tokio::test]
+async fn a_sale_that_waits_for_its_stop_to_be_taken_back_tells_of_the_tick_that_decided_it() {
+    let latency = Duration::from_millis(200);
+    let faults = Faults { latency, ..Faults::default() };
+    let venue = rig::venue(rig::anywhere(), Config { faults, ..Config::default() }).await;
+    let rig = Rig::start(venue.address()).await;
+    rig.trade_at("60000").await;
+    rig.run(&BODY.replace(r#""take_profit":20"#, r#""take_profit":2"#)).await;
+    have(&rig, &["MARKET FILLED", "STOP_LOSS_LIMIT NEW"]).await;
+    rig.trade_at("62000").await;
+    rig.told(WITHIN, event("trade.closed")).await;
+    let closed = only(&rig, TradeStatus::Closed).await;
+    let receipt = closed.orders.last().unwrap().receipt.unwrap();
+    let (ticked_at, decided_at) = (receipt.ticked_at.unwrap(), receipt.decided_at.unwrap());
+    assert!(ticked_at <= decided_at, "{receipt:?}");
+    let waited = u128::try_from(receipt.sent_at.unwrap().since(decided_at)).unwrap();
+    assert!(
+        waited >= latency.as_nanos(),
+        "the cancel took as long as the exchange took to answer: {receipt:?}"
+    );
+    rig.stop().await;
+    venue.stop().await;
+}
+
+#[tokio::test]
 async fn coins_that_their_owner_had_locked_are_sold_as_soon_as_they_are_free() {
     let venue = rig::venue(rig::anywhere(), Config::default()).await;
     let rig = Rig::start(venue.address()).await;

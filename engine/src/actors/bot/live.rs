@@ -66,12 +66,12 @@ impl LiveHand {
         let run = match stored {
             None => {
                 let bot = LiveBot::new(plan, rules(definition));
-                LiveRun { exchange_id, bot, receipts: BTreeMap::new() }
+                LiveRun { exchange_id, bot, receipts: BTreeMap::new(), leaving: None }
             }
             Some(text) => {
                 let stored: StoredRun<'_> = serde_json::from_str(text)?;
                 let bot = LiveBot::restore(plan, rules(definition), stored.bot.get())?;
-                LiveRun { exchange_id, bot, receipts: stored.receipts }
+                LiveRun { exchange_id, bot, receipts: stored.receipts, leaving: stored.leaving }
             }
         };
         Ok(Self { run, connection, fees, is_taken_up: false, unreconciled })
@@ -148,17 +148,13 @@ impl Bot {
         let status = self.status();
         let Hand::Live(hand) = &mut self.hand else { return };
         let mut steps = Vec::new();
+        let was_leaving = hand.run.bot.is_leaving();
         let mut attached = act(&mut hand.run.bot, &mut steps);
         if steps.is_empty() && ticked_at.is_some() {
             return;
         }
         let decided_at = Some(clock::now());
-        for step in &steps {
-            if let LiveStep::Place(order) = step {
-                let receipt = Receipt { ticked_at, decided_at, ..Receipt::default() };
-                hand.run.receipts.insert(order.client_id, receipt);
-            }
-        }
+        hand.run.note(was_leaving, Receipt { ticked_at, decided_at, ..Receipt::default() }, &steps);
         let mut change = self.recorder.live_change(&hand.run, steps.clone(), status);
         attached.take_into(&mut change);
         let has_orders = !change.intents.is_empty();
