@@ -132,8 +132,8 @@ impl EngineHandle {
     /// Makes a bot, stopped, where the account's plan has room for it; with what its owner should know.
     ///
     /// # Errors
-    /// [`EngineError::Invalid`] for a pair that the venue lacks, a ladder that makes no sense there, or a stake
-    /// below the venue's minimum.
+    /// [`EngineError::Invalid`] for a pair that the venue lacks, a ladder that makes no sense there, a stake below the
+    /// venue's minimum, or a connection that the account does not have.
     pub async fn create_bot(
         &self,
         account_id: AccountId,
@@ -157,6 +157,7 @@ impl EngineHandle {
     ) -> Result<T, E> {
         self.take_work()?;
         self.has_room_for_a_bot(account_id, plan).await?;
+        self.owns_named(account_id, &definition).await?;
         let warnings = self.check(&definition).await?;
         let bot = NewBot { id: BotId::new(), account_id, definition, created_at: clock::now() };
         let stored = StoredBot {
@@ -268,6 +269,10 @@ impl EngineHandle {
         let bot = self.stored(account, id).await?;
         let new = redefine(&bot.definition)?;
         let old = &bot.definition;
+        // One that is gone meanwhile may stay named: `start` tells.
+        if new.exchange_id != old.exchange_id {
+            self.owns_named(account, &new).await?;
+        }
         let is_moved = (new.exchange, &new.pair, new.strategy.as_str(), new.dry_run)
             != (old.exchange, &old.pair, old.strategy.as_str(), old.dry_run);
         if is_moved || new.exchange_id != old.exchange_id {

@@ -1,13 +1,13 @@
 //! What a bot would do, before it is made.
 
-use model::{BotDefinition, Price};
+use model::{AccountId, BotDefinition, Price};
 use strategies::Preview;
 
 use crate::error::EngineError;
 use crate::handle::{EngineHandle, unknown_pair};
 
 impl EngineHandle {
-    /// Works a definition out, if its base order were decided at `at` or, without it, at the pair's last price; with
+    /// Works an account's definition out, if its base order were decided at `at` or, without it, at the pair's last price; with
     /// the price that was taken. Nothing is kept.
     ///
     /// # Errors
@@ -15,9 +15,11 @@ impl EngineHandle {
     /// [`EngineError::VenueSilent`] where the venue has to be asked and does not tell.
     pub async fn preview_bot(
         &self,
+        account: AccountId,
         definition: &BotDefinition,
         at: Option<Price>,
     ) -> Result<(Preview, Price), EngineError> {
+        self.owns_named(account, definition).await?;
         let exchange = definition.exchange;
         let silent = |what: &str| {
             EngineError::VenueSilent(format!("{exchange} does not tell {what} just now: try again"))

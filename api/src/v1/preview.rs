@@ -6,6 +6,7 @@ use model::{BotDefinition, Exchange, Fault, Pair, PreviewedBot, Price, Qty, Quot
 use rust_decimal::Decimal;
 use serde::Serialize;
 
+use super::auth::Caller;
 use crate::ApiError;
 use crate::body::{self, Fields};
 
@@ -93,12 +94,13 @@ impl From<&PreviewedEntry> for ShownEntry {
     request_body = PreviewedBot,
     responses((status = 200, description = "The ladder.", body = Shown)))]
 pub(crate) async fn preview(
+    caller: Caller,
     engine: web::Data<EngineHandle>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let (definition, price) = parsed(body::object(&request, payload).await?)?;
-    let (preview, price) = engine.preview_bot(&definition, price).await?;
+    let (preview, price) = engine.preview_bot(caller.account, &definition, price).await?;
     Ok(HttpResponse::Ok().json(shown(&definition, price, &preview)))
 }
 

@@ -301,19 +301,15 @@ fn check((param, message): (String, String), expected: &str, told: &str) {
 #[actix_web::test]
 async fn a_live_bot_is_told_which_connection_it_lacks() {
     let (venue, server) = start().await;
-    let (tenant, stranger) = (server.tenant(&[]).await, server.tenant(&[]).await);
+    let tenant = server.tenant(&[]).await;
     let start = async |bot: &str| {
         let answer = server.post(&tenant, &format!("/v1/bots/{bot}/start"), "").await;
         assert_eq!(answer.refused().len(), 1);
         let error = &answer.body["error"];
         (error["param"].as_str().unwrap().to_owned(), error["message"].as_str().unwrap().to_owned())
     };
-    let foreign = store(&server, &stranger, 4).await;
     let bot = live_bot(&server, &tenant, None).await;
     check(start(&bot).await, "exchange_id", "there is none to binance: store one");
-    let wrong = live_bot(&server, &tenant, Some(&foreign)).await;
-    check(start(&wrong).await, "exchange_id", "no connection to binance of this account");
-
     let first = store(&server, &tenant, 1).await;
     // The only one there is; it trades over it until it is stopped, and so long it cannot be deleted.
     assert_eq!(turn(&server, &tenant, &bot, "start").await, "running");
@@ -422,6 +418,41 @@ async fn a_trade_whose_connection_is_gone_goes_on_over_another_of_the_same_accou
     let (open, coins) = live.stands().await;
     assert!(open == 0 && coins < rust_decimal::Decimal::new(1, 5), "{open} {coins}");
     live.end().await;
+}
+
+#[actix_web::test]
+async fn a_bot_names_only_connections_of_its_account() {
+    let (venue, server) = start().await;
+    let (tenant, stranger) = (server.tenant(&[]).await, server.tenant(&[]).await);
+    let (own, foreign) = (store(&server, &tenant, 1).await, store(&server, &stranger, 4).await);
+    let bot = live_bot(&server, &tenant, Some(&own)).await;
+    let path = format!("/v1/bots/{bot}");
+    for named in [foreign, model::ExchangeId::new().to_string()] {
+        let patch = json!({"exchange_id": named});
+        let told =
+            format!("{named} is no connection to binance of this account: GET /v1/exchanges lists them");
+        for dry_run in [true, false] {
+            let mut body: Value = serde_json::from_str(SEED).unwrap();
+            (body["dry_run"], body["exchange_id"]) = (json!(dry_run), json!(named));
+            for (method, path, body) in [
+                (Method::POST, "/v1/bots", &body),
+                (Method::POST, "/v1/bots/preview", &body),
+                (Method::PUT, path.as_str(), &body),
+                (Method::PATCH, path.as_str(), &patch),
+            ] {
+                let answer = server.ask(&tenant, method, path, Some(&body.to_string())).await;
+                assert_eq!(answer.refused(), ["exchange_id"]);
+                assert_eq!(answer.body["error"]["details"][0]["message"], told, "{path}");
+            }
+        }
+    }
+    let bots = server.get(&tenant, "/v1/bots").await;
+    assert_eq!((ids(&bots), &bots.body["data"][0]["exchange_id"]), (vec![bot.as_str()], &json!(own)));
+
+    assert_eq!(delete(&server, &tenant, &own).await, 204);
+    let renamed = server.ask(&tenant, Method::PATCH, &path, Some(r#"{"name":"other"}"#)).await;
+    assert_eq!((renamed.status, &renamed.body["exchange_id"]), (200, &json!(own)), "{renamed:?}");
+    stop((venue, server)).await;
 }
 
 /// Stops a bot, which keeps what it holds.

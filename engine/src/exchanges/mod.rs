@@ -165,6 +165,26 @@ impl EngineHandle {
         Ok(stored.connection.id)
     }
 
+    /// Refuses a definition that names a connection which its account does not have; one that names none costs nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`], with the same words whether it is a stranger's or nobody's.
+    pub(crate) async fn owns_named(
+        &self,
+        account: AccountId,
+        definition: &BotDefinition,
+    ) -> Result<(), EngineError> {
+        let Some(id) = definition.exchange_id else { return Ok(()) };
+        let exchange = definition.exchange;
+        let ask = move |store: Store| async move {
+            store.sealed_exchanges(account, Some(exchange), Some(id)).await
+        };
+        if self.on_store(ask).await?.is_empty() {
+            return Err(not_of_account(id, exchange));
+        }
+        Ok(())
+    }
+
     /// The connection that a live bot trades with: the one that it names, or else the only one that its owner has
     /// at its venue. Whoever starts a bot with it holds [`EngineHandle::connections_of`] until the start is durable.
     ///
@@ -182,11 +202,7 @@ impl EngineHandle {
         let refused = |message: String| Err(EngineError::field("exchange_id", message));
         let (connection, sealed) = match (found.pop(), found.len(), asked) {
             (Some(only), 0, _) => only,
-            (None, _, Some(id)) => {
-                return refused(format!(
-                    "{id} is no connection to {exchange} of this account: GET /v1/exchanges lists them"
-                ));
-            }
+            (None, _, Some(id)) => return Err(not_of_account(id, exchange)),
             (None, _, None) => {
                 return refused(format!(
                     "a live bot needs a usable exchange connection, and there is none to {exchange}: store one with \
@@ -218,6 +234,12 @@ impl EngineHandle {
             None => None,
         }
     }
+}
+
+fn not_of_account(id: ExchangeId, exchange: Exchange) -> EngineError {
+    let message =
+        format!("{id} is no connection to {exchange} of this account: GET /v1/exchanges lists them");
+    EngineError::field("exchange_id", message)
 }
 
 /// Why a connection cannot be deleted, if this bot needs it.
