@@ -84,13 +84,14 @@ impl EngineHandle {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use model::{AccountId, Exchange, Timestamp};
 
     use super::*;
     use crate::store::KeyPermissions;
 
-    fn stored(number: u128, venue_account: Option<i64>) -> ExchangeConnection {
+    /// A connection as it is stored.
+    pub(crate) fn stored(number: u128, venue_account: Option<i64>) -> ExchangeConnection {
         ExchangeConnection {
             id: ExchangeId::from_u128(number),
             account_id: AccountId::from_u128(1),

@@ -245,11 +245,12 @@ fn not_of_account(id: ExchangeId, exchange: Exchange) -> EngineError {
 /// Why a connection cannot be deleted, if this bot needs it.
 fn needed_by(bot: &StoredBot, connection: &ExchangeConnection, all: &[ExchangeConnection]) -> Option<String> {
     let id = bot.id;
-    if bot.is_living() && may_use(bot, connection) {
+    let left = bot.state.as_deref().and_then(record::engagement);
+    let left = left.filter(|left| left.exchange_id == connection.id);
+    if bot.is_living() && (left.is_some() || may_use(bot, connection)) {
         return Some(format!("{id} trades with this connection: stop it first"));
     }
-    let left = bot.state.as_deref().and_then(record::engagement)?;
-    let is_left_here = left.exchange_id == connection.id && (left.is_holding || left.is_under_way);
+    let is_left_here = left.is_some_and(|left| left.is_holding || left.is_under_way);
     let has_heir = all.iter().any(|other| other.id != connection.id && heir::is_same(connection, other));
     (is_left_here && !has_heir).then(|| {
         format!(
@@ -265,4 +266,66 @@ fn needed_by(bot: &StoredBot, connection: &ExchangeConnection, all: &[ExchangeCo
 fn may_use(bot: &StoredBot, connection: &ExchangeConnection) -> bool {
     let definition = &bot.definition;
     definition.exchange == connection.exchange && definition.exchange_id.is_none_or(|id| id == connection.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{BotId, Price, Qty, Quote, Timestamp};
+    use strategies::live::{Execution, LiveTrade};
+
+    use super::heir::tests::stored;
+    use super::*;
+    use crate::change::BotStatus;
+
+    /// A live bot that names the second connection and has an order at the first, filled or come to nothing.
+    fn bot(status: BotStatus, is_filled: bool) -> StoredBot {
+        let body = format!(
+            r#"{{"name":"b","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+                "max_open_trades":2,"stop_loss":-10,"dry_run":false,"exchange_id":"{}"}}"#,
+            ExchangeId::from_u128(2)
+        );
+        let bought = is_filled.then(|| Execution {
+            trade_id: 1,
+            at: Timestamp::MIN,
+            price: Price::MIN,
+            qty: "0.5".parse().unwrap(),
+            fee: Quote::ZERO,
+            fee_asset: "USDT".into(),
+            fee_price: None,
+        });
+        let trade = LiveTrade::recounted(Vec::from_iter(bought), Vec::new(), Qty::ZERO, None);
+        let run = serde_json::json!({"exchange_id": ExchangeId::from_u128(1), "bot": {"trade": trade}});
+        StoredBot {
+            id: BotId::from_u128(1),
+            account_id: AccountId::from_u128(1),
+            definition: BotDefinition::parse(&serde_json::from_str(&body).unwrap()).unwrap(),
+            status,
+            trouble: None,
+            state: Some(serde_json::json!({"trade_id": null, "live": run}).to_string()),
+            created_at: Timestamp::MIN,
+        }
+    }
+
+    #[track_caller]
+    fn check(bot: &StoredBot, number: usize, accounts: [Option<i64>; 2], told: Option<&str>) {
+        let all = [stored(1, accounts[0]), stored(2, accounts[1])];
+        let needed = needed_by(bot, &all[number - 1], &all);
+        assert_eq!(needed.is_some(), told.is_some(), "{needed:?}");
+        assert!(needed.unwrap_or_default().contains(told.unwrap_or_default()));
+    }
+
+    #[test]
+    fn a_connection_stays_while_a_bot_trades_over_it_or_has_left_what_no_other_reaches() {
+        let (same, others, untold) = ([Some(70), Some(70)], [Some(70), Some(80)], [None, None]);
+        let (holding, done) = (bot(BotStatus::Stopped, true), bot(BotStatus::Stopped, false));
+        check(&holding, 1, others, Some("?force=true"));
+        check(&holding, 1, untold, Some("?force=true"));
+        check(&holding, 1, same, None);
+        check(&holding, 2, others, None);
+        check(&done, 1, others, None);
+        // It goes on where its coins are, whatever it names by now.
+        let living = bot(BotStatus::Running, true);
+        check(&living, 1, same, Some("stop it first"));
+        check(&living, 2, same, Some("stop it first"));
+    }
 }
