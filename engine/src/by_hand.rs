@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::MailboxError;
-use model::{AccountId, ClientOrderId, ExitReason, Order, OrderStatus, Pair, Price, Timestamp, Trade};
+use model::{AccountId, BotId, ClientOrderId, ExitReason, Order, OrderStatus, Pair, Price, Timestamp, Trade};
 use model::{TradeId, TradeStatus};
 use strategies::Funds;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use crate::clock;
 use crate::error::EngineError;
 use crate::handle::{ANSWER, EngineHandle};
 use crate::signals::Attached;
-use crate::store::StoredBot;
+use crate::store::{Store, StoredBot};
 
 /// How long a request waits for what it ordered to fill, and how often it is looked after.
 const FILLS: Duration = Duration::from_secs(5);
@@ -68,14 +68,41 @@ impl EngineHandle {
             // What lives on a real account sells by itself once its orders are accounted for.
             if was_running || trade.dry_run {
                 let last = self.last_tick(&trade.pair, was_running).await?;
-                let close = || CloseTrade { trade_id: id, reason: by.exit_reason(), last };
-                // One that has just come to its end by itself, as what was told to close does, has left what is read below.
-                if let Some(answer) = self.tell(bot.id, close).await? {
-                    answer?.wait().await?;
-                }
+                self.sell(&trade, by, last).await?;
             }
         }
         self.looked_after(account, id, |trade| trade.status == TradeStatus::Closed).await
+    }
+
+    /// Tells a trade's bot to sell it. One that has just come to its end by itself, as what was told to close does, has
+    /// done so.
+    async fn sell(&self, trade: &Trade, by: By, last: (Price, Timestamp)) -> Result<(), EngineError> {
+        let close = || CloseTrade { trade_id: trade.id, reason: by.exit_reason(), last };
+        if let Some(answer) = self.tell(trade.bot_id, close).await? {
+            answer?.wait().await?;
+        }
+        Ok(())
+    }
+
+    /// Closes what a stopped bot holds on paper at the last price, as nothing else would once it is deleted; by whoever
+    /// has the bot alone. `is_heard`: its pair was listened to until now.
+    ///
+    /// # Errors
+    /// [`EngineError::VenueSilent`] where no price can be had; then it is held as before.
+    pub(crate) async fn close_paper(
+        &self,
+        account: AccountId,
+        id: BotId,
+        is_heard: bool,
+    ) -> Result<(), EngineError> {
+        let ask = move |store: Store| async move { store.open_trades(account, id).await };
+        for trade in self.on_store(ask).await? {
+            let last = self.last_tick(&trade.pair, is_heard).await?;
+            // It lives once more, until it is flat.
+            self.halt(account, id, Positions::Close).await?;
+            self.sell(&trade, By::Hand, last).await?;
+        }
+        Ok(())
     }
 
     /// Buys more for an open trade of a running bot, at the market and beside the ladder: its average, levels and

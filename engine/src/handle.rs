@@ -312,9 +312,11 @@ impl EngineHandle {
     }
 
     /// Deletes a bot; its trades stay readable. What a live bot has under way is taken back first, and what it holds
-    /// stays on its account.
+    /// stays on its account. What is held on paper is closed at the last price; where none can be had, `force` deletes
+    /// the bot all the same, and its trade stays as it is.
     ///
     /// # Errors
+    /// [`EngineError::VenueSilent`] without `force` where what is held on paper cannot be closed;
     /// [`EngineError::Conflict`] while it lives or has a live trade, unless `force` stops it first; and while something
     /// of it is still under way after ten seconds.
     pub async fn delete_bot(&self, account: AccountId, id: BotId, force: bool) -> Result<(), EngineError> {
@@ -337,6 +339,12 @@ impl EngineHandle {
         self.halt(account, id, Positions::Hold).await?;
         if is_real {
             self.wait_until_stopped(account, id).await?;
+        } else {
+            match self.close_paper(account, id, is_live).await {
+                // Where nobody tells a price, as of a pair that is traded no more, nothing can be booked.
+                Err(EngineError::VenueSilent(_)) if force => {}
+                closed => closed?,
+            }
         }
         let deleted = Some((account, id, clock::now()));
         Ok(self.inner.ledger.commit(Change { deleted, ..Change::default() }).await?)

@@ -148,7 +148,8 @@ pub(crate) async fn put(
 
 /// Delete a bot
 ///
-/// Its trades stay readable.
+/// Its trades stay readable. A trade on paper that is open is closed at the last price, as by hand; where the venue tells
+/// none (503), `force` deletes the bot all the same and leaves the trade as it is.
 #[utoipa::path(delete, path = "/v1/bots/{id}", tag = "Bots", security(("api_key" = ["bots:write"])),
     params(
         ("id" = BotId, Path, description = "Which bot."),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use reqwest::Method;
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -31,6 +32,47 @@ async fn open_trade(live: &Live, bot: &str) -> String {
 
 async fn post(live: &Live, path: &str, turn: &str, body: &str) -> crate::server::Answer {
     live.server.post(&live.owner, &format!("{path}/{turn}"), body).await
+}
+
+#[actix_web::test]
+async fn deleting_a_bot_closes_its_trade_on_paper_at_the_last_price() {
+    let live = Live::start().await;
+    for is_running in [false, true] {
+        let bot = holding_on_paper(&live).await;
+        let trade = open_trade(&live, &bot).await;
+        if !is_running {
+            live.turn(&bot, "stop", "").await;
+        }
+        let path = if is_running { format!("{bot}?force=true") } else { bot };
+        let deleted = live.ask(Method::DELETE, &path, None).await;
+        assert_eq!(deleted.status, 204, "{deleted:?}");
+        let closed = live.server.get(&live.owner, &trade).await.body;
+        assert_eq!((&closed["status"], &closed["exit_reason"]), (&json!("closed"), &json!("manual")));
+        let (bought, sold) = (&closed["orders"][0], &closed["orders"][1]);
+        assert_eq!((decimal(&sold["filled_qty"]), &sold["side"]), (decimal(&bought["qty"]), &json!("sell")));
+        let open = live.server.get(&live.owner, "/v1/trades?status=open").await.body;
+        assert_eq!(open["data"], json!([]));
+        let told = live.server.get(&live.owner, "/v1/events?event=trade.closed&limit=1").await.body;
+        let data = &told["data"][0]["data"];
+        assert_eq!((&data["trade_id"], &data["profit"]), (&closed["id"], &closed["profit"]), "{told}");
+    }
+    live.end().await;
+}
+
+#[actix_web::test]
+async fn where_no_price_is_told_a_bot_that_holds_on_paper_goes_by_force_alone() {
+    let live = Live::start().await;
+    let bot = holding_on_paper(&live).await;
+    let trade = open_trade(&live, &bot).await;
+    live.turn(&bot, "stop", "").await;
+    let Live { venue, server, owner, .. } = live;
+    venue.stop().await;
+    let refused = server.ask(&owner, Method::DELETE, &bot, None).await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (503, &json!("venue_unreachable")));
+    assert_eq!(server.get(&owner, &bot).await.body["status"], "stopped");
+    assert_eq!(server.ask(&owner, Method::DELETE, &format!("{bot}?force=true"), None).await.status, 204);
+    assert_eq!(server.get(&owner, &trade).await.body["status"], "open");
+    server.stop().await;
 }
 
 #[actix_web::test]
