@@ -11,7 +11,7 @@ use model::{
     AccountId, BotDefinition, BotId, EventId, KeyId, Market, Pair, Plans, Price, Quote, Tier, Trade, TradeId,
     TradeStatus, Warning,
 };
-use strategies::Plan;
+use strategies::{Plan, Preview};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -517,10 +517,13 @@ impl EngineHandle {
             Some(Some(market)) => market,
         };
         let plan = Plan::new(definition, &market)?;
+        let mut warnings = plan.warnings().to_vec();
         if let Some(price) = self.price_now(&definition.pair).await {
             plan.check_minimum(price)?;
+            let preview = Preview::new(definition, &market, price).ok();
+            warnings.extend(preview.and_then(|preview| preview.too_small_at_stop(&plan)));
         }
-        Ok(plan.warnings().to_vec())
+        Ok(warnings)
     }
 
     /// A pair's last price, from the feed or else from the venue; `None` where neither tells in time.

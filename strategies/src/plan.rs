@@ -1,7 +1,7 @@
 //! What a definition comes to on its market: the ladder's factors, reckoned exactly and once per bot.
 
 use model::{
-    BotDefinition, Fault, Faults, Market, Pct, Price, Rate, StopLossBasis, StrategyDefinition, Warning,
+    BotDefinition, Fault, Faults, Market, Pct, Price, Qty, Rate, StopLossBasis, StrategyDefinition, Warning,
 };
 use rust_decimal::Decimal;
 
@@ -23,6 +23,8 @@ pub struct Plan {
     pub(crate) trailing_take_profit: Option<Rate>,
     pub(crate) trailing_stop: Option<Rate>,
     pub(crate) cooldown_s: u64,
+    /// Whether the venue may take its fee out of what was bought.
+    is_live: bool,
     warnings: Vec<Warning>,
 }
 
@@ -122,6 +124,7 @@ impl Plan {
             trailing_take_profit: bot.trailing_take_profit.and_then(|pct| Rate::from_pct(pct).ok()),
             trailing_stop: bot.trailing_stop.and_then(|pct| Rate::from_pct(pct).ok()),
             cooldown_s: dca.cooldown_s,
+            is_live: !bot.dry_run,
         })
     }
 
@@ -134,7 +137,8 @@ impl Plan {
     /// filled at `price`.
     ///
     /// # Errors
-    /// The stakes that are below [`Market::min_notional`].
+    /// The stakes that are below [`Market::min_notional`], and the stake of a live bot that could not sell again what it
+    /// would receive.
     pub fn check_minimum(&self, price: Price) -> Result<(), Faults> {
         let mut faults = Vec::new();
         for (entry, rung) in self.rungs.iter().enumerate() {
@@ -145,8 +149,8 @@ impl Plan {
                 exact::level(price.decimal(), Decimal::ONE, &rung.trigger, tick, Rounding::Down)
             };
             let Some(trigger) = trigger else { continue };
-            let worth = exact::quantity(&rung.stake, trigger, self.market.lot_step)
-                .and_then(|qty| trigger.decimal().checked_mul(qty.decimal()));
+            let qty = exact::quantity(&rung.stake, trigger, self.market.lot_step);
+            let worth = qty.and_then(|qty| trigger.decimal().checked_mul(qty.decimal()));
             let minimum = self.market.min_notional;
             if worth.is_none_or(|worth| worth < minimum.decimal()) {
                 let param = if entry == 0 { "stake_amount" } else { "dca.safety_stake" };
@@ -157,10 +161,39 @@ impl Plan {
                     None => format!("entry {} is more than can be bought at {trigger}", entry + 1),
                 };
                 faults.push(Fault { param: param.to_owned(), code: "parameter_invalid", message });
+            } else if entry == 0
+                && self.is_live
+                && let Some(why) = qty.and_then(|qty| self.unsellable(qty, price))
+            {
+                let (param, message) =
+                    ("stake_amount".to_owned(), format!("entry 1 {why}: it could not be sold"));
+                faults.push(Fault { param, code: "parameter_invalid", message });
             }
         }
         faults.dedup_by(|a, b| a.param == b.param);
         if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+    }
+
+    /// Why what a base order buys could not be sold again at its own price, once the fee is taken out of it.
+    pub(crate) fn unsellable(&self, bought: Qty, price: Price) -> Option<String> {
+        let (received, minimum) = (self.received(bought)?, self.market.min_notional);
+        let worth = price.decimal().checked_mul(received.decimal())?;
+        (worth < minimum.decimal()).then(|| {
+            format!(
+                "buys what comes to {worth} once the fee is taken out of it, the venue's minimum is {minimum}"
+            )
+        })
+    }
+
+    /// What of a bought quantity can be sold where the fee was taken out of it.
+    pub(crate) fn received(&self, bought: Qty) -> Option<Qty> {
+        self.in_lots(bought.decimal() * (Decimal::ONE - self.market.fee.decimal()))
+    }
+
+    /// A quantity down to the lot.
+    pub(crate) fn in_lots(&self, qty: Decimal) -> Option<Qty> {
+        let lot = self.market.lot_step.decimal();
+        Qty::new((qty.checked_div(lot)?.floor() * lot).normalize()).ok()
     }
 
     /// How many entries a trade may have.

@@ -66,6 +66,9 @@ impl Preview {
             let qty =
                 exact::quantity(&rung.stake, decided, market.lot_step).ok_or_else(|| too_much(index))?;
             warnings.extend(below_minimum(index, decided, qty, market));
+            if index == 0 && !bot.dry_run {
+                warnings.extend(plan.unsellable(qty, decided).map(|why| refused(index, &why)));
+            }
             let action = Action::Buy { index, qty, price: decided };
             let mut steps = Vec::new();
             paper.fill(action, Timestamp::MIN, &mut steps).map_err(|_| too_much(index))?;
@@ -79,12 +82,29 @@ impl Preview {
             warnings.push(Warning { param: "dca.price_deviation".to_owned(), message });
         }
         warnings.dedup_by(|a, b| a.param == b.param);
-        Ok(Self { entries, warnings })
+        let mut preview = Self { entries, warnings };
+        preview.warnings.extend(preview.too_small_at_stop(&plan));
+        Ok(preview)
     }
 
     /// What the whole ladder spends, in quote, fees included: entries under the stop as well, for a stop may be moved.
     pub fn funds_needed(&self) -> Quote {
         self.entries.last().map_or(Quote::ZERO, |last| last.stake)
+    }
+
+    /// Warns where what has been bought down to the stop, the fee taken out of it, is worth less there than the venue
+    /// takes.
+    pub fn too_small_at_stop(&self, plan: &Plan) -> Option<Warning> {
+        let last = self.entries.iter().rfind(|entry| entry.is_reached)?;
+        let (stop, minimum) = (last.stop?, plan.market.min_notional);
+        let worth = stop * plan.received(last.amount)?;
+        let message = || {
+            format!(
+                "at its stop of {stop} a trade would be worth {worth}, the venue's minimum is {minimum}: it could not be \
+                 sold there and would stay open until the price rises or funds are added"
+            )
+        };
+        (worth < minimum).then(|| Warning { param: "stop_loss".to_owned(), message: message() })
     }
 
     /// The most that a stop would lose, in quote, if it sold at its own price: a market that jumps over it loses more.
@@ -129,14 +149,13 @@ fn unreached(paper: &PaperBot, index: u32, entries: usize, stop: Price) -> Warni
 
 fn below_minimum(index: u32, decided: Price, qty: Qty, market: &Market) -> Option<Warning> {
     let worth = decided * qty;
-    let message = || {
-        format!(
-            "entry {} comes to {worth}, the venue's minimum is {}: such a bot is refused",
-            index + 1,
-            market.min_notional
-        )
-    };
-    (worth < market.min_notional).then(|| Warning { param: stake_of(index).to_owned(), message: message() })
+    let why = || format!("comes to {worth}, the venue's minimum is {}", market.min_notional);
+    (worth < market.min_notional).then(|| refused(index, &why()))
+}
+
+fn refused(index: u32, why: &str) -> Warning {
+    let message = format!("entry {} {why}: such a bot is refused", index + 1);
+    Warning { param: stake_of(index).to_owned(), message }
 }
 
 fn too_much(index: u32) -> Faults {

@@ -106,6 +106,21 @@ impl Live {
         (open.count(), amount("free") + amount("locked"))
     }
 
+    /// What so many events of a kind told, and no more of it.
+    async fn heard(&self, kind: &str, times: usize) -> Vec<Value> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let events = self.server.get(&self.owner, "/v1/events?limit=100").await.body;
+            let of_kind = events["data"].as_array().unwrap().iter().filter(|event| event["event"] == kind);
+            let heard: Vec<Value> = of_kind.map(|event| event["data"].clone()).collect();
+            assert!(heard.len() <= times && Instant::now() < deadline, "{kind}: {heard:?}");
+            if heard.len() == times {
+                return heard;
+            }
+            actix_web::rt::time::sleep(Duration::from_millis(400)).await;
+        }
+    }
+
     /// Somebody trades at this much of the entry price.
     pub(crate) async fn move_to(&self, bot: &Value, percent: i64) {
         let entry: Decimal = bot["open_trade"]["entry_price"].to_string().parse().unwrap();
@@ -211,5 +226,49 @@ async fn once_it_is_flat_a_bot_may_turn_to_paper_and_back() {
     live.turn(&path, "stop", "").await;
     let back = live.ask(Method::PATCH, &path, Some(r#"{"dry_run":false}"#)).await;
     assert_eq!((back.status, &back.body["error"]["code"]), (409, &json!("trade_open")));
+    live.end().await;
+}
+
+#[actix_web::test]
+async fn a_trade_too_small_to_be_sold_at_its_stop_is_told_of_and_kept_until_it_can_be() {
+    let live = Live::start().await;
+    let body =
+        |stake: &str| BODY.replace(r#"amount":50"#, &format!(r#"amount":{stake}"#)).replace("-10", "-20");
+    let unsellable = live.server.post(&live.owner, "/v1/bots", &body("5.2")).await;
+    assert_eq!(
+        unsellable.refused(),
+        ["stake_amount"],
+        "what its fee leaves of it is below the venue's minimum"
+    );
+    let paper = body("5.2").replace(r#""dry_run":false"#, r#""dry_run":true"#);
+    let paper = live.server.post(&live.owner, "/v1/bots", &paper).await;
+    assert_eq!((paper.status, &paper.body["warnings"][0]["param"]), (201, &json!("stop_loss")), "{paper:?}");
+    let small = live.server.post(&live.owner, "/v1/bots", &body("6.5")).await;
+    assert_eq!((small.status, &small.body["warnings"][0]["param"]), (201, &json!("stop_loss")), "{small:?}");
+
+    let path = format!("/v1/bots/{}", small.body["id"].as_str().unwrap());
+    live.turn(&path, "start", "").await;
+    let bot = live.until(&path, |bot| bot["open_trade"]["status"] == "open").await;
+    live.move_to(&bot, 75).await;
+    live.heard("trade.stoploss", 1).await;
+    let told = live.heard("bot.error", 2).await;
+    assert!(told.iter().all(|data| data["code"] == "below_minimum"), "that no stop rests, and now: {told:?}");
+    live.move_to(&bot, 76).await;
+    live.move_to(&bot, 100).await;
+    let closed = live.heard("trade.closed", 1).await.remove(0);
+    assert_eq!(
+        (&closed["trade_id"], &closed["exit_reason"]),
+        (&bot["open_trade"]["id"], &json!("stop_loss"))
+    );
+    assert!(closed["exit_price"].is_number(), "{closed}");
+
+    let bot = live.until(&path, |bot| bot["open_trade"]["status"] == "open").await;
+    assert_ne!(bot["open_trade"]["id"], closed["trade_id"]);
+    live.move_to(&bot, 75).await;
+    live.heard("bot.error", 4).await;
+    live.turn(&path, "stop", r#"{"positions":"close"}"#).await;
+    let held = live.until(&path, |bot| bot["status"] == "stopped").await;
+    assert_eq!(held["open_trade"]["id"], bot["open_trade"]["id"], "it does not claim to have closed");
+    assert_eq!(live.heard("bot.stopped", 1).await[0]["reason"], "below_minimum");
     live.end().await;
 }

@@ -13,7 +13,7 @@ async fn a_stop_too_far_away_for_the_exchange_is_refused_before_it_is_asked() {
     let venue = rig::venue(rig::anywhere(), Config::default()).await;
     let rig = Rig::start(venue.address()).await;
     // The exchange takes no price below a fifth of the average.
-    rig.run(&BODY.replace("-30", "-90")).await;
+    rig.run(&BODY.replace("-30", "-85")).await;
     let told = rig.told(WITHIN, trouble("stop_refused")).await;
     let message = told["data"]["message"].as_str().unwrap();
     assert!(message.contains("FILTER: PERCENT_PRICE_BY_SIDE: price"), "{message}");

@@ -5,7 +5,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::order::{LiveOrder, Role, Terms};
 use super::trade::{Closing, LiveTrade};
-use super::{Goal, LiveBot, LiveStep, Mint, Pause, RISE};
+use super::{Goal, LiveBot, LiveStep, Mint, Pause, RISE, TooSmall};
 use crate::dca::{Action, Event};
 
 /// How much less than its stop a resting stop may sell for, as a fraction of it.
@@ -38,6 +38,7 @@ impl LiveBot {
             }
             Some(_) => {}
             None if self.is_entering() => {}
+            None if self.is_stuck() => self.tell_stuck(steps),
             None => self.finish(reason, steps),
         }
     }
@@ -65,11 +66,19 @@ impl LiveBot {
                 let least = Price::new(least.round_dp_with_strategy(8, RoundingStrategy::ToZero)).ok();
                 let limit = least.and_then(|price| price.floor_to_tick(self.machine.plan().market.tick_size));
                 if let Some(limit) = limit {
+                    if limit * qty < self.machine.plan().market.min_notional {
+                        self.tell_no_stop(stop, steps);
+                        return;
+                    }
                     let reason = Some(self.machine.stop_reason(stop));
                     self.place(Role::Protection, Terms::StopLimit { stop, limit }, qty, reason, mint, steps);
                 }
             }
-            (None, None) => {}
+            (None, None) => {
+                if let Some(stop) = level {
+                    self.tell_no_stop(stop, steps);
+                }
+            }
         }
     }
 
@@ -177,6 +186,7 @@ impl LiveBot {
         self.machine.on(&Event::Sold { at: self.now });
         self.turn_to(Goal::Trade);
         (self.entering, self.leaving, self.protecting) = (Pause::NONE, Pause::NONE, Pause::NONE);
+        self.told = TooSmall::Untold;
         let mut trade = std::mem::take(&mut self.trade);
         if trade.opened_at().is_some() {
             trade.closing = Some(Closing { reason, at });

@@ -167,6 +167,20 @@ pub struct LiveBot {
     protecting: Pause,
     /// The price that reached more of the ladder than can be bought at once: the rest follows, one by one.
     reached: Option<Price>,
+    told: TooSmall,
+}
+
+/// What its owner was told of a trade that is below the venue's minimum, the later the worse.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum TooSmall {
+    /// Nothing.
+    #[default]
+    Untold,
+    /// Its stop cannot rest at the venue.
+    AtItsStop,
+    /// It is to be sold, and cannot be.
+    ToBeSold,
 }
 
 /// A [`LiveBot`] as it is serialised.
@@ -182,6 +196,8 @@ struct State<'a> {
     protecting: Pause,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reached: Option<Price>,
+    #[serde(default)]
+    told: TooSmall,
 }
 
 impl Serialize for LiveBot {
@@ -196,6 +212,7 @@ impl Serialize for LiveBot {
             leaving: self.leaving,
             protecting: self.protecting,
             reached: self.reached,
+            told: self.told,
         };
         state.serialize(serializer)
     }
@@ -219,6 +236,7 @@ impl LiveBot {
             leaving: Pause::NONE,
             protecting: Pause::NONE,
             reached: None,
+            told: TooSmall::Untold,
         }
     }
 
@@ -244,6 +262,7 @@ impl LiveBot {
             leaving: state.leaving,
             protecting: state.protecting,
             reached: state.reached,
+            told: state.told,
         })
     }
 
@@ -391,7 +410,8 @@ impl LiveBot {
         mint: &mut impl Mint,
         steps: &mut Vec<LiveStep>,
     ) -> Result<(), CannotAdd> {
-        if !self.machine.is_holding() || !self.is_trading() || self.is_exiting() {
+        let is_free = self.is_trading() && !self.is_exiting();
+        if !self.machine.is_holding() || !(is_free || self.is_stuck()) {
             return Err(CannotAdd::NotHolding);
         }
         if self.is_entering() {
@@ -467,6 +487,7 @@ impl LiveBot {
             Goal::Release => Watch::NEVER,
             // An order under way is reported on; else it waits to try again.
             Goal::Leave(_) if self.is_selling() || self.is_entering() => Watch::NEVER,
+            Goal::Leave(_) if self.is_stuck() => Watch { above: self.least_price(), ..Watch::NEVER },
             Goal::Leave(_) => Watch { at: Some(self.leaving.until), ..Watch::NEVER },
             Goal::Trade => self.trading_watch(),
         }
@@ -514,6 +535,13 @@ impl LiveBot {
     /// Whether it is on its way out of its trade.
     pub fn is_leaving(&self) -> bool {
         matches!(self.goal, Goal::Leave(_))
+    }
+
+    /// Whether it is to sell a trade that is below the venue's minimum and still holds most of what it bought, so that
+    /// it is no dust: it stays open until the price has risen far enough, or funds are added.
+    pub fn is_stuck(&self) -> bool {
+        let holds_most = self.held() > self.trade.sold() + self.trade.missing;
+        self.is_leaving() && self.is_quiet() && holds_most && self.sellable().is_none()
     }
 
     /// How much of the base coin it holds.
@@ -575,14 +603,21 @@ impl LiveBot {
         })
     }
 
+    /// What is held, down to the lot; `None` where that is nothing.
+    fn in_lots(&self) -> Option<Qty> {
+        self.machine.plan().in_lots(self.held().decimal()).filter(|qty| !qty.is_zero())
+    }
+
     /// What is held, down to the lot; `None` where that is too little for the venue to take.
     fn sellable(&self) -> Option<Qty> {
-        let market = &self.machine.plan().market;
-        let lot = market.lot_step.decimal();
-        let held = self.trade.held(&self.rules.pair).decimal();
-        let qty = Qty::new((held.checked_div(lot)?.floor() * lot).normalize()).ok()?;
         let price = self.last.or_else(|| self.machine.stop_price())?;
-        let is_enough = !qty.is_zero() && price * qty >= market.min_notional;
-        is_enough.then_some(qty)
+        self.in_lots().filter(|qty| price * *qty >= self.machine.plan().market.min_notional)
+    }
+
+    /// The price from which on what is held can be sold, if there is one.
+    fn least_price(&self) -> Option<Price> {
+        let least = self.machine.plan().market.min_notional.decimal();
+        let price = least.checked_div(self.in_lots()?.decimal())?;
+        Price::new(price.round_dp_with_strategy(8, RoundingStrategy::ToPositiveInfinity)).ok()
     }
 }

@@ -315,7 +315,8 @@ impl World {
         let funds = Funds::Amount(model::Quote::new(amount.into()).unwrap());
         let qty = self.bot.added(funds, last).unwrap();
         let is_exiting = self.bot.open_orders().any(|order| order.role == Role::Exit);
-        let may = self.bot.machine().is_holding() && self.bot.is_trading() && !is_exiting;
+        let is_free = self.bot.is_trading() && !is_exiting;
+        let may = self.bot.machine().is_holding() && (is_free || self.bot.is_stuck());
         let is_entering = self.bot.open_orders().any(|order| order.role.is_entry());
         let mut added = Ok(());
         self.with(|bot, mint, steps| added = bot.add(qty, last, &mut || mint(), steps));
@@ -425,6 +426,7 @@ proptest! {
         for trade in &world.closed {
             // Prices stay above 49, and what is worth 5 or more can be sold.
             prop_assert!(trade.held(&pair).decimal() * Decimal::from(49) < Decimal::from(5), "only dust is left");
+            prop_assert!(trade.held(&pair) <= trade.sold(), "dust is what is left of more");
             let (profit, dust) = (trade.profit(&pair).decimal(), trade.dust_cost(&pair).decimal());
             prop_assert_eq!(profit - dust, trade.proceeds(&pair).decimal() - trade.stake(&pair).decimal());
             // The same by hand: what came in less what went out, less the fees in quote and those in BNB at its price.
@@ -508,57 +510,71 @@ fn run(fields: &str, prices: &[&str], stop_on_venue: bool) -> Vec<String> {
     let mut bot = LiveBot::new(plan(fields), rules(stop_on_venue));
     let (mut said, mut ids) = (Vec::new(), 0_u128);
     for (second, text) in (1..).zip(prices) {
-        let mut mint = || {
-            ids += 1;
-            ClientOrderId::from_u128(ids)
-        };
-        let mut steps = Vec::new();
         let moved = PriceMove::tick(price(text), Timestamp::from_millis(second * 1_000));
-        bot.on_move(&moved, &mut mint, &mut steps);
-        let mut done = 0;
-        while let Some(step) = steps.get(done).cloned() {
-            done += 1;
-            let (report, line) = match step {
-                LiveStep::Place(order) => {
-                    let is_resting = order.role == Role::Protection;
-                    let execution = Execution {
-                        trade_id: i64::try_from(order.client_id.as_u128()).unwrap(),
-                        at: moved.at,
-                        price: moved.price,
-                        qty: order.qty,
-                        fee: (moved.price * order.qty) * "0.001".parse().unwrap(),
-                        fee_asset: "USDT".into(),
-                        fee_price: None,
-                    };
-                    let line = match order.terms {
-                        Terms::StopLimit { stop, limit } => {
-                            format!("rest {} under {stop} for {limit}", order.qty)
-                        }
-                        _ => format!("{:?} {}", order.role, order.qty),
-                    };
-                    let end = (!is_resting).then_some(End::Filled);
-                    let executions = if is_resting { Vec::new() } else { vec![execution] };
-                    let executed = executions.iter().map(|e| e.qty).sum();
-                    (Some(Report { client_id: order.client_id, end, executed, executions }), line)
-                }
-                LiveStep::Cancel(id) => {
-                    let end = Some(End::Canceled);
-                    let report = Report { client_id: id, end, executed: Qty::ZERO, executions: Vec::new() };
-                    (Some(report), "cancel".to_owned())
-                }
-                LiveStep::Closed(trade) => (None, format!("{:?}", trade.closing.unwrap().reason)),
-                LiveStep::StopHit { stop, .. } => (None, format!("stop {stop}")),
-                other => (None, format!("{other:?}")),
-            };
-            if !line.starts_with("Ended") {
-                said.push(line);
-            }
-            if let Some(report) = report {
-                bot.on_report(&report, &mut mint, &mut steps);
-            }
-        }
+        act(&mut bot, moved, &mut ids, &mut said, |bot, mint, steps| {
+            bot.on_move(&moved, &mut || mint(), steps);
+        });
     }
     said
+}
+
+/// What comes of an act, if everything is filled at once and wholly.
+fn act(
+    bot: &mut LiveBot,
+    moved: PriceMove,
+    ids: &mut u128,
+    said: &mut Vec<String>,
+    act: impl FnOnce(&mut LiveBot, &mut dyn FnMut() -> ClientOrderId, &mut Vec<LiveStep>),
+) {
+    let mut mint = || {
+        *ids += 1;
+        ClientOrderId::from_u128(*ids)
+    };
+    let mut steps = Vec::new();
+    act(bot, &mut mint, &mut steps);
+    let mut done = 0;
+    while let Some(step) = steps.get(done).cloned() {
+        done += 1;
+        let (report, line) = match step {
+            LiveStep::Place(order) => {
+                let is_resting = order.role == Role::Protection;
+                let execution = Execution {
+                    trade_id: i64::try_from(order.client_id.as_u128()).unwrap(),
+                    at: moved.at,
+                    price: moved.price,
+                    qty: order.qty,
+                    fee: (moved.price * order.qty) * "0.001".parse().unwrap(),
+                    fee_asset: "USDT".into(),
+                    fee_price: None,
+                };
+                let line = match order.terms {
+                    Terms::StopLimit { stop, limit } => {
+                        format!("rest {} under {stop} for {limit}", order.qty)
+                    }
+                    _ => format!("{:?} {}", order.role, order.qty),
+                };
+                let end = (!is_resting).then_some(End::Filled);
+                let executions = if is_resting { Vec::new() } else { vec![execution] };
+                let executed = executions.iter().map(|e| e.qty).sum();
+                (Some(Report { client_id: order.client_id, end, executed, executions }), line)
+            }
+            LiveStep::Cancel(id) => {
+                let end = Some(End::Canceled);
+                let report = Report { client_id: id, end, executed: Qty::ZERO, executions: Vec::new() };
+                (Some(report), "cancel".to_owned())
+            }
+            LiveStep::Closed(trade) => (None, format!("{:?}", trade.closing.unwrap().reason)),
+            LiveStep::StopHit { stop, .. } => (None, format!("stop {stop}")),
+            LiveStep::Told { code, message } => (None, format!("{code}: {message}")),
+            other => (None, format!("{other:?}")),
+        };
+        if !line.starts_with("Ended") {
+            said.push(line);
+        }
+        if let Some(report) = report {
+            bot.on_report(&report, &mut mint, &mut steps);
+        }
+    }
 }
 
 #[test]
@@ -645,4 +661,82 @@ fn a_refusal_that_cannot_pass_ends_a_bot_that_holds_nothing() {
     {
         assert_eq!(refused(words, 3).0, ["entry_refused", "entry_refused", "gave up"], "{words}");
     }
+}
+
+/// A stake just above the venue's minimum of 5, and a stop under it.
+const SMALL: &str = r#"{"dry_run":false,"stake_amount":5.2,"max_open_trades":1,"stop_loss":-10}"#;
+
+const STUCK: &str = "below_minimum: the trade is to be sold, but its 0.052 BTC are worth less than the venue's minimum of 5: \
+                     it stays open until the price has risen to 96.15384616 or funds are added";
+
+#[test]
+fn a_trade_below_the_minimum_is_no_dust_but_sold_once_the_price_allows_it() {
+    let said = run(SMALL, &["100", "90", "89", "96.15", "96.16", "97"], false);
+    let (stop, rest) = (&said[2..4], &said[4..]);
+    assert_eq!(stop, ["stop 90.09", STUCK], "it is told once, and bought is nothing");
+    assert_eq!(rest, ["Exit 0.052", "StopLoss", "Entry(0) 0.054", "Opened"]);
+}
+
+#[test]
+fn a_stop_too_small_to_rest_at_the_venue_is_told_of_once() {
+    let said = run(SMALL, &["100", "100", "101"], true);
+    let told = "below_minimum: at its stop of 90.09 the trade is too small for the venue's minimum of 5: no stop rests at \
+                the venue, and there the trade may have to stay open";
+    assert_eq!(said, ["Entry(0) 0.052", "Opened", told]);
+}
+
+#[test]
+fn funds_that_are_added_let_a_trade_below_the_minimum_be_sold() {
+    let mut bot = LiveBot::new(plan(SMALL), rules(false));
+    let (mut said, mut ids) = (Vec::new(), 0);
+    let at = |text: &str, second: i64| PriceMove::tick(price(text), Timestamp::from_millis(second * 1_000));
+    for moved in [at("100", 1), at("90", 2)] {
+        act(&mut bot, moved, &mut ids, &mut said, |bot, mint, steps| {
+            bot.on_move(&moved, &mut || mint(), steps);
+        });
+    }
+    assert!(bot.is_stuck());
+    let woken = model::Watch { above: Some(price("96.15384616")), ..model::Watch::NEVER };
+    assert_eq!(bot.watch(), woken, "nothing but a price that allows it wakes it");
+    let state = serde_json::to_string(&bot).unwrap();
+    bot = LiveBot::restore(plan(SMALL), rules(false), &state).unwrap();
+    said.clear();
+    act(&mut bot, at("90", 3), &mut ids, &mut said, |bot, mint, steps| bot.take_up(&mut || mint(), steps));
+    assert!(said.is_empty(), "after a restart it is not told again: {said:?}");
+    act(&mut bot, at("90", 3), &mut ids, &mut said, |bot, mint, steps| {
+        bot.add(qty(Decimal::new(6, 2)), price("90"), &mut || mint(), steps).unwrap();
+    });
+    assert_eq!(said, ["Added 0.06", "Exit 0.112", "StopLoss"]);
+}
+
+#[test]
+fn a_stake_that_could_not_be_sold_again_is_refused_to_a_live_bot() {
+    let mut market = market("0.01", "0.001", "0.001");
+    market.min_notional = "5".parse().unwrap();
+    let refused = |fields: &str| Plan::new(&bot(fields), &market).unwrap().check_minimum(price("100")).err();
+    let faults = refused(&SMALL.replace("5.2", "5")).unwrap();
+    assert_eq!(
+        faults.to_string(),
+        "stake_amount: entry 1 buys what comes to 4.900 once the fee is taken out of it, the venue's minimum is 5: it could not be \
+         sold"
+    );
+    assert_eq!(refused(SMALL), None);
+    assert_eq!(
+        refused(&SMALL.replace("5.2", "5").replace("false", "true")),
+        None,
+        "on paper the fee is in quote"
+    );
+    let warned = |stop: &str| {
+        let preview =
+            strategies::Preview::new(&bot(&SMALL.replace("-10", stop)), &market, price("100")).unwrap();
+        preview.warnings.into_iter().map(|warning| warning.message).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        warned("-10"),
+        [
+            "at its stop of 90.09 a trade would be worth 4.59459, the venue's minimum is 5: it could not be sold there and would \
+          stay open until the price rises or funds are added"
+        ]
+    );
+    assert!(warned("-1").is_empty());
 }

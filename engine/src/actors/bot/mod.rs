@@ -41,6 +41,9 @@ pub(crate) struct Redefine {
     pub(crate) definition: BotDefinition,
 }
 
+/// Why a bot has stopped that was to sell what it holds and could not.
+const TOO_SMALL: &str = "below_minimum";
+
 /// The actor.
 pub(crate) struct Bot {
     id: BotId,
@@ -206,6 +209,7 @@ impl Bot {
     fn finish_stop(&mut self, ctx: &mut Context<Self>) {
         let reason = match self.recorder.stopping() {
             Some(Positions::Drain) => "drained",
+            Some(Positions::Close) if self.hand.is_holding() => TOO_SMALL,
             Some(Positions::Close) => "closed",
             Some(Positions::Hold) | None => "user",
         };
@@ -293,6 +297,7 @@ impl Handler<Woken> for Bot {
     type Result = ();
 
     fn handle(&mut self, woken: Woken, ctx: &mut Self::Context) {
+        let stopping = self.recorder.stopping();
         let told = catch_unwind(AssertUnwindSafe(|| match self.hand {
             Hand::Paper(_) => self.on_paper(&woken.moved),
             Hand::Live(_) => {
@@ -303,7 +308,7 @@ impl Handler<Woken> for Bot {
         self.meters.count_decision();
         match told {
             Ok(Ok(())) if self.ended => {}
-            Ok(Ok(())) if self.recorder.stopping().is_some() && !self.hand.is_holding() => {
+            Ok(Ok(())) if stopping.is_some() && !self.hand.is_holding_back(stopping) => {
                 self.finish_stop(ctx);
             }
             Ok(Ok(())) => self.answer(self.watch(), woken.seq),
@@ -340,7 +345,8 @@ impl Handler<Stop> for Bot {
             Hand::Live(_) => self.stop_live(positions, ctx),
         };
         if !is_kept {
-            return self.finish("user", ctx);
+            let is_too_small = positions == Positions::Close && self.hand.is_holding();
+            return self.finish(if is_too_small { TOO_SMALL } else { "user" }, ctx);
         }
         self.rewatch();
         self.turn(BotStatus::Stopping, "user")
