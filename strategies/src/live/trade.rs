@@ -65,13 +65,33 @@ impl LiveTrade {
 
     /// Quote that came back, fees off it.
     pub fn proceeds(&self, pair: &Pair) -> Quote {
-        quote(self.executions(Side::Sell).map(|e| e.proceeds(pair)).sum())
+        let sold: Decimal = self.executions(Side::Sell).map(|e| e.proceeds(pair)).sum();
+        quote(sold - self.fees_beyond(pair))
     }
 
     /// Base that is held.
     pub fn held(&self, pair: &Pair) -> Qty {
+        qty(self.left(pair))
+    }
+
+    /// Base that was received and has not gone; below zero where fees of sells took more than that.
+    fn left(&self, pair: &Pair) -> Decimal {
         let gone: Decimal = self.executions(Side::Sell).map(|e| e.gone(pair)).sum();
-        qty(self.received(pair).decimal() - gone - self.missing.decimal())
+        self.received(pair).decimal() - gone - self.missing.decimal()
+    }
+
+    /// What fees of sells that were taken in base cost where the trade had nothing left to pay them with: the account's
+    /// own coins, each at the price of its execution. What the trade had left pays for the last of them.
+    fn fees_beyond(&self, pair: &Pair) -> Decimal {
+        let mut beyond = (-self.left(pair)).max(Decimal::ZERO);
+        let mut sells: Vec<&Execution> = self.executions(Side::Sell).collect();
+        sells.sort_by_key(|execution| execution.trade_id);
+        let cost = |execution: &Execution| {
+            let taken = fee_in(execution, pair.base()).min(beyond);
+            beyond -= taken;
+            taken * execution.price.decimal()
+        };
+        sells.into_iter().map(cost).sum()
     }
 
     /// Fees in quote: those taken in quote, those taken in base at the price of their execution, and those taken in a

@@ -6,6 +6,7 @@ mod examples;
 mod laws;
 mod live;
 mod preview;
+mod profit;
 mod rules;
 mod words;
 
