@@ -3,6 +3,8 @@
 use model::{Pct, Price, Qty, Quote, Rate, Side, Trade, TradeStatus};
 use rust_decimal::Decimal;
 
+use strategies::live::cost_of;
+
 use crate::rates::valued;
 use crate::record::booked_execution;
 use crate::stats::BotStats;
@@ -31,8 +33,8 @@ pub(crate) fn mark(trade: &mut Trade, price: Option<Price>, fee: Rate, usd_rate:
     let Some(price) = price else { return };
     let sold = sold(trade);
     let worth = price * sold.left;
-    let profit = worth - worth * fee + sold.proceeds - trade.stake;
-    let share = profit.decimal().checked_div(trade.stake.decimal()).unwrap_or_default();
+    let profit = worth - worth * fee + sold.proceeds - sold.cost;
+    let share = profit.decimal().checked_div(sold.cost.decimal()).unwrap_or_default();
     trade.profit = Some(profit);
     trade.profit_pct = Pct::new((share * Decimal::ONE_HUNDRED).round_dp(8).normalize()).ok();
     trade.profit_usd = usd_rate.and_then(|rate| valued(profit, rate));
@@ -44,15 +46,33 @@ pub(crate) struct Sold {
     pub(crate) proceeds: Quote,
     /// What of the trade's amount is left.
     pub(crate) left: Qty,
+    /// What the trade's amount cost: its stake without what its owner took out, at its cost.
+    pub(crate) cost: Quote,
 }
 
 /// What of a trade with its orders was sold.
 pub(crate) fn sold(trade: &Trade) -> Sold {
-    let sells = trade.orders.iter().filter(|order| order.side == Side::Sell).flat_map(|order| &order.fills);
-    let (mut proceeds, mut left) = (Decimal::ZERO, trade.amount.decimal());
-    for execution in sells.map(booked_execution) {
-        proceeds += execution.proceeds(&trade.pair);
-        left -= execution.gone(&trade.pair);
+    let (mut received, mut proceeds, mut left) = (Decimal::ZERO, Decimal::ZERO, trade.amount.decimal());
+    for order in &trade.orders {
+        for execution in order.fills.iter().map(booked_execution) {
+            if order.side == Side::Buy {
+                received += execution.received(&trade.pair);
+            } else {
+                proceeds += execution.proceeds(&trade.pair);
+                left -= execution.gone(&trade.pair);
+            }
+        }
     }
-    Sold { proceeds: Quote::new(proceeds).unwrap_or_default(), left: Qty::new(left).unwrap_or_default() }
+    let received = Qty::new(received).unwrap_or_default();
+    Sold {
+        proceeds: Quote::new(proceeds).unwrap_or_default(),
+        left: Qty::new(left).unwrap_or_default(),
+        cost: trade.stake - taken_out(trade.amount, received, trade.stake),
+    }
+}
+
+/// What of a stake was spent for what was received and is not counted as its trade's any more.
+pub(crate) fn taken_out(amount: Qty, received: Qty, stake: Quote) -> Quote {
+    let gone = Qty::new(received.decimal() - amount.decimal()).unwrap_or_default();
+    if gone.is_zero() { Quote::ZERO } else { cost_of(gone, received, stake) }
 }

@@ -75,7 +75,7 @@ pub struct Trade {
     /// The average price it was sold at.
     #[schema(required)]
     pub exit_price: Option<Price>,
-    /// How much it holds, or held, in base.
+    /// How much it holds, or held, in base, without what left a live account by its owner's own hand.
     pub amount: Qty,
     /// Quote spent, fees included.
     pub stake: Quote,
@@ -85,7 +85,8 @@ pub struct Trade {
     /// in `profit`. 0 but where the venue told no price; a closed trade's is valued, once, as soon as the venue tells what
     /// the price was then.
     pub unvalued_fees: u32,
-    /// Profit in quote; unrealised, at the last price, while open.
+    /// Profit in quote; unrealised, at the last price, while open. What left a live account by its owner's own hand takes
+    /// its share of `stake` along, and makes neither profit nor loss.
     #[schema(required)]
     pub profit: Option<Quote>,
     /// Profit as a percentage of `stake`.

@@ -109,12 +109,18 @@ async fn coins_that_are_sold_by_hand_are_told_of_and_no_others_are_sold_for_them
     // The account began with a coin of its owner's, which the bot did not buy; now half of the bot's is gone too.
     world.control("balance", json!({"key": KEY, "asset": "BTC", "delta": "-1.005"})).await;
     world.until("it is told", async |world| world.is_told("coins_missing").await).await;
+    let trade = world.trade().await;
+    let profit = |trade: &Value| trade["profit"].as_f64().unwrap();
+    assert_eq!(trade["amount"], json!(0.00499), "what is gone is not its own any more: {trade}");
+    assert!((-2.0..0.0).contains(&profit(&trade)), "nor does it lose what that cost: {trade}");
     world.control("price", json!({"symbol": "BTCUSDT", "price": "53000"})).await;
     world.until("the trade is closed", async |world| world.trade().await["status"] == "closed").await;
     let trade = world.trade().await;
     let sold =
         trade["orders"].as_array().unwrap().iter().find(|order| order["side"] == "sell").unwrap().clone();
     assert_eq!((&sold["qty"], &sold["status"]), (&json!(0.00499), &json!("filled")), "{trade}");
+    // 0.00499 from 60,000 to 53,000, and the fees of both ways.
+    assert!((-37.0..-34.0).contains(&profit(&trade)), "{trade}");
     world.stop().await;
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::{
     AccountId, BotDefinition, BotId, ClientOrderId, Exchange, ExchangeId, ExitReason, Market, OrderKind,
-    Price, PriceMove, Qty, Quote, Side, Timestamp, TradeStatus,
+    Price, PriceMove, Qty, Quote, Side, Timestamp, Trade, TradeStatus,
 };
 use proptest::prelude::*;
 use rust_decimal::Decimal;
@@ -16,8 +16,9 @@ use strategies::live::{End, Execution, LiveBot, LiveOrder, LiveRules, LiveStep, 
 use super::prices::Prices;
 use super::reckon::{LiveAccount, reckon};
 use crate::change::{BotStatus, Change, NewBot};
-use crate::record::{LiveRun, Recorder};
+use crate::record::{LiveRun, Recorder, booked_execution};
 use crate::store::{Store, TradeFilter};
+use crate::view::taken_out;
 
 const BODY: &str = r#"{"name":"b","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
     "max_open_trades":3,"stop_loss":-4,"take_profit":1,"dry_run":false,"dca":{"price_deviation":1}}"#;
@@ -45,6 +46,8 @@ struct Money {
     bnb_price: i64,
     /// What was taken in BNB: how much, and at which price.
     taken: Vec<(Decimal, Decimal)>,
+    /// What coins of trades brought that were sold by hand.
+    by_hand: Decimal,
     next: i64,
     dice: u64,
 }
@@ -58,6 +61,7 @@ impl Money {
             price: 6_000_000,
             bnb_price: 61_234,
             taken: Vec::new(),
+            by_hand: Decimal::ZERO,
             next: 1,
             dice: seed | 1,
         }
@@ -147,6 +151,16 @@ struct Working {
     is_thin: bool,
 }
 
+/// What an owner does by hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hand {
+    Still,
+    /// Has the trade closed.
+    Closes,
+    /// Sells coins of the trade at the venue.
+    Sells,
+}
+
 /// A live bot with what turns its steps into changes.
 struct Trader {
     run: LiveRun,
@@ -170,8 +184,35 @@ impl Trader {
         Self { run, recorder, ids: (number + 1) << 64, working: VecDeque::new() }
     }
 
-    /// A tick, and what comes of it until so many parts of orders have filled; `hand` may close.
-    fn act(&mut self, money: &mut Money, hand: bool, parts: u8, at: Timestamp, changes: &mut Vec<Change>) {
+    /// Its owner sells coins of its trade, all or some of them, while none of its orders is under way.
+    fn sell_by_hand(&mut self, money: &mut Money, changes: &mut Vec<Change>) {
+        let held = self.run.bot.held().decimal();
+        if !self.working.is_empty() || held.is_zero() {
+            return;
+        }
+        let gone = if money.roll(2) == 0 { held } else { (held * Decimal::new(3, 1)).round_dp(8) };
+        let worth = gone * Decimal::new(money.price, 2);
+        (money.btc, money.usdt, money.by_hand) =
+            (money.btc - gone, money.usdt + worth, money.by_hand + worth);
+        let (mut steps, ids) = (Vec::new(), &mut self.ids);
+        let mut mint = || {
+            *ids += 1;
+            ClientOrderId::from_u128(*ids)
+        };
+        self.run.bot.on_missing(Qty::new(gone).unwrap(), &mut mint, &mut steps);
+        for step in &steps {
+            if let LiveStep::Place(order) = step {
+                self.working.push_back(money.begin(order));
+            }
+        }
+        changes.push(self.recorder.live_change(&self.run, steps, BotStatus::Running));
+    }
+
+    /// A tick, and what comes of it until so many parts of orders have filled.
+    fn act(&mut self, money: &mut Money, hand: Hand, parts: u8, at: Timestamp, changes: &mut Vec<Change>) {
+        if hand == Hand::Sells {
+            self.sell_by_hand(money, changes);
+        }
         let moved = PriceMove::tick(Price::new(Decimal::new(money.price, 2)).unwrap(), at);
         let mut steps = Vec::new();
         let ids = &mut self.ids;
@@ -180,7 +221,7 @@ impl Trader {
             ClientOrderId::from_u128(*ids)
         };
         self.run.bot.on_move(&moved, &mut mint, &mut steps);
-        if hand && self.run.bot.machine().is_holding() {
+        if hand == Hand::Closes && self.run.bot.machine().is_holding() {
             self.run.bot.close(ExitReason::Manual, &mut mint, &mut steps);
         }
         for part in 0..=parts {
@@ -230,7 +271,14 @@ async fn dust(store: &Store) -> (Decimal, Decimal) {
     })
 }
 
-type History = Vec<(usize, i64, i64, bool, u8)>;
+/// What coins of a trade cost that it has not sold and does not count as its own.
+fn cost_taken_out(trade: &Trade) -> Decimal {
+    let bought = trade.orders.iter().filter(|order| order.side == Side::Buy).flat_map(|order| &order.fills);
+    let received = bought.map(|fill| booked_execution(fill).received(&trade.pair)).sum();
+    taken_out(trade.amount, Qty::new(received).unwrap(), trade.stake).decimal()
+}
+
+type History = Vec<(usize, i64, i64, Hand, u8)>;
 
 async fn check(seed: u64, history: History) {
     let (store, account, _folder) = store().await;
@@ -270,16 +318,20 @@ async fn check(seed: u64, history: History) {
 
     let mut realized = Decimal::ZERO;
     let page = store.trades(account, &TradeFilter::default(), 10_000, None).await.unwrap();
-    for trade in page.rows.iter().filter(|trade| trade.status == TradeStatus::Closed) {
-        assert_eq!(trade.unvalued_fees, 0);
-        let profit = trade.profit.unwrap().decimal();
-        let share = profit / trade.stake.decimal() * Decimal::ONE_HUNDRED;
-        assert_eq!(
-            trade.profit_pct.unwrap().decimal(),
-            share.round_dp(8),
-            "what is shown is of the stake shown"
-        );
-        realized += profit;
+    let mut taken_out = Decimal::ZERO;
+    for trade in &page.rows {
+        taken_out += cost_taken_out(trade);
+        if trade.status == TradeStatus::Closed {
+            assert_eq!(trade.unvalued_fees, 0);
+            let profit = trade.profit.unwrap().decimal();
+            let share = profit / trade.stake.decimal() * Decimal::ONE_HUNDRED;
+            assert_eq!(
+                trade.profit_pct.unwrap().decimal(),
+                share.round_dp(8),
+                "what is shown is of the stake shown"
+            );
+            realized += profit;
+        }
     }
     let (made, unrealized) = match portfolio.live.currencies.first() {
         Some(currency) => (currency.realized_profit, currency.unrealized_profit.unwrap()),
@@ -289,10 +341,16 @@ async fn check(seed: u64, history: History) {
     // What was too little to be sold passed to the account at what it cost.
     let (left, cost) = dust(&store).await;
     let of_trades = realized + unrealized.decimal() + left * price - cost;
+    // What was sold by hand left its trades at what it cost: what it brought beyond that is its owner's doing.
+    let of_hand = money.by_hand - taken_out;
     // The account's own coins are worth what they are now, and fees in BNB what they were when they were taken.
     let own = (begun.btc * price + begun.bnb * bnb_price) + begun.usdt;
     let fees_since: Decimal = money.taken.iter().map(|(fee, then)| fee * (bnb_price - then)).sum();
-    assert_eq!(equity - own + fees_since, of_trades, "the change of equity is what trades made");
+    assert_eq!(equity - own + fees_since, of_trades + of_hand, "the change of equity is what trades made");
+}
+
+fn hands() -> impl Strategy<Value = Hand> {
+    prop_oneof![30 => Just(Hand::Still), 2 => Just(Hand::Closes), 2 => Just(Hand::Sells)]
 }
 
 proptest! {
@@ -302,7 +360,7 @@ proptest! {
     fn a_live_accounts_equity_is_its_balances_and_its_change_is_what_trades_made(
         seed in any::<u64>(),
         history in proptest::collection::vec(
-            (0..2_usize, -30..31_i64, -500..501_i64, prop::bool::weighted(0.06), 0..12_u8), 1..150,
+            (0..2_usize, -30..31_i64, -500..501_i64, hands(), 0..12_u8), 1..150,
         ),
     ) {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(check(seed, history));

@@ -113,7 +113,7 @@ impl EngineHandle {
                 None => Some(Quote::ZERO),
                 Some(sold) => price.map(|price| price * sold.left),
             };
-            let proceeds = sold.map_or(Quote::ZERO, |sold| sold.proceeds);
+            let (proceeds, cost) = sold.map_or((Quote::ZERO, Quote::ZERO), |sold| (sold.proceeds, sold.cost));
             let stake = open.map_or(Quote::ZERO, |trade| trade.stake);
             rows.push(BotShare {
                 bot_id: bot.id,
@@ -124,7 +124,7 @@ impl EngineHandle {
                 status: bot.status,
                 trades: view.stats.trades,
                 realized_profit: Quote::new(view.stats.profit).unwrap_or_default(),
-                unrealized_profit: exposure.map(|exposure| exposure + proceeds - stake),
+                unrealized_profit: exposure.map(|exposure| exposure + proceeds - cost),
                 exposure,
                 stake,
             });

@@ -153,13 +153,14 @@ fn closing(trade: &Trade) -> Option<Closing> {
     (trade.status == TradeStatus::Closed).then_some(Closing { reason, at })
 }
 
-/// How much of a closed trade was gone by its owner's own hand: neither sold nor left.
+/// How much of a trade was gone by its owner's own hand: of a closed one what was neither sold nor left, of an open one
+/// what it does not count as its own.
 fn missing(trade: &Trade, dust: Option<Qty>) -> Qty {
-    if trade.status != TradeStatus::Closed {
-        return Qty::ZERO;
-    }
     let books = LiveTrade::recounted(of(trade, Side::Buy), of(trade, Side::Sell), Qty::ZERO, None);
-    let gone = books.held(&trade.pair).decimal() - dust.unwrap_or(Qty::ZERO).decimal();
+    let gone = match trade.status {
+        TradeStatus::Closed => books.held(&trade.pair).decimal() - dust.unwrap_or(Qty::ZERO).decimal(),
+        TradeStatus::Open => books.received(&trade.pair).decimal() - trade.amount.decimal(),
+    };
     Qty::new(gone).unwrap_or_default()
 }
 
@@ -185,7 +186,7 @@ pub(crate) fn booked_execution(fill: &Fill) -> Execution {
 fn recount(trade: &mut Trade, books: &LiveTrade) {
     let pair = trade.pair.clone();
     trade.entry_price = books.average(&pair).round_dp(8).normalize();
-    (trade.amount, trade.stake, trade.fees) = (books.received(&pair), books.stake(&pair), books.fees(&pair));
+    (trade.amount, trade.stake, trade.fees) = (books.amount(&pair), books.stake(&pair), books.fees(&pair));
     trade.unvalued_fees = u32::try_from(books.unvalued_fees(&pair)).unwrap_or(u32::MAX);
     if books.closing.is_some() {
         let profit = books.profit(&pair);

@@ -210,7 +210,7 @@ impl Decision {
             closed_at: closing.map(|closing| closing.at),
             entry_price: books.average(pair).round_dp(8).normalize(),
             exit_price: closing.and_then(|_| books.exit_price()),
-            amount: books.received(pair),
+            amount: books.amount(pair),
             stake: books.stake(pair),
             fees: books.fees(pair),
             unvalued_fees: u32::try_from(books.unvalued_fees(pair)).unwrap_or(u32::MAX),

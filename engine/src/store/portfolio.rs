@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
-use model::{AccountId, BotId, Exchange, Pair, Qty, Quote, Timestamp};
+use model::{AccountId, BotId, Exchange, Pair, Qty, Quote, Side, Timestamp};
+use rust_decimal::Decimal;
 use sqlx::Row as _;
 use strategies::live::Execution;
 
 use super::ladders::Ladder;
 use super::realized::{Key, Sum};
 use super::{Store, StoreError, parsed, snapshot, worded, writing};
+use crate::view::taken_out;
 
 /// An open trade, as far as its account's portfolio goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,15 +19,25 @@ pub(crate) struct OpenTrade {
     pub(crate) exchange: Exchange,
     pub(crate) pair: Pair,
     pub(crate) dry_run: bool,
-    /// What it holds: what was sold of it already is off it.
+    /// What it holds: what was sold of it already is off it, and what its owner took out.
     pub(crate) amount: Qty,
-    /// What it spent; what it got back already is off it.
+    /// What it spent; what it got back already is off it, and what its owner took out at its cost.
     pub(crate) stake: Quote,
     /// What its bot's whole ladder spends, before fees, in quote.
     pub(crate) ladder: Quote,
 }
 
 impl OpenTrade {
+    /// Takes off what its owner took out and what was sold of it.
+    fn settle(&mut self, fills: &[(Side, Execution)]) {
+        let of =
+            |wanted| fills.iter().filter(move |(side, _)| *side == wanted).map(|(_, execution)| execution);
+        let received: Decimal = of(Side::Buy).map(|execution| execution.received(&self.pair)).sum();
+        let received = Qty::new(received).unwrap_or_default();
+        self.stake = self.stake - taken_out(self.amount, received, self.stake);
+        of(Side::Sell).for_each(|execution| self.sell(execution));
+    }
+
     /// Takes off what was sold of it.
     fn sell(&mut self, execution: &Execution) {
         let left = self.amount.decimal() - execution.gone(&self.pair);
@@ -85,17 +97,17 @@ macro_rules! holdings {
         }
         // On paper what is sold is sold whole.
         if !places.is_empty() {
-            let sold = sqlx::query(
-                "SELECT trades.id, fills.at, fills.price, fills.qty, fills.fee, fills.fee_asset, fills.fee_price
+            let filled = sqlx::query(
+                "SELECT trades.id, orders.side, fills.at, fills.price, fills.qty, fills.fee, fills.fee_asset, fills.fee_price
                  FROM trades JOIN orders ON orders.trade_id = trades.id JOIN fills ON fills.order_id = orders.id
-                 WHERE trades.account_id = $1 AND trades.status = 'open' AND NOT trades.dry_run AND orders.side = 'sell'",
+                 WHERE trades.account_id = $1 AND trades.status = 'open' AND NOT trades.dry_run",
             );
-            for row in sold.bind(&account).fetch_all(&mut *$connection).await? {
-                let place = places.get(row.try_get::<&str, _>("id")?).copied();
-                let Some(trade) = place.and_then(|place| holdings.open.get_mut(place)) else { continue };
+            let mut fills: HashMap<usize, Vec<(Side, Execution)>> = HashMap::new();
+            for row in filled.bind(&account).fetch_all(&mut *$connection).await? {
+                let Some(place) = places.get(row.try_get::<&str, _>("id")?).copied() else { continue };
                 let (fee_asset, fee_price): (&str, Option<&str>) =
                     (row.try_get("fee_asset")?, row.try_get("fee_price")?);
-                trade.sell(&Execution {
+                let execution = Execution {
                     trade_id: 0,
                     at: Timestamp::from_nanos(row.try_get("at")?),
                     price: parsed("price", row.try_get("price")?)?,
@@ -103,7 +115,13 @@ macro_rules! holdings {
                     fee: parsed("fee", row.try_get("fee")?)?,
                     fee_asset: fee_asset.into(),
                     fee_price: fee_price.map(|price| parsed("fee_price", price)).transpose()?,
-                });
+                };
+                fills.entry(place).or_default().push((worded("side", row.try_get("side")?)?, execution));
+            }
+            for (place, fills) in fills {
+                if let Some(trade) = holdings.open.get_mut(place) {
+                    trade.settle(&fills);
+                }
             }
         }
         let realized = sqlx::query(

@@ -24,7 +24,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use order::{End, Execution, LiveOrder, Report, Role, Terms};
-pub use trade::{Closing, LiveTrade};
+pub use trade::{Closing, LiveTrade, cost_of};
 
 use crate::dca::{Action, Dca, Event, Phase};
 use crate::funds::Funds;

@@ -63,7 +63,7 @@ impl LiveBot {
     fn bought(&mut self, place: usize) {
         let Some(order) = self.trade.orders.get(place) else { return };
         let notional = order.executions.iter().map(|e| trade::spent(e, &self.rules.pair)).sum();
-        let received: Decimal = order.executions.iter().map(|e| trade::gained(e, &self.rules.pair)).sum();
+        let received: Decimal = order.executions.iter().map(|e| e.received(&self.rules.pair)).sum();
         let price = order.average_price().unwrap_or(order.decided);
         let qty = Qty::new(received).unwrap_or_default();
         let event = match order.role {

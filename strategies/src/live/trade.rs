@@ -49,8 +49,7 @@ impl LiveTrade {
 
     /// Base that was received: fees that the venue took in the base coin are off it.
     pub fn received(&self, pair: &Pair) -> Qty {
-        let received = |e: &Execution| e.qty.decimal() - fee_in(e, pair.base());
-        qty(self.executions(Side::Buy).map(received).sum())
+        qty(self.executions(Side::Buy).map(|e| e.received(pair)).sum())
     }
 
     /// Quote that was spent, fees that the venue took in the quote coin or a third one included.
@@ -120,19 +119,34 @@ impl LiveTrade {
         Price::new(average.round_dp_with_strategy(8, RoundingStrategy::ToZero)).ok()
     }
 
+    /// Base that is the trade's: what was received, without what left by its owner's own hand.
+    pub fn amount(&self, pair: &Pair) -> Qty {
+        qty(self.received(pair).decimal() - self.missing.decimal())
+    }
+
     /// What a closed trade leaves unsold, at what it cost, to eight decimals: too little for the venue to take, it
     /// passes to the account's dust and out of the trade's profit. Zero while the trade is open.
     pub fn dust_cost(&self, pair: &Pair) -> Quote {
         if self.closing.is_none() {
             return Quote::ZERO;
         }
-        quote((self.held(pair).decimal() * self.average(pair)).round_dp(8).normalize())
+        self.cost_of(self.held(pair), pair)
+    }
+
+    /// What was spent for what was sold, in quote: what its owner took out left the trade at what it cost.
+    fn cost(&self, pair: &Pair) -> Quote {
+        self.stake(pair) - self.dust_cost(pair) - self.cost_of(self.missing, pair)
+    }
+
+    /// What of the stake was spent for some of what was received, to eight decimals; all of it for all.
+    fn cost_of(&self, some: Qty, pair: &Pair) -> Quote {
+        cost_of(some, self.received(pair), self.stake(pair))
     }
 
     /// Profit in quote of a closed trade: what was sold brought, less what that had cost. The rest of the stake is in the
-    /// account's dust.
+    /// account's dust, or its owner took it out.
     pub fn profit(&self, pair: &Pair) -> Quote {
-        self.proceeds(pair) - (self.stake(pair) - self.dust_cost(pair))
+        self.proceeds(pair) - self.cost(pair)
     }
 
     /// A profit as a percentage of all that was spent, to eight decimals (contract section 4).
@@ -171,20 +185,29 @@ impl Execution {
         (self.price * self.qty).decimal() - fee_in_quote(self, pair)
     }
 
+    /// Base that a buy brought, a fee in base off it.
+    pub fn received(&self, pair: &Pair) -> Decimal {
+        self.qty.decimal() - fee_in(self, pair.base())
+    }
+
     /// Base that went with a sell, a fee in base with it.
     pub fn gone(&self, pair: &Pair) -> Decimal {
         self.qty.decimal() + fee_in(self, pair.base())
     }
 }
 
+/// What of a stake was spent for some of what was received, to eight decimals; all of it for all.
+pub fn cost_of(some: Qty, received: Qty, stake: Quote) -> Quote {
+    if some >= received {
+        return stake;
+    }
+    let average = stake.decimal().checked_div(received.decimal()).unwrap_or_default();
+    quote((some.decimal() * average).round_dp(8).normalize())
+}
+
 /// What an execution cost, in quote.
 pub(super) fn spent(execution: &Execution, pair: &Pair) -> Decimal {
     (execution.price * execution.qty).decimal() + fee_in_quote(execution, pair)
-}
-
-/// What an execution brought, in base.
-pub(super) fn gained(execution: &Execution, pair: &Pair) -> Decimal {
-    execution.qty.decimal() - fee_in(execution, pair.base())
 }
 
 /// An execution's fee where it was taken in this coin.

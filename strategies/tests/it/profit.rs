@@ -107,3 +107,19 @@ fn a_sells_fee_in_the_base_coin_costs_what_it_was_worth() {
     assert_eq!(trade.profit(&pair()), "-0.604690005".parse::<Quote>().unwrap());
     assert_eq!(trade.dust_cost(&pair()), Quote::ZERO);
 }
+
+#[test]
+fn what_its_owner_sold_by_hand_leaves_a_trade_at_what_it_cost() {
+    let bought = vec![execution(1, "600", "0.3", "0.0003", "BNB"), execution(2, "590", "0.2", "0.1", "USDT")];
+    let stake: Quote = "298.1".parse().unwrap();
+    let trade =
+        |sold, missing: &str| LiveTrade::recounted(bought.clone(), sold, missing.parse().unwrap(), closing());
+    let all = trade(Vec::new(), "0.4997");
+    assert_eq!((all.profit(&pair()), all.amount(&pair())), (Quote::ZERO, Qty::ZERO));
+    assert_eq!((all.stake(&pair()), all.exit_price()), (stake, None));
+    // A fifth of it is sold, the rest is gone: what it brought less a fifth of the stake.
+    let fifth = trade(vec![execution(3, "610", "0.09994", "0", "USDT")], "0.39976");
+    assert_eq!(fifth.amount(&pair()), "0.09994".parse().unwrap());
+    assert_eq!(fifth.profit(&pair()), "1.3434".parse().unwrap());
+    assert_eq!(fifth.dust_cost(&pair()), Quote::ZERO);
+}
