@@ -175,6 +175,7 @@ impl LiveBot {
         if let Some(reason) = reason
             && !self.is_selling()
             && !self.is_entering()
+            && !self.holds_most()
             && self.sellable().is_none()
         {
             self.finish(reason, steps);

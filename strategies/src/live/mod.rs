@@ -540,8 +540,12 @@ impl LiveBot {
     /// Whether it is to sell a trade that is below the venue's minimum and still holds most of what it bought, so that
     /// it is no dust: it stays open until the price has risen far enough, or funds are added.
     pub fn is_stuck(&self) -> bool {
-        let holds_most = self.held() > self.trade.sold() + self.trade.missing;
-        self.is_leaving() && self.is_quiet() && holds_most && self.sellable().is_none()
+        self.is_leaving() && self.is_quiet() && self.holds_most() && self.sellable().is_none()
+    }
+
+    /// Whether it still holds most of what it bought.
+    fn holds_most(&self) -> bool {
+        self.held() > self.trade.sold() + self.trade.missing
     }
 
     /// How much of the base coin it holds.

@@ -462,3 +462,17 @@ fn what_was_reached_is_forgotten_with_what_it_waited_for() {
         assert!(!desk.said().iter().any(|line| line.starts_with("Entry(2)")));
     }
 }
+
+#[test]
+fn a_trade_that_is_held_after_a_little_of_it_was_sold_stays_open_however_small() {
+    let mut desk = Desk::holding(FIELDS, false);
+    desk.close();
+    desk.hold();
+    desk.act(|bot, mint, steps| {
+        let moved = PriceMove::tick(price("9"), Timestamp::from_millis(5_000));
+        bot.on_move(&moved, &mut || mint(), steps);
+    });
+    desk.report(Role::Exit, Some(End::Expired), "0.1", price("9"));
+    assert_eq!(desk.said(), ["Exit 0.5", "cancel Exit"], "what is left is no dust");
+    assert!(desk.bot.is_quiet() && desk.bot.machine().is_holding());
+}
