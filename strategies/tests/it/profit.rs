@@ -12,9 +12,7 @@ fn pair() -> Pair {
     "BNB/USDT".parse().unwrap()
 }
 
-fn closing() -> Option<Closing> {
-    Some(Closing { reason: ExitReason::Manual, at: Timestamp::MIN })
-}
+const CLOSING: Option<Closing> = Some(Closing { reason: ExitReason::Manual, at: Timestamp::MIN });
 
 fn execution(trade_id: i64, at: &str, qty: &str, fee: &str, fee_asset: &str) -> Execution {
     Execution {
@@ -80,7 +78,7 @@ proptest! {
             last.qty += Qty::new(left).unwrap();
             left = Decimal::ZERO;
         }
-        let trade = LiveTrade::recounted(bought.clone(), sold.clone(), Qty::ZERO, closing());
+        let trade = LiveTrade::recounted(bought.clone(), sold.clone(), Qty::ZERO, CLOSING);
         let profit = trade.profit(&pair()).decimal() - trade.dust_cost(&pair()).decimal();
 
         let mut gained: Decimal = bought.iter().map(|e| moved(e, Decimal::ONE).0).sum();
@@ -103,7 +101,7 @@ proptest! {
 fn a_sells_fee_in_the_base_coin_costs_what_it_was_worth() {
     let bought = vec![execution(1, "600", "0.5", "0.0005", "BNB")];
     let sold = vec![execution(2, "599.99", "0.4995", "0.0004995", "BNB")];
-    let trade = LiveTrade::recounted(bought, sold, Qty::ZERO, closing());
+    let trade = LiveTrade::recounted(bought, sold, Qty::ZERO, CLOSING);
     assert_eq!(trade.profit(&pair()), "-0.604690005".parse::<Quote>().unwrap());
     assert_eq!(trade.dust_cost(&pair()), Quote::ZERO);
 }
@@ -113,7 +111,7 @@ fn what_its_owner_sold_by_hand_leaves_a_trade_at_what_it_cost() {
     let bought = vec![execution(1, "600", "0.3", "0.0003", "BNB"), execution(2, "590", "0.2", "0.1", "USDT")];
     let stake: Quote = "298.1".parse().unwrap();
     let trade =
-        |sold, missing: &str| LiveTrade::recounted(bought.clone(), sold, missing.parse().unwrap(), closing());
+        |sold, missing: &str| LiveTrade::recounted(bought.clone(), sold, missing.parse().unwrap(), CLOSING);
     let all = trade(Vec::new(), "0.4997");
     assert_eq!((all.profit(&pair()), all.amount(&pair())), (Quote::ZERO, Qty::ZERO));
     assert_eq!((all.stake(&pair()), all.exit_price()), (stake, None));
