@@ -673,7 +673,7 @@ const STUCK: &str = "below_minimum: the trade is to be sold, but its 0.052 BTC a
 fn a_trade_below_the_minimum_is_no_dust_but_sold_once_the_price_allows_it() {
     let said = run(SMALL, &["100", "90", "89", "96.15", "96.16", "97"], false);
     let (stop, rest) = (&said[2..4], &said[4..]);
-    assert_eq!(stop, ["stop 90.09", STUCK], "it is told once, and bought is nothing");
+    assert_eq!(stop, ["stop 90.09", STUCK], "it is told once, and nothing is bought meanwhile");
     assert_eq!(rest, ["Exit 0.052", "StopLoss", "Entry(0) 0.054", "Opened"]);
 }
 
