@@ -269,14 +269,14 @@ impl EngineHandle {
         let bot = self.stored(account, id).await?;
         let new = redefine(&bot.definition)?;
         let old = &bot.definition;
-        // One that is gone meanwhile may stay named: `start` tells.
-        if new.exchange_id != old.exchange_id {
-            self.owns_named(account, &new).await?;
-        }
         let is_moved = (new.exchange, &new.pair, new.strategy.as_str(), new.dry_run)
             != (old.exchange, &old.pair, old.strategy.as_str(), old.dry_run);
         if is_moved || new.exchange_id != old.exchange_id {
             self.may_move(account, id, is_moved).await?;
+        }
+        // One that is gone meanwhile may stay named: `start` tells.
+        if new.exchange_id != old.exchange_id {
+            self.owns_named(account, &new).await?;
         }
         let warnings = self.check(&new).await?;
         loop {
