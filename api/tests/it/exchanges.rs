@@ -326,14 +326,15 @@ async fn a_live_bot_is_told_which_connection_it_lacks() {
     stop((venue, server)).await;
 }
 
-/// Starts or stops a bot; its status then.
+/// Starts a bot, or stops it and sells what it may have bought; its status then.
 async fn turn(server: &Server, who: &Tenant, bot: &str, turn: &str) -> String {
-    let answer = server.post(who, &format!("/v1/bots/{bot}/{turn}"), "").await;
+    let body = if turn == "stop" { r#"{"positions":"close"}"# } else { "" };
+    let answer = server.post(who, &format!("/v1/bots/{bot}/{turn}"), body).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body["status"].as_str().unwrap().to_owned()
 }
 
-/// Stops a bot and waits until nothing of it is under way at the venue.
+/// Stops a bot and waits until nothing of it is left at the venue.
 async fn stopped(server: &Server, who: &Tenant, bot: &str) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while turn(server, who, bot, "stop").await != "stopped" {
