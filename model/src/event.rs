@@ -142,8 +142,7 @@ pub struct BotTurned {
     pub bot_id: BotId,
     /// What its owner calls it.
     pub name: String,
-    /// Who or what turned it: `user`, `recovered`, `drained`, `closed`; `below_minimum` where it was to be closed, and what
-    /// it holds is too little for the venue to take: its trade stays open.
+    /// Who or what turned it: `user`, `recovered`, `drained`, `closed`.
     pub reason: String,
 }
 

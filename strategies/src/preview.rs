@@ -101,7 +101,7 @@ impl Preview {
         let message = || {
             format!(
                 "at its stop of {stop} a trade would be worth {worth}, the venue's minimum is {minimum}: it could not be \
-                 sold there and would stay open until the price rises or funds are added"
+                 sold there, and its coins would stay on the account as dust"
             )
         };
         (worth < minimum).then(|| Warning { param: "stop_loss".to_owned(), message: message() })

@@ -5,7 +5,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::order::{LiveOrder, Role, Terms};
 use super::trade::{Closing, LiveTrade};
-use super::{Goal, LiveBot, LiveStep, Mint, Pause, RISE, TooSmall};
+use super::{Goal, LiveBot, LiveStep, Mint, Pause, RISE};
 use crate::dca::{Action, Event};
 
 /// How much less than its stop a resting stop may sell for, as a fraction of it.
@@ -38,8 +38,12 @@ impl LiveBot {
             }
             Some(_) => {}
             None if self.is_entering() => {}
-            None if self.is_stuck() => self.tell_stuck(steps),
-            None => self.finish(reason, steps),
+            None => {
+                if self.holds_most() {
+                    self.tell_dust(steps);
+                }
+                self.finish(reason, steps);
+            }
         }
     }
 
@@ -187,7 +191,7 @@ impl LiveBot {
         self.machine.on(&Event::Sold { at: self.now });
         self.turn_to(Goal::Trade);
         (self.entering, self.leaving, self.protecting) = (Pause::NONE, Pause::NONE, Pause::NONE);
-        self.told = TooSmall::Untold;
+        self.is_told_of_no_stop = false;
         let mut trade = std::mem::take(&mut self.trade);
         if trade.opened_at().is_some() {
             trade.closing = Some(Closing { reason, at });

@@ -12,7 +12,9 @@
 mod drive;
 mod order;
 mod outcome;
+mod pause;
 mod trade;
+mod words;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,7 +26,10 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use order::{End, Execution, LiveOrder, Report, Role, Terms};
+use pause::Pause;
 pub use trade::{Closing, LiveTrade, cost_of};
+pub use words::CannotAdd;
+use words::Goal;
 
 use crate::dca::{Action, Dca, Event, Phase};
 use crate::funds::Funds;
@@ -33,13 +38,6 @@ use crate::plan::Plan;
 
 /// A resting stop that trails is moved once it would rise by this fraction.
 const RISE: Decimal = Decimal::from_parts(1, 0, 0, false, 3);
-
-/// How long a bot waits after a refusal, doubled from one to the next.
-const FIRST_PAUSE_S: u64 = 2;
-const LONGEST_PAUSE_S: u64 = 3_600;
-
-/// How long at most where it must sell.
-const LONGEST_EXIT_PAUSE_S: u64 = 5;
 
 /// What a live bot needs to know beside its plan.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,66 +90,6 @@ pub enum LiveStep {
     },
 }
 
-/// What it is about, and what its owner's word makes of that:
-///
-/// | it is to | `close` | `release` | `resume` | `drain` |
-/// | --- | --- | --- | --- | --- |
-/// | trade | leave | release | trade | trade |
-/// | release | leave | release | trade | trade |
-/// | leave by its owner's word or a signal | leave | release | trade | trade |
-/// | leave by its rules | leave, for their reason | release | trade | leave |
-///
-/// A sale that is under way when it is to leave no more is asked to be taken back: that ends one that had not left. One
-/// that had is booked for what it sold. The rules sell again with the next price if that is still beyond their level.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Goal {
-    /// It trades.
-    #[default]
-    Trade,
-    /// It sells what it holds.
-    Leave(ExitReason),
-    /// It takes its orders back and keeps what it holds.
-    Release,
-}
-
-/// Why nothing can be added to a trade just now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum CannotAdd {
-    /// There is no trade, or it is on its way out.
-    #[error("the trade is not open, or it is being closed")]
-    NotHolding,
-    /// One entry at a time.
-    #[error("another buy of the trade is under way: try again once it has filled")]
-    Entering,
-}
-
-/// Refusals in a row, and until when nothing of the kind is tried again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Pause {
-    refusals: u32,
-    until: Timestamp,
-}
-
-impl Pause {
-    const NONE: Self = Self { refusals: 0, until: Timestamp::MIN };
-
-    fn after_refusal(self, now: Timestamp) -> Self {
-        let seconds = (FIRST_PAUSE_S << self.refusals.min(16)).min(LONGEST_PAUSE_S);
-        Self { refusals: self.refusals + 1, until: now.plus_seconds(seconds) }
-    }
-
-    fn after_refused_exit(self, now: Timestamp) -> Self {
-        let seconds = (1 << self.refusals.min(16)).min(LONGEST_EXIT_PAUSE_S);
-        Self { refusals: self.refusals.saturating_add(1), until: now.plus_seconds(seconds) }
-    }
-
-    /// Whether its owner is to hear of this refusal: of the first and then of every eightfold.
-    const fn is_to_be_told(self) -> bool {
-        self.refusals.is_power_of_two() && self.refusals.trailing_zeros().is_multiple_of(3)
-    }
-}
-
 /// A bot on a real account. What is serialised is what a restart needs.
 #[derive(Clone, Debug)]
 pub struct LiveBot {
@@ -167,20 +105,8 @@ pub struct LiveBot {
     protecting: Pause,
     /// The price that reached more of the ladder than can be bought at once: the rest follows, one by one.
     reached: Option<Price>,
-    told: TooSmall,
-}
-
-/// What its owner was told of a trade that is below the venue's minimum, the later the worse.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum TooSmall {
-    /// Nothing.
-    #[default]
-    Untold,
-    /// Its stop cannot rest at the venue.
-    AtItsStop,
-    /// It is to be sold, and cannot be.
-    ToBeSold,
+    /// Whether its owner knows that its trade is too small for a stop that rests at the venue.
+    is_told_of_no_stop: bool,
 }
 
 /// A [`LiveBot`] as it is serialised.
@@ -197,7 +123,7 @@ struct State<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reached: Option<Price>,
     #[serde(default)]
-    told: TooSmall,
+    is_told_of_no_stop: bool,
 }
 
 impl Serialize for LiveBot {
@@ -212,7 +138,7 @@ impl Serialize for LiveBot {
             leaving: self.leaving,
             protecting: self.protecting,
             reached: self.reached,
-            told: self.told,
+            is_told_of_no_stop: self.is_told_of_no_stop,
         };
         state.serialize(serializer)
     }
@@ -236,7 +162,7 @@ impl LiveBot {
             leaving: Pause::NONE,
             protecting: Pause::NONE,
             reached: None,
-            told: TooSmall::Untold,
+            is_told_of_no_stop: false,
         }
     }
 
@@ -262,7 +188,7 @@ impl LiveBot {
             leaving: state.leaving,
             protecting: state.protecting,
             reached: state.reached,
-            told: state.told,
+            is_told_of_no_stop: state.is_told_of_no_stop,
         })
     }
 
@@ -391,65 +317,6 @@ impl LiveBot {
         self.drive(mint, steps);
     }
 
-    /// Its owner wants everything sold, or a signal came.
-    pub fn close(&mut self, reason: ExitReason, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        if !self.is_leaving() {
-            self.turn_to(Goal::Leave(reason));
-        }
-        self.drive(mint, steps);
-    }
-
-    /// Its owner wants that much more bought at the market, beside the ladder.
-    ///
-    /// # Errors
-    /// [`CannotAdd`]; then nothing is ordered.
-    pub fn add(
-        &mut self,
-        qty: Qty,
-        price: Price,
-        mint: &mut impl Mint,
-        steps: &mut Vec<LiveStep>,
-    ) -> Result<(), CannotAdd> {
-        let is_free = self.is_trading() && !self.is_exiting();
-        if !self.machine.is_holding() || !(is_free || self.is_stuck()) {
-            return Err(CannotAdd::NotHolding);
-        }
-        if self.is_entering() {
-            return Err(CannotAdd::Entering);
-        }
-        self.last = Some(price);
-        self.machine.await_entry();
-        self.place(Role::Added, Terms::Market, qty, None, mint, steps);
-        Ok(())
-    }
-
-    /// Its owner wants it to take its orders back and keep what it holds: done once [`LiveBot::is_quiet`].
-    pub fn release(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        self.turn_to(Goal::Release);
-        self.drive(mint, steps);
-    }
-
-    /// Its owner wants it to go on.
-    pub fn resume(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        self.keep();
-        self.take_up(mint, steps);
-    }
-
-    /// Its owner wants it to trade to the end of what it holds; what its rules are selling they sell.
-    pub fn drain(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        if matches!(self.goal, Goal::Leave(ExitReason::Manual | ExitReason::Signal)) {
-            self.keep();
-        }
-        self.take_up(mint, steps);
-    }
-
-    /// What it was about to sell it keeps, unless its rules say so again.
-    pub fn keep(&mut self) {
-        if self.is_leaving() {
-            self.turn_to(Goal::Trade);
-        }
-    }
-
     /// Tells it that this much of what it holds is not on the account any more: sold or moved by its owner's hand.
     pub fn on_missing(&mut self, gone: Qty, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
         let held = self.trade.held(&self.rules.pair);
@@ -463,8 +330,8 @@ impl LiveBot {
             "{gone} {base} of the trade are not on the account any more; the bot sells no others for them"
         );
         steps.push(LiveStep::Told { code: "coins_missing", message });
-        if self.sellable().is_none() && self.goal == Goal::Trade {
-            self.goal = Goal::Leave(ExitReason::Manual);
+        if self.sellable().is_none() && self.is_trading() {
+            self.turn_to(Goal::Leave(ExitReason::Manual));
         }
         self.drive(mint, steps);
     }
@@ -487,7 +354,6 @@ impl LiveBot {
             Goal::Release => Watch::NEVER,
             // An order under way is reported on; else it waits to try again.
             Goal::Leave(_) if self.is_selling() || self.is_entering() => Watch::NEVER,
-            Goal::Leave(_) if self.is_stuck() => Watch { above: self.least_price(), ..Watch::NEVER },
             Goal::Leave(_) => Watch { at: Some(self.leaving.until), ..Watch::NEVER },
             Goal::Trade => self.trading_watch(),
         }
@@ -537,12 +403,6 @@ impl LiveBot {
         matches!(self.goal, Goal::Leave(_))
     }
 
-    /// Whether it is to sell a trade that is below the venue's minimum and still holds most of what it bought, so that
-    /// it is no dust: it stays open until the price has risen far enough, or funds are added.
-    pub fn is_stuck(&self) -> bool {
-        self.is_leaving() && self.is_quiet() && self.holds_most() && self.sellable().is_none()
-    }
-
     /// Whether it still holds most of what it bought.
     fn holds_most(&self) -> bool {
         self.held() > self.trade.sold() + self.trade.missing
@@ -576,16 +436,6 @@ impl LiveBot {
         &self.machine
     }
 
-    /// Turns to another goal: while all is to be sold its machine asks for nothing.
-    fn turn_to(&mut self, goal: Goal) {
-        if !self.is_leaving() {
-            self.leaving = Pause::NONE;
-        }
-        self.reached = None;
-        self.goal = goal;
-        self.machine.set_leaving(self.is_leaving());
-    }
-
     // What is under way
 
     fn is_entering(&self) -> bool {
@@ -616,12 +466,5 @@ impl LiveBot {
     fn sellable(&self) -> Option<Qty> {
         let price = self.last.or_else(|| self.machine.stop_price())?;
         self.in_lots().filter(|qty| price * *qty >= self.machine.plan().market.min_notional)
-    }
-
-    /// The price from which on what is held can be sold, if there is one.
-    fn least_price(&self) -> Option<Price> {
-        let least = self.machine.plan().market.min_notional.decimal();
-        let price = least.checked_div(self.in_lots()?.decimal())?;
-        Price::new(price.round_dp_with_strategy(8, RoundingStrategy::ToPositiveInfinity)).ok()
     }
 }

@@ -4,7 +4,7 @@ use model::{ExitReason, Price, Qty};
 use rust_decimal::Decimal;
 
 use super::order::{End, LiveOrder, Role, Terms};
-use super::{Goal, LiveBot, LiveStep, Pause, TooSmall, trade};
+use super::{Goal, LiveBot, LiveStep, Pause, trade};
 use crate::dca::Event;
 use crate::paper::Trouble;
 
@@ -188,37 +188,29 @@ impl LiveBot {
         steps.push(told);
     }
 
-    /// Tells that a whole trade is to be sold and is too small for it.
-    pub(super) fn tell_stuck(&mut self, steps: &mut Vec<LiveStep>) {
-        let until = match self.least_price() {
-            Some(price) => format!("the price has risen to {price} or funds are added"),
-            None => "funds are added: it is less than one lot".to_owned(),
-        };
+    /// Tells that most of a trade is left as dust.
+    pub(super) fn tell_dust(&self, steps: &mut Vec<LiveStep>) {
         let message = format!(
-            "the trade is to be sold, but its {} {} are worth less than the venue's minimum of {}: it stays open until {until}",
+            "{} {} of the trade are worth less than the venue's minimum of {}: they cannot be sold, and stay on the \
+             account as dust that has its cost",
             self.held(),
             self.rules.pair.base(),
             self.machine.plan().market.min_notional
         );
-        self.tell_too_small(TooSmall::ToBeSold, message, steps);
+        steps.push(LiveStep::Told { code: "below_minimum", message });
     }
 
-    /// Tells that a trade's stop is too small to rest at the venue.
+    /// Tells, once a trade, that its stop is too small to rest at the venue.
     pub(super) fn tell_no_stop(&mut self, stop: Price, steps: &mut Vec<LiveStep>) {
+        if std::mem::replace(&mut self.is_told_of_no_stop, true) {
+            return;
+        }
         let message = format!(
             "at its stop of {stop} the trade is too small for the venue's minimum of {}: no stop rests at the venue, and \
-             there the trade may have to stay open",
+             there the trade could not be sold",
             self.machine.plan().market.min_notional
         );
-        self.tell_too_small(TooSmall::AtItsStop, message, steps);
-    }
-
-    /// Tells it once a trade.
-    fn tell_too_small(&mut self, what: TooSmall, message: String, steps: &mut Vec<LiveStep>) {
-        if self.told < what {
-            self.told = what;
-            steps.push(LiveStep::Told { code: "below_minimum", message });
-        }
+        steps.push(LiveStep::Told { code: "below_minimum", message });
     }
 
     /// Lets go of orders that came to nothing. One that is taken never to have arrived stays, in case it had.

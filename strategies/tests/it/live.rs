@@ -316,7 +316,7 @@ impl World {
         let qty = self.bot.added(funds, last).unwrap();
         let is_exiting = self.bot.open_orders().any(|order| order.role == Role::Exit);
         let is_free = self.bot.is_trading() && !is_exiting;
-        let may = self.bot.machine().is_holding() && (is_free || self.bot.is_stuck());
+        let may = self.bot.machine().is_holding() && is_free;
         let is_entering = self.bot.open_orders().any(|order| order.role.is_entry());
         let mut added = Ok(());
         self.with(|bot, mint, steps| added = bot.add(qty, last, &mut || mint(), steps));
@@ -426,7 +426,6 @@ proptest! {
         for trade in &world.closed {
             // Prices stay above 49, and what is worth 5 or more can be sold.
             prop_assert!(trade.held(&pair).decimal() * Decimal::from(49) < Decimal::from(5), "only dust is left");
-            prop_assert!(trade.held(&pair) <= trade.sold(), "dust is what is left of more");
             let (profit, dust) = (trade.profit(&pair).decimal(), trade.dust_cost(&pair).decimal());
             prop_assert_eq!(profit - dust, trade.proceeds(&pair).decimal() - trade.stake(&pair).decimal());
             // The same by hand: what came in less what went out, less the fees in quote and those in BNB at its price.
@@ -666,47 +665,20 @@ fn a_refusal_that_cannot_pass_ends_a_bot_that_holds_nothing() {
 /// A stake just above the venue's minimum of 5, and a stop under it.
 const SMALL: &str = r#"{"dry_run":false,"stake_amount":5.2,"max_open_trades":1,"stop_loss":-10}"#;
 
-const STUCK: &str = "below_minimum: the trade is to be sold, but its 0.052 BTC are worth less than the venue's minimum of 5: \
-                     it stays open until the price has risen to 96.15384616 or funds are added";
-
 #[test]
-fn a_trade_below_the_minimum_is_no_dust_but_sold_once_the_price_allows_it() {
-    let said = run(SMALL, &["100", "90", "89", "96.15", "96.16", "97"], false);
-    let (stop, rest) = (&said[2..4], &said[4..]);
-    assert_eq!(stop, ["stop 90.09", STUCK], "it is told once, and nothing is bought meanwhile");
-    assert_eq!(rest, ["Exit 0.052", "StopLoss", "Entry(0) 0.054", "Opened"]);
+fn a_trade_below_the_minimum_is_left_as_dust_and_told_of() {
+    let said = run(SMALL, &["100", "90"], false);
+    let dust = "below_minimum: 0.052 BTC of the trade are worth less than the venue's minimum of 5: they cannot be sold, \
+                and stay on the account as dust that has its cost";
+    assert_eq!(said[2..], ["stop 90.09", dust, "StopLoss"]);
 }
 
 #[test]
 fn a_stop_too_small_to_rest_at_the_venue_is_told_of_once() {
     let said = run(SMALL, &["100", "100", "101"], true);
     let told = "below_minimum: at its stop of 90.09 the trade is too small for the venue's minimum of 5: no stop rests at \
-                the venue, and there the trade may have to stay open";
+                the venue, and there the trade could not be sold";
     assert_eq!(said, ["Entry(0) 0.052", "Opened", told]);
-}
-
-#[test]
-fn funds_that_are_added_let_a_trade_below_the_minimum_be_sold() {
-    let mut bot = LiveBot::new(plan(SMALL), rules(false));
-    let (mut said, mut ids) = (Vec::new(), 0);
-    let at = |text: &str, second: i64| PriceMove::tick(price(text), Timestamp::from_millis(second * 1_000));
-    for moved in [at("100", 1), at("90", 2)] {
-        act(&mut bot, moved, &mut ids, &mut said, |bot, mint, steps| {
-            bot.on_move(&moved, &mut || mint(), steps);
-        });
-    }
-    assert!(bot.is_stuck());
-    let woken = model::Watch { above: Some(price("96.15384616")), ..model::Watch::NEVER };
-    assert_eq!(bot.watch(), woken, "nothing but a price that allows it wakes it");
-    let state = serde_json::to_string(&bot).unwrap();
-    bot = LiveBot::restore(plan(SMALL), rules(false), &state).unwrap();
-    said.clear();
-    act(&mut bot, at("90", 3), &mut ids, &mut said, |bot, mint, steps| bot.take_up(&mut || mint(), steps));
-    assert!(said.is_empty(), "after a restart it is not told again: {said:?}");
-    act(&mut bot, at("90", 3), &mut ids, &mut said, |bot, mint, steps| {
-        bot.add(qty(Decimal::new(6, 2)), price("90"), &mut || mint(), steps).unwrap();
-    });
-    assert_eq!(said, ["Added 0.06", "Exit 0.112", "StopLoss"]);
 }
 
 #[test]
@@ -734,8 +706,8 @@ fn a_stake_that_could_not_be_sold_again_is_refused_to_a_live_bot() {
     assert_eq!(
         warned("-10"),
         [
-            "at its stop of 90.09 a trade would be worth 4.59459, the venue's minimum is 5: it could not be sold there and would \
-          stay open until the price rises or funds are added"
+            "at its stop of 90.09 a trade would be worth 4.59459, the venue's minimum is 5: it could not be sold there, and \
+             its coins would stay on the account as dust"
         ]
     );
     assert!(warned("-1").is_empty());

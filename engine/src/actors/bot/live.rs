@@ -267,8 +267,6 @@ impl Hand {
         match (self, positions) {
             // What it holds is kept; only what is under way has to end.
             (Self::Live(live), Some(Positions::Hold)) => !live.run.bot.is_quiet(),
-            // What is too little to be sold is kept as well: its owner is told so.
-            (Self::Live(live), Some(Positions::Close)) if live.run.bot.is_stuck() => false,
             (hand, _) => hand.is_holding(),
         }
     }

@@ -41,9 +41,6 @@ pub(crate) struct Redefine {
     pub(crate) definition: BotDefinition,
 }
 
-/// Why a bot has stopped that was to sell what it holds and could not.
-const TOO_SMALL: &str = "below_minimum";
-
 /// The actor.
 pub(crate) struct Bot {
     id: BotId,
@@ -209,7 +206,6 @@ impl Bot {
     fn finish_stop(&mut self, ctx: &mut Context<Self>) {
         let reason = match self.recorder.stopping() {
             Some(Positions::Drain) => "drained",
-            Some(Positions::Close) if self.hand.is_holding() => TOO_SMALL,
             Some(Positions::Close) => "closed",
             Some(Positions::Hold) | None => "user",
         };
@@ -345,8 +341,7 @@ impl Handler<Stop> for Bot {
             Hand::Live(_) => self.stop_live(positions, ctx),
         };
         if !is_kept {
-            let is_too_small = positions == Positions::Close && self.hand.is_holding();
-            return self.finish(if is_too_small { TOO_SMALL } else { "user" }, ctx);
+            return self.finish("user", ctx);
         }
         self.rewatch();
         self.turn(BotStatus::Stopping, "user")
