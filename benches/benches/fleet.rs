@@ -123,7 +123,7 @@ async fn measure() {
     let start = Instant::now();
     probe.hear((0..SYMBOLS).map(|symbol| tick(symbol, 10_000, 1)).collect()).await.unwrap();
     until_decided(&probe, BOTS as u64).await;
-    ledger.commit(Change::default()).await.unwrap();
+    ledger.flush().await.unwrap();
     println!("all bought, on disk after {:?}", start.elapsed());
     weigh("holding", resident() - before, own_state(4));
 
@@ -149,7 +149,7 @@ async fn measure() {
     let neighbour = Instant::now();
     probe.hear(vec![tick(0, 9_501, 1_000_001)]).await.unwrap();
     let felt = neighbour.elapsed();
-    ledger.commit(Change::default()).await.unwrap();
+    ledger.flush().await.unwrap();
     println!(
         "crash: all decided after {all_decided:?}, on disk after {:?}; a tick beside it {felt:?}",
         start.elapsed()
@@ -169,5 +169,5 @@ async fn fill(ledger: &Ledger, account_id: AccountId) {
         let change = Change { created: Some(Box::new(created)), bot: Some(bot), ..Change::default() };
         ledger.record(change).unwrap();
     }
-    ledger.commit(Change::default()).await.unwrap();
+    ledger.flush().await.unwrap();
 }

@@ -17,7 +17,7 @@ pub struct Change {
     /// A bot that comes into being, stopped.
     pub created: Option<Box<NewBot>>,
     /// A bot's new definition.
-    pub redefined: Option<Box<(BotId, BotDefinition)>>,
+    pub redefined: Option<Box<Redefined>>,
     /// The bot's new row, where it changed.
     pub bot: Option<BotChange>,
     /// A bot that is no longer shown, whose it was, and since when; its trades stay.
@@ -38,6 +38,39 @@ pub struct Change {
     pub signal: Option<SignalId>,
     /// Executions that came when their trade's bot had gone on: its books once more.
     pub late: Option<Box<LateBooking>>,
+}
+
+impl Change {
+    /// The account that it belongs to; `None` where it names none.
+    pub(crate) fn account(&self) -> Option<AccountId> {
+        let of_bot = self.bot.as_ref().map(|bot| bot.account_id);
+        of_bot
+            .or_else(|| self.created.as_ref().map(|bot| bot.account_id))
+            .or_else(|| self.redefined.as_ref().map(|new| new.account_id))
+            .or_else(|| self.deleted.map(|(account, ..)| account))
+            .or_else(|| self.late.as_ref().map(|late| late.account_id))
+            .or_else(|| self.events.first().map(|event| event.account_id))
+    }
+
+    /// The bot that it is about; `None` where it is about none.
+    pub(crate) fn bot_id(&self) -> Option<BotId> {
+        let row = self.bot.as_ref().map(|bot| bot.id);
+        row.or_else(|| self.redefined.as_ref().map(|new| new.id))
+            .or_else(|| self.deleted.map(|(_, bot, _)| bot))
+            .or_else(|| self.late.as_ref().map(|late| late.trade.bot_id))
+            .or_else(|| self.events.first().and_then(|event| event.bot_id))
+    }
+}
+
+/// A bot's new definition.
+#[derive(Clone, Debug)]
+pub struct Redefined {
+    /// Its id.
+    pub id: BotId,
+    /// The account that it belongs to.
+    pub account_id: AccountId,
+    /// What it does from now on.
+    pub definition: BotDefinition,
 }
 
 /// A bot as its owner just defined it.

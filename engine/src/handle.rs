@@ -46,8 +46,8 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 /// How long a request waits for the venue to tell what a pair is like.
 const VENUE: Duration = Duration::from_secs(4);
 
-/// More changes than this waiting for the disk, and new commands are refused.
-const MOST_WAITING: usize = 200_000;
+/// More urgent changes than this waiting for the disk, and new commands are refused.
+const MOST_WAITING: usize = 50_000;
 
 /// One command at a time for each bot: bots share this many locks.
 const LOCKS: usize = 256;
@@ -288,7 +288,7 @@ impl EngineHandle {
                     break;
                 }
             }
-            if self.amend(id, &new).await? {
+            if self.amend(account, id, &new).await? {
                 break;
             }
         }
@@ -467,7 +467,7 @@ impl EngineHandle {
 
     /// Refuses work while the disk cannot keep up.
     pub(crate) fn take_work(&self) -> Result<(), EngineError> {
-        if self.inner.ledger.depth() > MOST_WAITING {
+        if self.inner.ledger.urgent_depth() > MOST_WAITING {
             return Err(EngineError::Unavailable("too many changes wait for the disk".to_owned()));
         }
         Ok(())

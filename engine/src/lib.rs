@@ -47,7 +47,7 @@ pub use billing::{
 };
 pub use by_hand::By;
 pub use candles::{CandleQuery, CandleStep, ShownCandle};
-pub use change::{BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, StatusError};
+pub use change::{BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, Redefined, StatusError};
 pub use cidr::{Cidr, CidrError};
 pub use error::EngineError;
 pub use exchanges::{NewExchange, StoredExchange};

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::actors::bot::{Bot, Resume, Stop};
 use crate::actors::fleet::{Amend, Find, Forget, Launch, Whereabouts};
-use crate::change::{BotStatus, Change, Positions};
+use crate::change::{BotStatus, Change, Positions, Redefined};
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::{ANSWER, EngineHandle, unknown_pair};
@@ -123,9 +123,17 @@ impl EngineHandle {
     }
 
     /// Gives a bot that does not live these rules; false where it lives by now, and has to be told.
-    pub(crate) async fn amend(&self, id: BotId, definition: &BotDefinition) -> Result<bool, EngineError> {
-        let change = Change { redefined: Some(Box::new((id, definition.clone()))), ..Change::default() };
-        self.inner.ledger.commit(change).await?;
+    pub(crate) async fn amend(
+        &self,
+        account_id: AccountId,
+        id: BotId,
+        definition: &BotDefinition,
+    ) -> Result<bool, EngineError> {
+        let redefined = Redefined { id, account_id, definition: definition.clone() };
+        self.inner
+            .ledger
+            .commit(Change { redefined: Some(Box::new(redefined)), ..Change::default() })
+            .await?;
         let amend = Amend(id, Box::new(definition.clone()));
         let found = self.inner.fleet.send(amend).timeout(ANSWER).await?;
         Ok(!matches!(found, Whereabouts::Lives(_)))
@@ -160,8 +168,7 @@ impl EngineHandle {
 
     /// A bot that was found not to live, with all that it did.
     pub(crate) async fn at_rest(&self, account: AccountId, id: BotId) -> Result<StoredBot, EngineError> {
-        // Changes become durable in their order: after this one, whatever was handed over before.
-        self.inner.ledger.commit(Change::default()).await?;
+        self.inner.ledger.settle(account, id)?.wait().await?;
         self.stored(account, id).await
     }
 

@@ -11,10 +11,11 @@ use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::SymbolId;
 use connectors::binance::rest::VenueError;
 use connectors::binance::stream::{MarketStream, StreamConfig, StreamEvent};
-use model::{Pair, Price, PriceMove, Tick, Timestamp, Watch};
+use model::{AccountId, Pair, Price, PriceMove, Tick, Timestamp, Watch};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::bot::Bot;
+use super::backlog::{Behind, CHECK_EVERY, MAX_BACKLOG, excess};
+use super::bot::{Bot, TooBusy};
 use super::deliver;
 use crate::clock;
 use crate::ledger::Ledger;
@@ -29,6 +30,8 @@ use crate::watch_index::{Slot, Wake, WatchIndex};
 pub(crate) struct Join {
     /// What it watches.
     pub(crate) pair: Pair,
+    /// The account that it belongs to.
+    pub(crate) account: AccountId,
     /// Whom to wake.
     pub(crate) bot: Addr<Bot>,
     /// When.
@@ -68,8 +71,18 @@ pub(crate) struct Woken {
 pub(crate) struct Rewatch {
     pub(crate) place: Place,
     pub(crate) watch: Watch,
-    /// The tick after which it was made; `None` when no tick made it: then it counts from now.
-    pub(crate) made_at: Option<u64>,
+    pub(crate) since: Since,
+}
+
+/// From which tick on a new watch counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Since {
+    /// After the tick that the bot decided on.
+    Tick(u64),
+    /// From the next one; where the bot has been woken and has not decided yet, its answer brings the watch.
+    Unanswered,
+    /// From the next one, whatever it has not decided on.
+    Now,
 }
 
 /// A bot watches no more.
@@ -126,9 +139,16 @@ struct Symbol {
 struct Watchers {
     index: WatchIndex,
     /// By slot.
-    bots: Vec<Option<Addr<Bot>>>,
+    bots: Vec<Option<Watcher>>,
     watching: usize,
     last_at: Timestamp,
+}
+
+/// A bot that watches.
+#[derive(Clone)]
+struct Watcher {
+    bot: Addr<Bot>,
+    account: AccountId,
 }
 
 /// What the connection is asked for.
@@ -152,6 +172,8 @@ pub(crate) struct MarketFeed {
     downtime: Downtime,
     is_asking: bool,
     patience: Patience,
+    /// The number of ticks since it was last looked how far bots are behind.
+    uncounted: u64,
 }
 
 impl MarketFeed {
@@ -176,6 +198,7 @@ impl MarketFeed {
             woken: Vec::new(),
             downtime: Downtime::default(),
             is_asking: false,
+            uncounted: 0,
         }
     }
 
@@ -330,14 +353,14 @@ impl Watchers {
         Self { index: WatchIndex::new(), bots: Vec::new(), watching: 0, last_at: Timestamp::MIN }
     }
 
-    fn add(&mut self, bot: Addr<Bot>, watch: &Watch) -> Slot {
+    fn add(&mut self, watcher: Watcher, watch: &Watch) -> Slot {
         let slot = self.index.add();
         let place = slot.0 as usize;
         if self.bots.len() <= place {
             self.bots.resize(place + 1, None);
         }
         if let Some(place) = self.bots.get_mut(place) {
-            *place = Some(bot);
+            *place = Some(watcher);
         }
         self.watching += 1;
         let now = self.index.seq();
@@ -347,8 +370,8 @@ impl Watchers {
 
     /// Whether somebody was there.
     fn remove(&mut self, slot: Slot) -> bool {
-        let Some(bot @ Some(_)) = self.bots.get_mut(slot.0 as usize) else { return false };
-        *bot = None;
+        let Some(watcher @ Some(_)) = self.bots.get_mut(slot.0 as usize) else { return false };
+        *watcher = None;
         self.index.remove(slot);
         self.watching -= 1;
         true
@@ -365,14 +388,14 @@ impl Watchers {
     }
 
     fn wake(&self, wake: Wake, heard_at: Timestamp) {
-        if let Some(Some(bot)) = self.bots.get(wake.slot.0 as usize) {
-            deliver(bot, Woken { moved: wake.moved, seq: wake.seq, heard_at });
+        if let Some(Some(watcher)) = self.bots.get(wake.slot.0 as usize) {
+            deliver(&watcher.bot, Woken { moved: wake.moved, seq: wake.seq, heard_at });
         }
     }
 
     fn tell(&self, why: &Arc<str>) {
-        for bot in self.bots.iter().flatten() {
-            deliver(bot, Stale(why.clone()));
+        for watcher in self.bots.iter().flatten() {
+            deliver(&watcher.bot, Stale(why.clone()));
         }
     }
 }
@@ -456,10 +479,30 @@ impl Handler<Heard> for MarketFeed {
             }
         }
         self.meters.count_ticks(ticks);
+        self.uncounted += ticks;
+        if self.uncounted >= CHECK_EVERY {
+            self.uncounted = 0;
+            self.stop_what_is_too_busy();
+        }
     }
 }
 
 impl MarketFeed {
+    /// Stops paper bots that are too far behind.
+    fn stop_what_is_too_busy(&self) {
+        let is_long = |symbol: &Symbol| symbol.paper.index.backlog() as u64 >= CHECK_EVERY;
+        let long = self.symbols.iter().enumerate().filter(|(_, symbol)| is_long(symbol));
+        let behind = long.flat_map(|(symbol, of)| {
+            of.paper.index.behind().filter_map(move |(slot, ticks)| {
+                let Watcher { bot, account } = of.paper.bots.get(slot.0 as usize)?.as_ref()?;
+                Some(Behind { account: *account, symbol, bot, ticks })
+            })
+        });
+        for Behind { bot, ticks, .. } in excess(behind.collect(), MAX_BACKLOG) {
+            deliver(bot, TooBusy { ticks });
+        }
+    }
+
     fn fell_silent(&mut self, id: SymbolId, me: &Addr<Self>) {
         let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return };
         tracing::warn!(pair = %symbol.pair, "no trade was heard for a while");
@@ -495,10 +538,10 @@ impl Handler<Join> for MarketFeed {
     type Result = ();
 
     fn handle(&mut self, join: Join, _: &mut Self::Context) {
-        let Join { pair, bot, watch, is_live } = join;
+        let Join { pair, account, bot, watch, is_live } = join;
         let id = self.want(&pair);
         let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return };
-        let slot = symbol.watchers(is_live).add(bot.clone(), &watch);
+        let slot = symbol.watchers(is_live).add(Watcher { bot: bot.clone(), account }, &watch);
         deliver(&bot, Joined(Place { symbol: id, is_live, slot }));
         // What the others were told holds for it as well.
         if is_live && symbol.silence.is_told() {
@@ -538,7 +581,11 @@ impl Handler<Rewatch> for MarketFeed {
     fn handle(&mut self, new: Rewatch, _: &mut Self::Context) {
         let Some(symbol) = self.symbols.get_mut(new.place.symbol.0 as usize) else { return };
         let watchers = symbol.watchers(new.place.is_live);
-        let made_at = new.made_at.unwrap_or_else(|| watchers.index.seq());
+        let made_at = match new.since {
+            Since::Tick(seq) => seq,
+            Since::Unanswered if watchers.index.is_awaited(new.place.slot) => return,
+            Since::Unanswered | Since::Now => watchers.index.seq(),
+        };
         if let Some(wake) = watchers.index.set(new.place.slot, &new.watch, made_at) {
             watchers.wake(wake, clock::now());
         }

@@ -9,7 +9,7 @@ use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message, MessageRe
 use model::{BotDefinition, BotId, ExchangeId, Mark, Market, Pair};
 use strategies::{PaperBot, Plan};
 
-use super::bot::{Bot, Hand, LiveHand, Parts};
+use super::bot::{Bot, Hand, LiveHand, Parts, Settled};
 use super::deliver;
 use super::feed::MarketFeed;
 use crate::change::{BotStatus, BotTrouble, Change, Positions};
@@ -90,6 +90,11 @@ pub(crate) enum Whereabouts {
     /// It is at rest, or will be once what it did is durable.
     Absent,
 }
+
+/// Decisions of these paper bots are durable.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Decided(Vec<BotId>);
 
 /// A bot has ended; with its recorder when it did not say so itself.
 #[derive(Message)]
@@ -284,6 +289,10 @@ impl Actor for Fleet {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1_024);
+        let me = ctx.address().downgrade();
+        self.ledger.observe_paper(move |bots| {
+            me.upgrade().map(|fleet| deliver(&fleet, Decided(bots.to_vec()))).is_some()
+        });
         ctx.run_interval(ASK_EVERY, |fleet, ctx| {
             let pairs: Vec<Pair> =
                 fleet.waiting.values().map(|waiting| waiting.recovered.bot.definition.pair.clone()).collect();
@@ -422,6 +431,16 @@ impl Handler<Amend> for Fleet {
             waiting.recovered.bot.definition = *definition;
         }
         self.whereabouts(id)
+    }
+}
+
+impl Handler<Decided> for Fleet {
+    type Result = ();
+
+    fn handle(&mut self, Decided(bots): Decided, _: &mut Self::Context) {
+        for bot in bots.iter().filter_map(|id| self.live.get(id)) {
+            deliver(bot, Settled);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The actors, each a shell round something that can be tested without it.
 
+mod backlog;
 pub(crate) mod bot;
 pub(crate) mod exchange;
 pub(crate) mod feed;

@@ -1,15 +1,18 @@
 //! The actors together, driven by hand, on a store of their own.
 
+use std::time::Duration;
+
 use connectors::binance::SymbolId;
 use connectors::binance::stream::StreamEvent;
 use model::{AccountId, BotDefinition, BotId, Market, Pair, Price, Tick, Timestamp, Trade};
 
+use super::backlog::{CHECK_EVERY, MAX_BACKLOG};
 use super::bot::{Bot, Panic, Stop};
 use super::fleet::{Find, Launch, Whereabouts};
 use crate::change::{BotStatus, Change, NewBot, Positions};
 use crate::ledger::Ledger;
 use crate::probe::Probe;
-use crate::store::{BotFilter, Store, StoredBot, TradeFilter};
+use crate::store::{BotFilter, Store, StoreError, StoredBot, TradeFilter};
 
 const BODY: &str = r#"{"name":"test","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
     "max_open_trades":3,"stop_loss":-3,"take_profit":1,"dry_run":true,"dca":{"price_deviation":0.7}}"#;
@@ -32,6 +35,15 @@ fn definition(body: &str) -> BotDefinition {
     BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap()
 }
 
+fn tick(cents: i64, second: i64) -> StreamEvent {
+    let tick = Tick {
+        price: Price::from_e8(cents * 1_000_000).unwrap(),
+        qty: "1".parse().unwrap(),
+        at: Timestamp::from_millis(second * 1_000),
+    };
+    StreamEvent::Tick(SymbolId(0), tick)
+}
+
 /// A process: actors over a store that outlives it.
 struct Process {
     probe: Probe,
@@ -42,13 +54,22 @@ struct Process {
 
 impl Process {
     async fn begin(store: &Store, account: AccountId) -> Self {
-        let (ledger, writer) = Ledger::new(store.clone(), |_| {});
+        let (process, writer) = Self::begin_unwritten(store, account).await;
         actix_rt::spawn(writer);
+        process
+    }
+
+    /// A process whose changes reach the disk once the writer that is returned runs.
+    async fn begin_unwritten(
+        store: &Store,
+        account: AccountId,
+    ) -> (Self, impl Future<Output = Result<(), StoreError>> + use<>) {
+        let (ledger, writer) = Ledger::new(store.clone(), |_| {});
         let probe = Probe::start(&[pair()], &market(), &ledger).unwrap();
         let process = Self { probe, ledger, store: store.clone(), account };
         process.probe.remember(store.marks().await.unwrap()).await.unwrap();
         process.probe.recover(store.living_bots(1_000, None).await.unwrap().rows).await.unwrap();
-        process
+        (process, writer)
     }
 
     async fn launch(&self, body: &str) -> BotId {
@@ -66,21 +87,19 @@ impl Process {
     }
 
     async fn tick(&self, cents: i64, second: i64) {
-        let tick = Tick {
-            price: Price::from_e8(cents * 1_000_000).unwrap(),
-            qty: "1".parse().unwrap(),
-            at: Timestamp::from_millis(second * 1_000),
-        };
-        self.probe.hear(vec![StreamEvent::Tick(SymbolId(0), tick)]).await.unwrap();
+        self.probe.hear(vec![tick(cents, second)]).await.unwrap();
         self.settle().await;
     }
 
-    /// Lets every actor have its turns, then waits until the disk has everything.
+    /// Lets every actor have its turns and waits until the disk has everything: a decision, and those that followed
+    /// once it was durable.
     async fn settle(&self) {
-        for _ in 0..8 {
-            tokio::task::yield_now().await;
+        for _ in 0..4 {
+            for _ in 0..8 {
+                tokio::task::yield_now().await;
+            }
+            self.ledger.flush().await.unwrap();
         }
-        self.ledger.commit(Change::default()).await.unwrap();
     }
 
     async fn live(&self, id: BotId) -> Option<actix::Addr<Bot>> {
@@ -137,13 +156,6 @@ async fn a_bot_that_panics_is_told_of_and_its_neighbour_notices_nothing() {
 
 #[actix_rt::test]
 async fn a_process_that_dies_anywhere_goes_on_as_if_it_had_not() {
-    let told = |trades: &[Trade]| -> Vec<String> {
-        let fills = |trade: &Trade| {
-            let fills = trade.orders.iter().flat_map(|order| &order.fills);
-            fills.map(|fill| format!("{} {}", fill.price, fill.qty)).collect::<Vec<_>>().join(", ")
-        };
-        trades.iter().map(|trade| format!("{:?} {}", trade.exit_reason, fills(trade))).collect()
-    };
     let (quiet, account, _folder) = store().await;
     let process = Process::begin(&quiet, account).await;
     process.launch(BODY).await;
@@ -167,6 +179,98 @@ async fn a_process_that_dies_anywhere_goes_on_as_if_it_had_not() {
     assert_eq!(told(&process.trades().await), expected);
     assert_eq!(process.kinds().await, events, "nothing is told twice or lost");
     assert_eq!(process.stored(id).await.status, BotStatus::Running);
+}
+
+/// What trades came to: why each closed, and its fills.
+fn told(trades: &[Trade]) -> Vec<String> {
+    let fills = |trade: &Trade| {
+        let fills = trade.orders.iter().flat_map(|order| &order.fills);
+        fills.map(|fill| format!("{} {}", fill.price, fill.qty)).collect::<Vec<_>>().join(", ")
+    };
+    trades.iter().map(|trade| format!("{:?} {}", trade.exit_reason, fills(trade))).collect()
+}
+
+#[actix_rt::test]
+async fn a_paper_bot_decides_again_only_once_its_last_decision_is_durable_and_misses_no_tick() {
+    let (quiet, account, _folder) = store().await;
+    let process = Process::begin(&quiet, account).await;
+    process.launch(BODY).await;
+    for (cents, second) in walk(240) {
+        process.tick(cents, second).await;
+    }
+    let expected = told(&process.trades().await);
+    assert!(expected.len() > 5, "{expected:?}");
+
+    let (busy, account, _folder) = store().await;
+    let id = Process::begin(&busy, account).await.launch(BODY).await;
+    let (process, writer) = Process::begin_unwritten(&busy, account).await;
+    for (cents, second) in walk(240) {
+        process.probe.hear(vec![tick(cents, second)]).await.unwrap();
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((process.probe.meters().decisions(), process.ledger.depth()), (1, 1), "at {second} s");
+    }
+    actix_rt::spawn(writer);
+    let all_decided = async {
+        while told(&process.trades().await) != expected {
+            process.settle().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all_decided).await.unwrap();
+    process.settle().await;
+    assert_eq!(told(&process.trades().await), expected);
+    assert_eq!(process.stored(id).await.status, BotStatus::Running);
+}
+
+#[actix_rt::test]
+async fn a_paper_bot_too_far_behind_stops_with_too_busy_and_goes_on_when_started() {
+    let (store, account, _folder) = store().await;
+    let id = Process::begin(&store, account).await.launch(BODY).await;
+    let (process, writer) = Process::begin_unwritten(&store, account).await;
+    process.probe.hear(vec![tick(10_000, 1)]).await.unwrap();
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..=MAX_BACKLOG / CHECK_EVERY {
+        let ticks = (0..CHECK_EVERY).map(|_| tick(10_010, 2));
+        process.probe.hear(ticks.collect()).await.unwrap();
+    }
+    actix_rt::spawn(writer);
+    process.settle().await;
+    let bot = process.stored(id).await;
+    assert_eq!((bot.status, bot.trouble.unwrap().code.as_str()), (BotStatus::Error, "too_busy"));
+    assert_eq!(process.kinds().await, ["bot.started", "trade.opened", "bot.error"]);
+    // Its trade is kept as it was decided, and goes on from the next price.
+    process.probe.launch(process.stored(id).await).await.unwrap();
+    process.tick(10_200, 3).await;
+    assert_eq!(process.kinds().await[3..], ["bot.started", "trade.closed"]);
+    assert_eq!(process.stored(id).await.status, BotStatus::Running);
+}
+
+#[actix_rt::test]
+async fn an_owners_command_is_written_before_what_other_bots_decided() {
+    let (store, account, _folder) = store().await;
+    let process = Process::begin(&store, account).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(process.launch(BODY).await);
+    }
+    let (process, writer) = Process::begin_unwritten(&store, account).await;
+    process.probe.hear(vec![tick(10_000, 1)]).await.unwrap();
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+    let last = process.live(ids[2]).await.unwrap();
+    let stopped = last.send(Stop(Positions::Hold)).await.unwrap().unwrap();
+    actix_rt::spawn(writer);
+    stopped.wait().await.unwrap();
+    process.settle().await;
+    let events = process.store.events_after(account, 0, 100).await.unwrap();
+    let told: Vec<_> = events[3..].iter().map(|event| (event.kind.as_str(), event.bot_id)).collect();
+    assert_eq!(told[..2], [("trade.opened", Some(ids[2])), ("bot.stopped", Some(ids[2]))]);
+    assert_eq!(told.len(), 4);
+    assert_eq!(process.stored(ids[2]).await.status, BotStatus::Stopped);
 }
 
 #[actix_rt::test]

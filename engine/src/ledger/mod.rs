@@ -1,9 +1,11 @@
-//! The only writer: takes whatever waits, up to a bound, into one transaction, and tells nobody before it is
-//! durable.
+//! The only writer: takes what waits, lane by lane and account by account, into one transaction, and acknowledges
+//! nothing before it is durable.
 //!
 //! While one group is on its way to the disk the next one gathers and is put into words, so the cost of a commit is
 //! shared by all that arrived during the last one. A failed commit ends the ledger: what it had accepted is not acknowledged, and
 //! nothing more is accepted.
+
+mod lanes;
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -12,9 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
-use model::{Mark, Pair};
+use model::{AccountId, BotId, Mark, Pair};
 use tokio::sync::{Notify, oneshot};
 
+use self::lanes::{Lanes, Route};
 use crate::change::Change;
 use crate::failpoint::{self, Control};
 use crate::store::{Batch, News, Store, StoreError};
@@ -23,6 +26,9 @@ use crate::store::{Batch, News, Store, StoreError};
 /// sooner (acknowledged after 81 ms in the median, not 124), and the last much later (232 ms, not 161): what the venue
 /// answers to the first is then worked on while the rest are written.
 const GROUP: usize = 1_024;
+
+/// The most decisions of paper bots among them: an urgent change waits for at most one group that is on its way.
+const PAPER_GROUP: usize = 512;
 
 /// How often what waits is made ready while a commit is on its way.
 const GATHER_EVERY: Duration = Duration::from_millis(1);
@@ -42,14 +48,43 @@ const MARKS_EVERY: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Ledger {
     // Before the doorbell: fields drop in this order, and the last ring has to find the queue closed.
-    queue: Sender<Waiting>,
+    queue: Sender<Entry>,
     doorbell: Doorbell,
-    depth: Arc<AtomicUsize>,
+    depth: Arc<Depth>,
     marks: Marks,
+    observers: Observers,
 }
 
 /// Marks that wait for the next group: of each pair those that no later one reaches, oldest first.
 type Marks = Arc<Mutex<HashMap<Pair, Vec<Mark>>>>;
+
+/// Receives the paper bots whose decisions have become durable; returns false once it wants no more.
+type Observer = Box<dyn Fn(&[BotId]) -> bool + Send>;
+
+/// Everything that observes paper decisions.
+#[derive(Clone, Default)]
+struct Observers(Arc<Mutex<Vec<Observer>>>);
+
+impl std::fmt::Debug for Observers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observers").finish_non_exhaustive()
+    }
+}
+
+impl Observers {
+    fn notify(&self, durable: &[BotId]) {
+        if !durable.is_empty() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|observer| observer(durable));
+        }
+    }
+}
+
+/// The number of changes that wait or are being written, by lane.
+#[derive(Debug, Default)]
+struct Depth {
+    urgent: AtomicUsize,
+    paper: AtomicUsize,
+}
 
 /// Wakes the writer, for the last time when it is dropped.
 #[derive(Clone, Debug)]
@@ -61,10 +96,24 @@ impl Drop for Doorbell {
     }
 }
 
-/// A change that waits, and who wants to know that it is durable.
+/// What crosses to the writer.
+enum Entry {
+    Change(Route, Box<Waiting>),
+    /// To be answered once nothing waits.
+    Flush(oneshot::Sender<()>),
+}
+
+/// A change that waits, and what its durability is reported to.
 struct Waiting {
     change: Change,
-    done: Option<oneshot::Sender<()>>,
+    done: Done,
+}
+
+/// What is notified once a change is durable.
+enum Done {
+    Nothing,
+    Caller(oneshot::Sender<()>),
+    PaperBot(BotId),
 }
 
 /// A change that is on its way to the disk.
@@ -95,24 +144,33 @@ impl Ledger {
         store: Store,
         committed: impl Fn(&News) + Send + 'static,
     ) -> (Self, impl Future<Output = Result<(), StoreError>>) {
-        let (queue, waiting) = crossbeam_channel::unbounded();
+        let (queue, entries) = crossbeam_channel::unbounded();
         let doorbell = Arc::new(Notify::new());
-        let (depth, marks) = (Arc::new(AtomicUsize::new(0)), Marks::default());
-        let inlet = Inlet { waiting, marks: marks.clone() };
-        let writer = write(store, inlet, doorbell.clone(), depth.clone(), committed);
-        (Self { queue, doorbell: Doorbell(doorbell), depth, marks }, writer)
+        let (depth, marks, observers) = (Arc::default(), Marks::default(), Observers::default());
+        let inlet = Inlet { entries, lanes: Lanes::default(), flushes: Vec::new(), marks: marks.clone() };
+        let outlet = Outlet { depth: Arc::clone(&depth), observers: observers.clone(), committed };
+        let writer = write(store, inlet, doorbell.clone(), outlet);
+        (Self { queue, doorbell: Doorbell(doorbell), depth, marks, observers }, writer)
     }
 
-    /// Hands a change over without waiting. It is never dropped while the ledger lives: whoever produces changes
-    /// keeps an eye on [`Ledger::depth`].
+    /// Hands an urgent change over without waiting. It is never dropped while the ledger lives.
     ///
     /// # Errors
     /// [`LedgerError::Stopped`].
     pub fn record(&self, change: Change) -> Result<(), LedgerError> {
-        self.push(Waiting { change, done: None })
+        self.push(Route::urgent(&change), change, Done::Nothing)
     }
 
-    /// Hands a change over and waits until it is durable.
+    /// Hands over what a paper bot decided. It is written after whatever is urgent, each account in turn, and is
+    /// reported to [`Ledger::observe_paper`]; until then the bot decides nothing more, which bounds the queue.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stopped`].
+    pub(crate) fn decide(&self, account: AccountId, bot: BotId, change: Change) -> Result<(), LedgerError> {
+        self.push(Route::Paper { account, bot }, change, Done::PaperBot(bot))
+    }
+
+    /// Hands an urgent change over and waits until it is durable.
     ///
     /// # Errors
     /// [`LedgerError::Stopped`]; then it is not durable, or was not known to be.
@@ -120,14 +178,39 @@ impl Ledger {
         self.enqueue(change)?.wait().await
     }
 
-    /// Hands a change over; what is returned tells when it is durable.
+    /// Hands an urgent change over; what is returned tells when it is durable.
     ///
     /// # Errors
     /// [`LedgerError::Stopped`].
     pub fn enqueue(&self, change: Change) -> Result<Durable, LedgerError> {
-        let (done, durable) = oneshot::channel();
-        self.push(Waiting { change, done: Some(done) })?;
-        Ok(Durable(Some(durable)))
+        let route = Route::urgent(&change);
+        self.enqueue_on(route, change)
+    }
+
+    /// Everything that was handed over of a bot so far; what is returned tells when it is durable.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stopped`].
+    pub(crate) fn settle(&self, account: AccountId, bot: BotId) -> Result<Durable, LedgerError> {
+        let route = Route::Urgent { account: Some(account), bot: Some(bot) };
+        self.enqueue_on(route, Change::default())
+    }
+
+    /// Waits until nothing waits to be written: for tests and benchmarks.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stopped`].
+    pub async fn flush(&self) -> Result<(), LedgerError> {
+        let (done, flushed) = oneshot::channel();
+        self.queue.send(Entry::Flush(done)).map_err(|_| LedgerError::Stopped)?;
+        self.doorbell.0.notify_one();
+        flushed.await.map_err(|_| LedgerError::Stopped)
+    }
+
+    /// Calls `observer` from the writer with the paper bots whose decisions have become durable, group by group, until
+    /// it returns false.
+    pub(crate) fn observe_paper(&self, observer: impl Fn(&[BotId]) -> bool + Send + 'static) {
+        self.observers.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(observer));
     }
 
     /// Notes that a trailing level of a pair slept through a high. It is written with the next change, or soon; a
@@ -146,34 +229,58 @@ impl Ledger {
         }
     }
 
-    /// How many changes wait.
+    /// The number of changes that wait or are being written.
     pub fn depth(&self) -> usize {
-        self.depth.load(Ordering::Relaxed)
+        self.urgent_depth() + self.depth.paper.load(Ordering::Relaxed)
     }
 
-    fn push(&self, waiting: Waiting) -> Result<(), LedgerError> {
-        self.depth.fetch_add(1, Ordering::Relaxed);
-        self.queue.send(waiting).map_err(|_| LedgerError::Stopped)?;
+    /// The number of urgent ones among them.
+    pub(crate) fn urgent_depth(&self) -> usize {
+        self.depth.urgent.load(Ordering::Relaxed)
+    }
+
+    fn enqueue_on(&self, route: Route, change: Change) -> Result<Durable, LedgerError> {
+        let (done, durable) = oneshot::channel();
+        self.push(route, change, Done::Caller(done))?;
+        Ok(Durable(Some(durable)))
+    }
+
+    fn push(&self, route: Route, change: Change, done: Done) -> Result<(), LedgerError> {
+        let waiting = Box::new(Waiting { change, done });
+        self.depth.of(&waiting).fetch_add(1, Ordering::Relaxed);
+        self.queue.send(Entry::Change(route, waiting)).map_err(|_| LedgerError::Stopped)?;
         self.doorbell.0.notify_one();
         Ok(())
     }
 }
 
+impl Depth {
+    /// The lane that a change was handed over in.
+    fn of(&self, waiting: &Waiting) -> &AtomicUsize {
+        match waiting.done {
+            Done::PaperBot(_) => &self.paper,
+            Done::Nothing | Done::Caller(_) => &self.urgent,
+        }
+    }
+}
+
 async fn write(
     store: Store,
-    inlet: Inlet,
+    mut inlet: Inlet,
     doorbell: Arc<Notify>,
-    depth: Arc<AtomicUsize>,
-    committed: impl Fn(&News) + Send + 'static,
+    outlet: Outlet<impl Fn(&News) + Send + 'static>,
 ) -> Result<(), StoreError> {
     let mut next = Group::default();
     let mut marks_are_due = false;
     loop {
-        next.gather(&inlet);
+        next.gather(&mut inlet);
         if next.batch.is_empty() && !next.is_last && !marks_are_due {
             let rung = doorbell.notified();
             if inlet.marks().is_empty() {
+                inlet.flushed();
                 rung.await;
+            } else if !inlet.flushes.is_empty() {
+                marks_are_due = true;
             } else {
                 marks_are_due = tokio::time::timeout(MARKS_EVERY, rung).await.is_err();
             }
@@ -186,7 +293,7 @@ async fn write(
         }
         let following = next.following();
         let mut group = std::mem::replace(&mut next, following);
-        let (changes, news) = (group.batch.len(), group.batch.take_news());
+        let news = group.batch.take_news();
         if !news.intents.is_empty() {
             if failpoint::control() == Some(Control::SendThenPersist) {
                 // As long as an order takes to its venue and back.
@@ -194,30 +301,27 @@ async fn write(
             }
             failpoint::pass("committing");
         }
-        let mut written = pin!(store.write(group.batch));
+        let mut written = pin!(store.write(std::mem::take(&mut group.batch)));
         loop {
             tokio::select! {
                 biased;
                 written = &mut written => break written?,
                 // By the clock: a writer that listened to the doorbell would have to be woken by every bot.
-                () = tokio::time::sleep(GATHER_EVERY) => next.gather(&inlet),
+                () = tokio::time::sleep(GATHER_EVERY) => next.gather(&mut inlet),
             }
         }
-        depth.fetch_sub(changes, Ordering::Relaxed);
         if !news.intents.is_empty() {
             failpoint::pass("committed");
         }
-        committed(&news);
-        for done in group.done {
-            // Whoever asked may have gone; the change is durable all the same.
-            let _ = done.send(());
-        }
+        outlet.committed(&news, group);
     }
 }
 
 /// Where the writer finds what waits.
 struct Inlet {
-    waiting: Receiver<Waiting>,
+    entries: Receiver<Entry>,
+    lanes: Lanes<Box<Waiting>>,
+    flushes: Vec<oneshot::Sender<()>>,
     marks: Marks,
 }
 
@@ -225,12 +329,54 @@ impl Inlet {
     fn marks(&self) -> MutexGuard<'_, HashMap<Pair, Vec<Mark>>> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Sorts what has come in into its lanes; whether more can come.
+    fn sort(&mut self) -> bool {
+        loop {
+            match self.entries.try_recv() {
+                Ok(Entry::Change(route, waiting)) => self.lanes.push(route, waiting),
+                Ok(Entry::Flush(done)) => self.flushes.push(done),
+                Err(error) => return !error.is_disconnected(),
+            }
+        }
+    }
+
+    /// Nothing waits.
+    fn flushed(&mut self) {
+        for done in self.flushes.drain(..) {
+            let _ = done.send(());
+        }
+    }
+}
+
+/// What hears of a durable group.
+struct Outlet<F> {
+    depth: Arc<Depth>,
+    observers: Observers,
+    committed: F,
+}
+
+impl<F: Fn(&News)> Outlet<F> {
+    fn committed(&self, news: &News, group: Group) {
+        self.depth.urgent.fetch_sub(group.urgent, Ordering::Relaxed);
+        self.depth.paper.fetch_sub(group.decided.len(), Ordering::Relaxed);
+        (self.committed)(news);
+        self.observers.notify(&group.decided);
+        for done in group.done {
+            // The caller may have gone; the change is durable all the same.
+            let _ = done.send(());
+        }
+    }
 }
 
 /// What is written with one commit.
 #[derive(Default)]
 struct Group {
     batch: Batch,
+    /// The number of changes that came as urgent.
+    urgent: usize,
+    /// The bot of each paper decision.
+    decided: Vec<BotId>,
     done: Vec<oneshot::Sender<()>>,
     /// Nothing will come after it.
     is_last: bool,
@@ -243,17 +389,29 @@ impl Group {
     }
 
     /// Takes what waits, as far as there is room.
-    fn gather(&mut self, inlet: &Inlet) {
+    fn gather(&mut self, inlet: &mut Inlet) {
+        let is_open = inlet.sort();
         while self.batch.len() < GROUP {
-            match inlet.waiting.try_recv() {
-                Ok(next) => {
-                    self.batch.add(next.change);
-                    self.done.extend(next.done);
-                }
-                Err(error) => {
-                    self.is_last = error.is_disconnected();
-                    return;
-                }
+            let Some(next) = inlet.lanes.next_urgent() else { break };
+            self.add(*next);
+        }
+        while self.decided.len() < PAPER_GROUP && self.batch.len() < GROUP {
+            let Some(decisions) = inlet.lanes.next_decisions() else { break };
+            for decision in decisions {
+                self.add(*decision);
+            }
+        }
+        self.is_last = !is_open && inlet.lanes.is_empty();
+    }
+
+    fn add(&mut self, next: Waiting) {
+        self.batch.add(next.change);
+        match next.done {
+            Done::PaperBot(bot) => self.decided.push(bot),
+            Done::Nothing => self.urgent += 1,
+            Done::Caller(done) => {
+                self.urgent += 1;
+                self.done.push(done);
             }
         }
     }

@@ -11,7 +11,7 @@ use super::Interval;
 use super::history::point;
 use super::prices::Prices;
 use super::reckon::{LiveAccount, reckon};
-use crate::change::{BotStatus, Change, NewBot};
+use crate::change::{BotStatus, Change, NewBot, Redefined};
 use crate::record::Recorder;
 use crate::store::{Store, TradeFilter};
 
@@ -259,7 +259,8 @@ async fn what_ladders_spend_is_kept_as_bots_come_change_and_go() {
         let body = r#"{"name":"b","exchange":"binance","pair":"SOL/BTC","strategy":"dca","stake_amount":0.5,
             "max_open_trades":2,"stop_loss":-4,"take_profit":1,"dry_run":true,"dca":{"price_deviation":1}}"#;
         let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
-        let redefined = Some(Box::new((BotId::from_u128(1), definition)));
+        let redefined = Redefined { id: BotId::from_u128(1), account_id: account, definition };
+        let redefined = Some(Box::new(redefined));
         store.commit([Change { redefined, ..Change::default() }, gone(3), gone(3)]).await.unwrap();
         assert_eq!(ladders(&store, account).await, [of("BTC", 2, "1.03"), of("USDT", 2, "300")]);
 

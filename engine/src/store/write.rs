@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 
 use model::{
-    AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, EventId, ExchangeId, ExitReason, FillId,
-    Mark, OrderId, Pair, Price, SignalId, Timestamp, Trade, TradeId,
+    AccountId, BotId, ClientOrderId, DomainEvent, EventId, ExchangeId, ExitReason, FillId, Mark, OrderId,
+    Pair, Price, SignalId, Timestamp, Trade, TradeId,
 };
 use serde::Serialize;
 use strategies::ladder_stake;
@@ -22,7 +22,7 @@ use super::trip::Trip;
 use super::{Store, StoreError};
 use crate::answer::KeptAnswer;
 use crate::billing::BillingChange;
-use crate::change::{BotChange, BotStatus, Change, NewBot};
+use crate::change::{BotChange, BotStatus, Change, NewBot, Redefined};
 use crate::live::Intent;
 use crate::record::{Dust, LateBooking};
 use crate::stream::BotTurn;
@@ -213,7 +213,7 @@ pub(crate) struct Batch {
     changes: usize,
     news: News,
     created: Vec<Value>,
-    redefined: Vec<(BotId, BotDefinition)>,
+    redefined: Vec<Redefined>,
     deleted: Vec<(BotId, Timestamp)>,
     bots: BTreeMap<BotId, [Value; 5]>,
     trades: BTreeMap<TradeId, [Value; 22]>,
@@ -302,7 +302,7 @@ impl Batch {
         } = change;
         self.changes += 1;
         self.news.cancels.extend(cancels);
-        self.news.changed.extend(redefined.as_ref().map(|new| new.0));
+        self.news.changed.extend(redefined.as_ref().map(|new| new.id));
         self.news.changed.extend(deleted.map(|(_, id, _)| id));
         self.news.changed.extend(bot.as_ref().map(|bot| bot.id));
         self.news.rebooked.extend(late.as_ref().map(|late| late.trade.bot_id));
@@ -579,7 +579,7 @@ pub(super) use write_rows;
 macro_rules! write_batch {
     ($transaction:ident, $dialect:expr, $batch:ident) => {
         write_rows!($transaction, $dialect, CREATE_BOTS, $batch.created);
-        for (id, definition) in $batch.redefined {
+        for Redefined { id, definition, .. } in $batch.redefined {
             count_bot!($transaction, $batch.ladders, id, -1);
             let update = sqlx::query(
                 "UPDATE bots SET exchange = $2, pair = $3, strategy = $4, dry_run = $5, definition = $6, capital = $7

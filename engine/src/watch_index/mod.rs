@@ -15,6 +15,9 @@ mod trails;
 use extremes::Extremes;
 use trails::Trails;
 
+/// The least number of missed ticks that are looked through for ones to drop.
+const TRIM_AT: usize = 4_096;
+
 /// A bot's place in an index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Slot(pub u32);
@@ -47,6 +50,8 @@ pub struct WatchIndex {
     seq: u64,
     /// Ticks since the earliest wake that has not been answered, oldest first.
     missed: VecDeque<(u64, Price, Timestamp)>,
+    /// The number of missed ticks at which those are dropped that every answer already covers.
+    trim_at: usize,
     awaiting: usize,
     mark: Option<Mark>,
 }
@@ -70,6 +75,8 @@ struct SlotState {
     generation: u32,
     /// The last tick it was told of.
     told: u64,
+    /// The tick that it was last woken by.
+    woken: u64,
     /// The highest price it knew of then.
     high: i64,
     awaiting: bool,
@@ -128,7 +135,7 @@ impl WatchIndex {
         state.told = made_at;
         state.high = watch.trail.map_or(0, |trail| trail.high.e8());
         if let Some(wake) = self.left_already(slot, watch, made_at) {
-            self.await_answer(slot);
+            self.await_answer(slot, wake.seq);
             return Some(wake);
         }
         let state = self.slots.get(slot.0 as usize).copied()?;
@@ -165,7 +172,7 @@ impl WatchIndex {
         self.seq += 1;
         self.extremes.push(self.seq, units);
         if self.awaiting > 0 {
-            self.missed.push_back((self.seq, price, at));
+            self.miss(price, at);
         }
         let calm = units > self.near.below && units < self.near.above && at.nanos() < self.near.due;
         if calm && self.trails.is_calm(units) {
@@ -222,7 +229,7 @@ impl WatchIndex {
         let high = self.extremes.high_since(told).max(known);
         let low = self.extremes.low_since(told);
         let seq = self.seq;
-        self.await_answer(slot);
+        self.await_answer(slot, seq);
         woken.push(Wake { slot, moved: moved(price, at, high, low), seq });
     }
 
@@ -245,9 +252,42 @@ impl WatchIndex {
         None
     }
 
-    fn await_answer(&mut self, slot: Slot) {
+    /// Whether a slot has been woken and not answered.
+    pub fn is_awaited(&self, slot: Slot) -> bool {
+        self.slots.get(slot.0 as usize).is_some_and(|state| state.awaiting)
+    }
+
+    /// The number of ticks that are kept for slots that have not answered.
+    pub fn backlog(&self) -> usize {
+        self.missed.len()
+    }
+
+    /// The slots that have been woken and not answered, each with the number of ticks since its wake.
+    pub fn behind(&self) -> impl Iterator<Item = (Slot, u64)> {
+        let awaited = (0..).map(Slot).zip(&self.slots).filter(|(_, state)| state.awaiting);
+        awaited.map(|(slot, state)| (slot, self.seq.saturating_sub(state.woken)))
+    }
+
+    /// Keeps a tick for slots that have not answered, and drops those that all of them have decided on.
+    #[inline]
+    fn miss(&mut self, price: Price, at: Timestamp) {
+        self.missed.push_back((self.seq, price, at));
+        if self.missed.len() >= self.trim_at.max(TRIM_AT) {
+            self.trim();
+        }
+    }
+
+    fn trim(&mut self) {
+        let awaited = self.slots.iter().filter(|state| state.awaiting);
+        let decided = awaited.map(|state| state.woken).min().unwrap_or(self.seq);
+        self.missed.drain(..self.missed.partition_point(|(seq, ..)| *seq <= decided));
+        self.trim_at = 2 * self.missed.len();
+    }
+
+    fn await_answer(&mut self, slot: Slot, seq: u64) {
         if let Some(state) = self.slots.get_mut(slot.0 as usize).filter(|state| !state.awaiting) {
             state.awaiting = true;
+            state.woken = seq;
             self.awaiting += 1;
         }
     }
@@ -263,6 +303,7 @@ impl WatchIndex {
     fn compact(&mut self) {
         if self.awaiting == 0 {
             self.missed.clear();
+            self.missed.shrink_to(2 * TRIM_AT);
         }
         let live = self.slots.len().max(64);
         let slots = &self.slots;

@@ -6,7 +6,7 @@ use strategies::live::{CannotAdd, LiveBot, LiveStep};
 use strategies::{Funds, Trouble};
 
 use super::{Bot, Hand};
-use crate::change::{Change, Positions};
+use crate::change::Positions;
 use crate::error::EngineError;
 use crate::ledger::Durable;
 use crate::signals::Attached;
@@ -45,7 +45,7 @@ impl Bot {
 
     /// Everything that it has handed over so far.
     fn so_far(&self) -> Result<Durable, EngineError> {
-        Ok(self.ledger.enqueue(Change::default())?)
+        Ok(self.ledger.settle(self.recorder.account_id(), self.id)?)
     }
 
     /// Refuses a live bot whose orders of before the start are not accounted for.

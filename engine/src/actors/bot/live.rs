@@ -294,8 +294,8 @@ impl Handler<TakenUp> for Bot {
             }
         }
         if !self.ended {
-            let (pair, watch) = (self.pair.clone(), self.watch());
-            deliver(&self.feed, Join { pair, bot: ctx.address(), watch, is_live: true });
+            let (pair, watch, account) = (self.pair.clone(), self.watch(), self.recorder.account_id());
+            deliver(&self.feed, Join { pair, account, bot: ctx.address(), watch, is_live: true });
             self.go_on(ctx);
         }
     }

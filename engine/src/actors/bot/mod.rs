@@ -12,9 +12,9 @@ use model::{BotDefinition, BotId, ExitReason, Mark, Pair, PriceMove, Timestamp, 
 use strategies::{PaperBot, Plan, Trouble};
 
 use super::deliver;
-use super::feed::{Join, Joined, Leave, MarketFeed, Place, Rewatch, Stale, Woken};
+use super::feed::{Join, Joined, Leave, MarketFeed, Place, Rewatch, Since, Stale, Woken};
 use super::fleet::{Fleet, Gone};
-use crate::change::{BotStatus, BotTrouble, Change, Positions};
+use crate::change::{BotStatus, BotTrouble, Change, Positions, Redefined};
 use crate::error::EngineError;
 use crate::ledger::{Durable, Ledger};
 use crate::meters::Meters;
@@ -41,6 +41,19 @@ pub(crate) struct Redefine {
     pub(crate) definition: BotDefinition,
 }
 
+/// A paper bot's last decision is durable.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Settled;
+
+/// A paper bot is so far behind the market that its feed keeps no more ticks for it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TooBusy {
+    /// The number of ticks that it has not decided on.
+    pub(crate) ticks: u64,
+}
+
 /// The actor.
 pub(crate) struct Bot {
     id: BotId,
@@ -54,8 +67,11 @@ pub(crate) struct Bot {
     meters: Arc<Meters>,
     /// Whether its end was told: a bot that goes without has panicked.
     ended: bool,
-    /// What it waits for when it was woken before it knew its place.
-    unanswered: Option<Box<(Watch, u64)>>,
+    /// The tick that its next watch answers, kept back until it knows its place and, on paper, its last decision is
+    /// durable. Meanwhile its feed keeps what it misses.
+    unanswered: Option<u64>,
+    /// The number of its changes on paper that are not durable yet.
+    undurable: u32,
     #[cfg(test)]
     panics: bool,
 }
@@ -137,14 +153,16 @@ impl Bot {
             meters: meters.clone(),
             ended: false,
             unanswered: None,
+            undurable: 0,
             #[cfg(test)]
             panics: false,
         };
         // On paper it watches from here on. A live bot does once the venue has told what became of its orders.
-        let join = matches!(bot.hand, Hand::Paper(_)).then(|| (bot.pair.clone(), bot.watch()));
+        let watch = matches!(bot.hand, Hand::Paper(_)).then(|| bot.watch());
+        let (pair, account) = (bot.pair.clone(), bot.recorder.account_id());
         let bot = bot.start();
-        if let Some((pair, watch)) = join {
-            deliver(feed, Join { pair, bot: bot.clone(), watch, is_live: false });
+        if let Some(watch) = watch {
+            deliver(feed, Join { pair, account, bot: bot.clone(), watch, is_live: false });
         }
         bot
     }
@@ -180,17 +198,28 @@ impl Bot {
         decided.map(drop)
     }
 
-    fn record(&self, change: Change) {
-        if self.ledger.record(change).is_err() {
+    fn record(&mut self, change: Change) {
+        let recorded = match self.hand {
+            Hand::Paper(_) => {
+                self.undurable += 1;
+                self.ledger.decide(self.recorder.account_id(), self.id, change)
+            }
+            Hand::Live(_) => self.ledger.record(change),
+        };
+        if recorded.is_err() {
             // The process is about to end: what was not written is decided again after the restart.
             tracing::error!(bot = %self.id, "a change could not be recorded");
         }
     }
 
-    fn answer(&mut self, watch: Watch, seq: u64) {
-        match self.place {
-            Some(place) => deliver(&self.feed, Rewatch { place, watch, made_at: Some(seq) }),
-            None => self.unanswered = Some(Box::new((watch, seq))),
+    /// Watches on from the tick that woke it, as soon as it may.
+    fn answer(&mut self) {
+        if self.undurable > 0 {
+            return;
+        }
+        if let Some((place, seq)) = self.place.zip(self.unanswered) {
+            self.unanswered = None;
+            deliver(&self.feed, Rewatch { place, watch: self.watch(), since: Since::Tick(seq) });
         }
     }
 
@@ -227,16 +256,14 @@ impl Bot {
     fn fail(&mut self, code: &str, message: String, ctx: &mut Context<Self>) {
         tracing::warn!(bot = %self.id, code, message, "a bot cannot go on");
         let trouble = BotTrouble { code: code.to_owned(), message };
-        if self.ledger.record(self.recorder.failed(trouble, crate::clock::now())).is_err() {
-            tracing::error!(bot = %self.id, "its error could not be recorded");
-        }
+        self.record(self.recorder.failed(trouble, crate::clock::now()));
         self.end(ctx);
     }
 
-    /// Watches what its rules say from now on.
+    /// Watches what its rules say from now on; on ticks that it has not decided on yet as well.
     fn rewatch(&self) {
         if let Some(place) = self.place {
-            deliver(&self.feed, Rewatch { place, watch: self.watch(), made_at: None });
+            deliver(&self.feed, Rewatch { place, watch: self.watch(), since: Since::Unanswered });
         }
     }
 
@@ -282,9 +309,31 @@ impl Handler<Joined> for Bot {
 
     fn handle(&mut self, Joined(place): Joined, _: &mut Self::Context) {
         self.place = Some(place);
-        if let Some(unanswered) = self.unanswered.take() {
-            let (watch, seq) = *unanswered;
-            self.answer(watch, seq);
+        self.answer();
+    }
+}
+
+impl Handler<Settled> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, _: Settled, _: &mut Self::Context) {
+        self.undurable = self.undurable.saturating_sub(1);
+        if !self.ended {
+            self.answer();
+        }
+    }
+}
+
+impl Handler<TooBusy> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, TooBusy { ticks }: TooBusy, ctx: &mut Self::Context) {
+        if !self.ended {
+            let message = format!(
+                "the account's paper bots trade faster than their trades can be stored, and this one is {ticks} ticks \
+                 behind; start it again to go on from the current price"
+            );
+            self.fail("too_busy", message, ctx);
         }
     }
 }
@@ -307,7 +356,10 @@ impl Handler<Woken> for Bot {
             Ok(Ok(())) if stopping.is_some() && !self.hand.is_holding_back(stopping) => {
                 self.finish_stop(ctx);
             }
-            Ok(Ok(())) => self.answer(self.watch(), woken.seq),
+            Ok(Ok(())) => {
+                self.unanswered = Some(woken.seq);
+                self.answer();
+            }
             Ok(Err(trouble)) => self.fail(trouble.code(), trouble.to_string(), ctx),
             Err(_) => {
                 let message = "the strategy failed on a price; the trade is kept as it was".to_owned();
@@ -343,7 +395,14 @@ impl Handler<Stop> for Bot {
         if !is_kept {
             return self.finish("user", ctx);
         }
-        self.rewatch();
+        match (&self.hand, positions, self.place) {
+            // What it has not decided on yet is older than its owner's command.
+            (Hand::Paper(_), Positions::Close, Some(place)) => {
+                self.unanswered = None;
+                deliver(&self.feed, Rewatch { place, watch: self.watch(), since: Since::Now });
+            }
+            _ => self.rewatch(),
+        }
         self.turn(BotStatus::Stopping, "user")
     }
 }
@@ -378,8 +437,9 @@ impl Handler<Redefine> for Bot {
                 self.recorder.live_change(live.run(), Vec::new(), status)
             }
         };
-        let redefined = Some(Box::new((self.id, new.definition)));
-        let durable = self.ledger.enqueue(Change { redefined, ..change })?;
+        let redefined =
+            Redefined { id: self.id, account_id: self.recorder.account_id(), definition: new.definition };
+        let durable = self.ledger.enqueue(Change { redefined: Some(Box::new(redefined)), ..change })?;
         self.follow_live(ctx);
         self.go_on(ctx);
         Ok(durable)

@@ -116,7 +116,8 @@ impl Journal {
         live::fees::value_past(markets, &order.pair, &mut report.executions).await;
         let alone = self.booking.lock().await;
         // What the bot did last may still be on its way to the store: nothing that it knew is late.
-        if self.ledger.commit(Change::default()).await.is_err() {
+        let Ok(settled) = self.ledger.settle(order.account_id, order.bot_id) else { return };
+        if settled.wait().await.is_err() {
             return;
         }
         let trade = until_read(|| self.store.trade(order.account_id, order.trade_id)).await;
