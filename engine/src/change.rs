@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-use model::{AccountId, BotDefinition, BotId, ClientOrderId, DomainEvent, ExchangeId, SignalId, Timestamp};
+use model::{AccountId, BotDefinition, BotId, DomainEvent, SignalId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::KeptAnswer;
 use crate::billing::BillingChange;
-use crate::live::Intent;
+use crate::live::{Intent, OrderStamp};
 use crate::record::{BotState, Decision, LateBooking};
 
 /// One bot's change: its row, its trade with the orders and fills, and the events that tell of it, in one
@@ -27,7 +27,9 @@ pub struct Change {
     /// Orders that leave once this is durable.
     pub intents: Vec<Intent>,
     /// Orders that are taken back once this is durable: after a crash it is known that it was us.
-    pub cancels: Vec<(ExchangeId, ClientOrderId)>,
+    pub cancels: Vec<OrderStamp>,
+    /// Journaled orders that leave with another stamp once this is durable, because theirs became too old.
+    pub restamped: Vec<OrderStamp>,
     /// Other events to put into the outbox, in order.
     pub events: Vec<DomainEvent>,
     /// What whoever asked for it is answered when it asks again.

@@ -24,6 +24,11 @@ fn credential() -> Credential {
     Credential::new(KEY, SECRET).unwrap()
 }
 
+/// What orders and cancels are stamped with.
+fn at() -> Timestamp {
+    Timestamp::from_millis(NOW - 1_234)
+}
+
 fn pair() -> Pair {
     "BTC/USDT".parse().unwrap()
 }
@@ -183,7 +188,7 @@ async fn it_is_up_only_once_the_subscription_is_acknowledged() {
         })
         .await;
     assert!(!driven.stream.is_up());
-    let early = driven.stream.place(&body());
+    let early = driven.stream.place(&body(), at());
     let result = driven.answer(early).await;
     assert!(is_retry(&result), "{result:?}");
     assert!(driven.events.is_empty());
@@ -202,7 +207,7 @@ async fn it_is_up_only_once_the_subscription_is_acknowledged() {
 async fn an_order_is_sent_as_it_was_journaled_and_its_answer_read() {
     let (venue, config) = Venue::open().await;
     let (mut driven, mut peer) = Driven::up(&venue, config).await;
-    let asked = driven.stream.place(&body());
+    let asked = driven.stream.place(&body(), at());
     let request = driven.with(peer.request()).await;
     assert_eq!(request["method"], "order.place");
     let mut params = request["params"].as_object().unwrap().clone();
@@ -213,6 +218,7 @@ async fn an_order_is_sent_as_it_was_journaled_and_its_answer_read() {
         .collect();
     let joined: Vec<_> = sorted.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(signature, credential().signer().rest(&joined.join("&")));
+    assert_eq!(params["timestamp"], at().millis(), "it was stamped before it was journaled");
     for name in ["apiKey", "recvWindow", "timestamp"] {
         assert!(params.remove(name).is_some(), "{name}");
     }
@@ -225,12 +231,13 @@ async fn an_order_is_sent_as_it_was_journaled_and_its_answer_read() {
     peer.answer(&request, &order("EXPIRED")).await;
     assert_eq!(driven.answer(asked).await, Ok(VenueStatus::Expired));
 
-    let asked = driven.stream.cancel(&pair(), id());
+    let asked = driven.stream.cancel(&pair(), id(), at());
     let request = driven.with(peer.request()).await;
     assert_eq!(
         (&request["method"], &request["params"]["origClientOrderId"]),
         (&json!("order.cancel"), &json!(id()))
     );
+    assert_eq!(request["params"]["timestamp"], at().millis());
     peer.refuse(&request, 400, &json!({"code": -2011, "msg": "Unknown order sent."})).await;
     let result = driven.answer(asked).await;
     assert!(matches!(result, Err(VenueError::Rejected { code: -2011, .. })), "{result:?}");
@@ -251,8 +258,8 @@ async fn an_order_whose_socket_closes_before_the_answer_is_unknown_exactly_once(
         let (venue, config) = Venue::open().await;
         let (mut driven, mut peer) = Driven::up(&venue, config).await;
         let (placed, cancelled, queried) = (
-            driven.stream.place(&body()),
-            driven.stream.cancel(&pair(), id()),
+            driven.stream.place(&body(), at()),
+            driven.stream.cancel(&pair(), id(), at()),
             driven.stream.order_status(&pair(), id()),
         );
         let requests =
@@ -276,7 +283,7 @@ async fn an_order_whose_socket_closes_before_the_answer_is_unknown_exactly_once(
         for request in &requests {
             peer.answer(request, &order("FILLED")).await;
         }
-        let asked = driven.stream.place(&body());
+        let asked = driven.stream.place(&body(), at());
         let request = driven.with(peer.request()).await;
         assert!(requests.iter().all(|earlier| earlier["id"] != request["id"]), "{request}");
         peer.answer(&request, &order("NEW")).await;
@@ -290,7 +297,7 @@ async fn an_answer_that_does_not_come_leaves_the_order_unknown_and_the_connectio
     let (venue, mut config) = Venue::open().await;
     config.answer_within = Duration::from_millis(80);
     let (mut driven, mut peer) = Driven::up(&venue, config).await;
-    let lost = driven.stream.place(&body());
+    let lost = driven.stream.place(&body(), at());
     let request = driven.with(peer.request()).await;
     let result = driven.answer(lost).await;
     assert!(is_unknown(&result), "{result:?}");
@@ -312,7 +319,7 @@ async fn an_answer_that_cannot_be_read_leaves_the_order_unknown() {
     let mut impossible = order("NEW");
     impossible["executedQty"] = json!("-1");
     for result in [acknowledged, impossible, Value::Null] {
-        let asked = driven.stream.place(&body());
+        let asked = driven.stream.place(&body(), at());
         let request = driven.with(peer.request()).await;
         peer.answer(&request, &result).await;
         let result = driven.answer(asked).await;
@@ -325,7 +332,7 @@ async fn an_answer_that_cannot_be_read_leaves_the_order_unknown() {
         (400, -2010, |result| matches!(result, Err(VenueError::Rejected { code: -2010, .. }))),
         (401, -2015, |result| matches!(result, Err(VenueError::Auth { code: -2015, .. }))),
     ] {
-        let asked = driven.stream.place(&body());
+        let asked = driven.stream.place(&body(), at());
         let request = driven.with(peer.request()).await;
         peer.refuse(&request, status, &json!({"code": code, "msg": "words"})).await;
         let result = driven.answer(asked).await;
@@ -356,12 +363,12 @@ async fn the_venues_time_is_asked_for_where_ours_is_refused() {
     assert_eq!(driven.next().await, TradeEvent::Up);
 
     // The order's owner is told at once, and what is asked next waits for the time.
-    let asked = driven.stream.place(&body());
+    let asked = driven.stream.place(&body(), at());
     let request = driven.with(peer.request()).await;
     peer.refuse(&request, 400, &clock).await;
     let result = driven.answer(asked).await;
     assert!(matches!(result, Err(VenueError::Clock { .. })), "{result:?}");
-    let again = driven.stream.place(&body());
+    let again = driven.stream.order_status(&pair(), id());
     let request = driven.with(peer.request()).await;
     assert_eq!(request["method"], "time");
     peer.answer(&request, &json!({"serverTime": 2 * later})).await;
@@ -377,7 +384,7 @@ async fn a_ban_holds_requests_and_reconnects_back() {
     let budget = SharedBudget::default();
     let (driven, mut peer) = Driven::up(&venue, config).await;
     let mut driven = Driven { stream: driven.stream.with_budget(budget.clone()), events: driven.events };
-    let asked = driven.stream.place(&body());
+    let asked = driven.stream.place(&body(), at());
     let request = driven.with(peer.request()).await;
     let data = json!({"serverTime": NOW, "retryAfter": NOW + 120_000});
     let error = json!({"code": -1003, "msg": "Way too much request weight used; IP banned.", "data": data});
@@ -386,7 +393,7 @@ async fn a_ban_holds_requests_and_reconnects_back() {
     let Err(VenueError::Retry { after, .. }) = result else { panic!("{result:?}") };
     assert_eq!(after, Some(Duration::from_mins(2)));
     assert!(budget.ask(Cost::CANCEL, Lane::Exit).is_err());
-    let held_back = driven.stream.cancel(&pair(), id());
+    let held_back = driven.stream.cancel(&pair(), id(), at());
     let result = driven.answer(held_back).await;
     let Err(VenueError::Retry { after: Some(after), .. }) = result else { panic!("{result:?}") };
     assert!(after > Duration::from_secs(110), "{after:?}");
@@ -473,7 +480,7 @@ async fn the_users_own_stream_is_told() {
 async fn an_announced_end_waits_for_the_answers_and_reconnects_at_once() {
     let (venue, config) = Venue::open().await;
     let (mut driven, mut peer) = Driven::up(&venue, config).await;
-    let asked = driven.stream.place(&body());
+    let asked = driven.stream.place(&body(), at());
     let request = driven.with(peer.request()).await;
     peer.send(&json!({"event": {"e": "serverShutdown", "E": NOW}})).await;
     peer.answer(&request, &order("NEW")).await;
@@ -498,7 +505,7 @@ async fn a_dead_peer_is_noticed_and_what_was_asked_of_it_is_unknown() {
     config.ping_every = Duration::from_millis(50);
     config.dead_after = Duration::from_millis(300);
     let (mut driven, _peer) = Driven::up(&venue, config).await;
-    let asked = driven.stream.place(&body());
+    let asked = driven.stream.place(&body(), at());
     // The socket is open and nobody reads or answers.
     let result = driven.answer(asked).await;
     assert!(is_unknown(&result), "{result:?}");
@@ -544,7 +551,7 @@ async fn what_the_venue_is_slow_to_take_in_goes_out_whole() {
     }
     let (mut driven, mut peer) = Driven::up(&venue, config).await;
     // More than any socket holds, so that most of it is still here when it counts as sent.
-    driven.stream.place(&format!("{}&note={}", body(), "x".repeat(12 << 20)));
+    driven.stream.place(&format!("{}&note={}", body(), "x".repeat(12 << 20)), at());
     let request = driven.with(peer.request()).await;
     assert_eq!(request["params"]["note"].as_str().unwrap().len(), 12 << 20);
     assert!(driven.events.is_empty(), "{:?}", driven.events);
@@ -572,7 +579,7 @@ async fn no_request_is_sent_twice_or_lost_however_often_its_owner_stops_waiting(
     let mut is_ended = false;
     while !venue.is_finished() {
         if asked.len() < ORDERS {
-            asked.push(driven.stream.place(&body()));
+            asked.push(driven.stream.place(&body(), at()));
         } else if answered.len() == ORDERS && !is_ended {
             is_ended = true;
             driven.stream.order_status(&pair(), id());

@@ -204,7 +204,8 @@ impl Fleet {
                 .and_then(|id| Some((id, self.gateway.connection(id)?)))
                 .ok_or_else(|| EngineError::field("exchange_id", "its exchange connection cannot be used"))?;
             let fees = FeeRates::new(&self.rates, &bot.definition.pair);
-            let hand = LiveHand::new(plan, &bot.definition, id, connection, fees, stored, unreconciled);
+            let line = (connection, self.gateway.clock().clone());
+            let hand = LiveHand::new(plan, &bot.definition, id, line, fees, stored, unreconciled);
             Hand::Live(Box::new(hand.map_err(corrupt)?))
         };
         let marks = self.marks.get(&bot.definition.pair).map_or(&[][..], Vec::as_slice);

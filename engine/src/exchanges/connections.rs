@@ -114,6 +114,7 @@ impl Connections {
             credential,
             absent_after: self.venue.absent_after,
             sent: self.venue.sent.clone(),
+            clock: self.open.clock().clone(),
             markets: self.markets.clone(),
             meters: self.meters.clone(),
             known: self.known.clone(),

@@ -600,6 +600,7 @@ mod tests {
             request,
             role: Role::Exit,
             receipt: Receipt::default(),
+            stamped_at: Timestamp::MIN,
         };
         Change { intents: vec![intent], ..change(number, BotStatus::Running, false) }
     }

@@ -14,11 +14,11 @@ use connectors::binance::trade::{
     VenueStatus,
 };
 use dashmap::DashMap;
-use model::{BotId, ClientOrderId, ExchangeId, Pair, Qty, Quote, Receipt, TradeId};
+use model::{BotId, ClientOrderId, ExchangeId, Pair, Qty, Quote, Receipt, Timestamp, TradeId};
 use strategies::live::{End, Execution, LiveOrder, Report, Role, Terms};
 
 use crate::actors::deliver;
-use crate::actors::exchange::{Close, ExchangeConnection, Journaled, TakeBack};
+use crate::actors::exchange::{Close, ExchangeConnection, Journaled, Restamped, TakeBack, VenueClock};
 use crate::failpoint::{self, Control};
 use crate::store::News;
 
@@ -39,10 +39,24 @@ pub struct Intent {
     pub body: String,
     /// The times it took so far.
     pub receipt: Receipt,
+    /// What its request is stamped with, by the venue's clock.
+    pub stamped_at: Timestamp,
+}
+
+/// The time by the venue's clock that a request about a journaled order is stamped with. It is taken before the commit
+/// that lets the request leave, so a process that is paused after that commit sends what the venue refuses as too old.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OrderStamp {
+    /// Over which connection it goes.
+    pub exchange_id: ExchangeId,
+    /// The order.
+    pub client_id: ClientOrderId,
+    /// The time.
+    pub at: Timestamp,
 }
 
 impl Intent {
-    /// An order of a bot, as it is sent.
+    /// An order of a bot, as it is sent, stamped with the venue's time now.
     pub(crate) fn new(
         exchange_id: ExchangeId,
         bot_id: BotId,
@@ -50,10 +64,11 @@ impl Intent {
         pair: &Pair,
         order: &LiveOrder,
         receipt: Receipt,
+        stamped_at: Timestamp,
     ) -> Self {
         let request = request(pair, order);
         let body = request.body();
-        Self { exchange_id, bot_id, trade_id, request, role: order.role, body, receipt }
+        Self { exchange_id, bot_id, trade_id, request, role: order.role, body, receipt, stamped_at }
     }
 }
 
@@ -88,6 +103,7 @@ pub(crate) struct Gateway(Arc<Open>);
 #[derive(Debug, Default)]
 struct Open {
     connections: DashMap<ExchangeId, Addr<ExchangeConnection>>,
+    clock: VenueClock,
     is_shut: AtomicBool,
 }
 
@@ -95,6 +111,11 @@ impl Gateway {
     /// The connection of a stored credential, if it is open.
     pub(crate) fn connection(&self, id: ExchangeId) -> Option<Addr<ExchangeConnection>> {
         self.0.connections.get(&id).map(|connection| connection.clone())
+    }
+
+    /// The venue's clock, which all connections share.
+    pub(crate) fn clock(&self) -> &VenueClock {
+        &self.0.clock
     }
 
     /// A connection is open from now on.
@@ -121,9 +142,14 @@ impl Gateway {
 
     /// Carries out what has become durable: the only way by which an order leaves or is taken back.
     pub(crate) fn committed(&self, news: &News) {
-        for (exchange_id, order) in &news.cancels {
-            if let Some(connection) = self.0.connections.get(exchange_id) {
-                deliver(connection.value(), TakeBack(*order));
+        for cancel in &news.cancels {
+            if let Some(connection) = self.0.connections.get(&cancel.exchange_id) {
+                deliver(connection.value(), TakeBack(*cancel));
+            }
+        }
+        for order in &news.restamped {
+            if let Some(connection) = self.0.connections.get(&order.exchange_id) {
+                deliver(connection.value(), Restamped(*order));
             }
         }
         if failpoint::control() == Some(Control::SendThenPersist) {

@@ -205,7 +205,7 @@ impl Trader {
                 self.working.push_back(money.begin(order));
             }
         }
-        changes.push(self.recorder.live_change(&self.run, steps, BotStatus::Running));
+        changes.push(self.recorder.live_change(&self.run, steps, BotStatus::Running, Timestamp::MIN));
     }
 
     /// A tick, and what comes of it until so many parts of orders have filled.
@@ -231,7 +231,7 @@ impl Trader {
                 }
             }
             let done = std::mem::take(&mut steps);
-            changes.push(self.recorder.live_change(&self.run, done, BotStatus::Running));
+            changes.push(self.recorder.live_change(&self.run, done, BotStatus::Running, Timestamp::MIN));
             let Some(working) = self.working.front_mut().filter(|_| part < parts) else { break };
             let (report, is_done) = money.work(working);
             if is_done {

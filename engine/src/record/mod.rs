@@ -19,7 +19,7 @@ use strategies::live::{LiveStep, Role};
 use strategies::{PaperBot, PaperStep};
 
 use crate::change::{BotChange, BotStatus, BotTrouble, Change, Positions};
-use crate::live::Intent;
+use crate::live::{Intent, OrderStamp};
 use crate::rates::{Worth, valued};
 
 pub use late::LateBooking;
@@ -195,8 +195,14 @@ impl Recorder {
         Change { bot, decision, ..Change::default() }
     }
 
-    /// The same for a live bot, with the orders that may leave once this is durable.
-    pub(crate) fn live_change(&mut self, run: &LiveRun, steps: Vec<LiveStep>, status: BotStatus) -> Change {
+    /// The same for a live bot, with the orders that may leave once this is durable, stamped with the venue's time.
+    pub(crate) fn live_change(
+        &mut self,
+        run: &LiveRun,
+        steps: Vec<LiveStep>,
+        status: BotStatus,
+        venue_time: Timestamp,
+    ) -> Change {
         let is_begun =
             |step: &LiveStep| matches!(step, LiveStep::Place(order) if order.role == Role::Entry(0));
         if steps.iter().any(is_begun) {
@@ -211,12 +217,15 @@ impl Recorder {
                 &self.bot.pair,
                 order,
                 run.receipts.get(&order.client_id).copied().unwrap_or_default(),
+                venue_time,
             )),
             _ => None,
         });
         let intents = intents.collect();
         let cancels = steps.iter().filter_map(|step| match step {
-            LiveStep::Cancel(id) => Some((run.exchange_id, *id)),
+            LiveStep::Cancel(id) => {
+                Some(OrderStamp { exchange_id: run.exchange_id, client_id: *id, at: venue_time })
+            }
             _ => None,
         });
         let cancels = cancels.collect();

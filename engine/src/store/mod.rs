@@ -88,6 +88,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (24, "venue accounts", include_str!("../../../migrations/sqlite/0024_venue_accounts.sql")),
     (25, "period ends", include_str!("../../../migrations/sqlite/0025_period_ends.sql")),
     (26, "best trade", include_str!("../../../migrations/sqlite/0026_best_trade.sql")),
+    (27, "fences", include_str!("../../../migrations/sqlite/0027_fences.sql")),
 ];
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
@@ -110,6 +111,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (24, "venue accounts", include_str!("../../../migrations/postgres/0024_venue_accounts.sql")),
     (25, "period ends", include_str!("../../../migrations/postgres/0025_period_ends.sql")),
     (26, "best trade", include_str!("../../../migrations/postgres/0026_best_trade.sql")),
+    (27, "fences", include_str!("../../../migrations/postgres/0027_fences.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

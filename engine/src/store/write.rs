@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 
 use model::{
-    AccountId, BotId, ClientOrderId, DomainEvent, EventId, ExchangeId, ExitReason, FillId, Mark, OrderId,
-    Pair, Price, SignalId, Timestamp, Trade, TradeId,
+    AccountId, BotId, ClientOrderId, DomainEvent, EventId, ExitReason, FillId, Mark, OrderId, Pair, Price,
+    SignalId, Timestamp, Trade, TradeId,
 };
 use serde::Serialize;
 use strategies::ladder_stake;
@@ -23,7 +23,7 @@ use super::{Store, StoreError};
 use crate::answer::KeptAnswer;
 use crate::billing::BillingChange;
 use crate::change::{BotChange, BotStatus, Change, NewBot, Redefined};
-use crate::live::Intent;
+use crate::live::{Intent, OrderStamp};
 use crate::record::{Dust, LateBooking};
 use crate::stream::BotTurn;
 
@@ -134,10 +134,16 @@ static WRITE_FILLS: Statement = Statement::new(
          WHERE fills.fee_price IS NULL AND excluded.fee_price IS NOT NULL",
 );
 static WRITE_INTENTS: Statement = Statement::new(
-    "INSERT INTO intents (client_order_id, account_id, exchange_id, bot_id, trade_id, role, pair, body, decided_at)
-     SELECT *",
-    9,
+    "INSERT INTO intents (client_order_id, account_id, exchange_id, bot_id, trade_id, role, pair, body, decided_at,
+         stamped_at, epoch) SELECT v.*, (SELECT epoch FROM fences WHERE node = 'main')",
+    10,
     "WHERE v.column1 IS NOT NULL",
+);
+static STAMP_INTENTS: Statement = Statement::new(
+    "UPDATE intents SET stamped_at = COALESCE(v.column2, stamped_at),
+         cancel_stamped_at = COALESCE(v.column3, cancel_stamped_at)",
+    3,
+    "WHERE client_order_id = v.column1",
 );
 static WRITE_DUST: Statement = Statement::new(
     "INSERT INTO dust (trade_id, account_id, exchange_id, asset, qty, cost) SELECT *",
@@ -220,6 +226,8 @@ pub(crate) struct Batch {
     orders: BTreeMap<OrderId, [Value; 11]>,
     fills: BTreeMap<FillId, [Value; 9]>,
     intents: Vec<Value>,
+    /// The last stamps of requests about journaled orders: to place one again, and to take it back.
+    stamps: BTreeMap<ClientOrderId, [Option<Timestamp>; 2]>,
     dust: Vec<Value>,
     events: Vec<Value>,
     /// The last event, of this batch or of those before it.
@@ -249,8 +257,10 @@ pub struct News {
     pub turned: Vec<(AccountId, BotTurn)>,
     /// Orders that may leave then.
     pub intents: Vec<Intent>,
-    /// Orders that are taken back then, and over which connection.
-    pub cancels: Vec<(ExchangeId, ClientOrderId)>,
+    /// Orders that are taken back then.
+    pub cancels: Vec<OrderStamp>,
+    /// Orders that leave then with another stamp.
+    pub restamped: Vec<OrderStamp>,
 }
 
 impl Batch {
@@ -294,6 +304,7 @@ impl Batch {
             decision,
             intents,
             cancels,
+            restamped,
             events,
             answer,
             billing,
@@ -301,7 +312,7 @@ impl Batch {
             late,
         } = change;
         self.changes += 1;
-        self.news.cancels.extend(cancels);
+        self.stamp(restamped, cancels);
         self.news.changed.extend(redefined.as_ref().map(|new| new.id));
         self.news.changed.extend(deleted.map(|(_, id, _)| id));
         self.news.changed.extend(bot.as_ref().map(|bot| bot.id));
@@ -353,6 +364,7 @@ impl Batch {
             self.orders.len(),
             self.fills.len(),
             self.intents.len() / WRITE_INTENTS.columns,
+            self.stamps.len(),
             self.events.len() / WRITE_EVENTS.columns,
             self.lanes.len(),
         ];
@@ -364,6 +376,7 @@ impl Batch {
         trip.add(&WRITE_ORDERS, std::mem::take(&mut self.orders).into_values().flatten().collect(), None);
         trip.add(&WRITE_FILLS, std::mem::take(&mut self.fills).into_values().flatten().collect(), None);
         trip.add(&WRITE_INTENTS, std::mem::take(&mut self.intents), None);
+        trip.add(&STAMP_INTENTS, stamp_rows(std::mem::take(&mut self.stamps)).collect(), None);
         trip.add(&WRITE_EVENTS, std::mem::take(&mut self.events), None);
         let lanes = std::mem::take(&mut self.lanes).into_iter();
         trip.add(&COUNT_EVENTS, lanes.flat_map(|(lane, events)| row![lane, events]).collect(), None);
@@ -493,8 +506,20 @@ impl Batch {
             intent.request.pair.to_string(),
             intent.body.clone(),
             intent.receipt.decided_at.unwrap_or(Timestamp::MIN).nanos(),
+            intent.stamped_at.nanos(),
         ]);
         self.news.intents.push(intent);
+    }
+
+    fn stamp(&mut self, restamped: Vec<OrderStamp>, cancels: Vec<OrderStamp>) {
+        for OrderStamp { client_id, at, .. } in &restamped {
+            self.stamps.entry(*client_id).or_default()[0] = Some(*at);
+        }
+        for OrderStamp { client_id, at, .. } in &cancels {
+            self.stamps.entry(*client_id).or_default()[1] = Some(*at);
+        }
+        self.news.restamped.extend(restamped);
+        self.news.cancels.extend(cancels);
     }
 
     fn leave(&mut self, dust: Dust) {
@@ -615,6 +640,7 @@ macro_rules! write_batch {
         write_rows!($transaction, $dialect, WRITE_ORDERS, $batch.orders.into_values().flatten());
         write_rows!($transaction, $dialect, WRITE_FILLS, $batch.fills.into_values().flatten());
         write_rows!($transaction, $dialect, WRITE_INTENTS, $batch.intents);
+        write_rows!($transaction, $dialect, STAMP_INTENTS, stamp_rows($batch.stamps));
         write_rows!($transaction, $dialect, WRITE_DUST, $batch.dust);
         write_rows!($transaction, $dialect, WRITE_EVENTS, $batch.events);
         for signal in &$batch.signals {
@@ -679,6 +705,12 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn stamp_rows(stamps: BTreeMap<ClientOrderId, [Option<Timestamp>; 2]>) -> impl Iterator<Item = Value> {
+    stamps.into_iter().flat_map(|(order, [placed, canceled])| {
+        row![order.to_string(), placed.map(Timestamp::nanos), canceled.map(Timestamp::nanos)]
+    })
 }
 
 fn text(value: Option<impl ToString>) -> Option<String> {

@@ -30,8 +30,9 @@ pub(crate) async fn forgotten(rig: &Rig, trade: &Trade, side: Side, qty: &str) -
         OrderRequest { pair: trade.pair.clone(), client_order_id, side, qty, kind: RequestKind::Market };
     let mut books = SqliteConnection::connect(&rig.database_url()).await.unwrap();
     let insert = sqlx::query(
-        "INSERT INTO intents SELECT ?, account_id, exchange_id, bot_id, trade_id, 'entry', pair, ?, decided_at
-         FROM intents WHERE trade_id = ? LIMIT 1",
+        "INSERT INTO intents (client_order_id, account_id, exchange_id, bot_id, trade_id, role, pair, body, decided_at)
+         SELECT ?, account_id, exchange_id, bot_id, trade_id, 'entry', pair, ?, decided_at FROM intents
+         WHERE trade_id = ? LIMIT 1",
     );
     let insert = insert.bind(client_order_id.to_string()).bind(order.body()).bind(trade.id.to_string());
     assert_eq!(insert.execute(&mut books).await.unwrap().rows_affected(), 1);

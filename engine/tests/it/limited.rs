@@ -12,7 +12,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 const BAN: Duration = Duration::from_secs(8);
 
 #[tokio::test]
-async fn an_owner_is_told_once_that_a_sale_waits_for_the_end_of_a_ban() {
+async fn an_owner_is_told_once_that_a_sale_waits_for_the_end_of_a_ban_and_it_leaves_with_another_stamp() {
     let faults = Faults { ban_after: Some(200), ban: BAN, ..Faults::default() };
     let venue = rig::venue(rig::anywhere(), Config { faults, ..Config::default() }).await;
     let rig = Rig::start(venue.address()).await;
@@ -26,6 +26,11 @@ async fn an_owner_is_told_once_that_a_sale_waits_for_the_end_of_a_ban() {
     assert!(message.contains("left alone until 20"), "{message}");
     rig.told(WITHIN, event("trade.closed")).await;
     assert_eq!(rig.troubles("venue_limits").await.len(), 1);
+    // The venue would have refused the time that the sale was journaled with first.
+    let books = sqlx::SqlitePool::connect(&rig.database_url()).await.unwrap();
+    let sql = "SELECT stamped_at - decided_at FROM intents WHERE role = 'exit'";
+    let waited_ns: i64 = sqlx::query_scalar(sql).fetch_one(&books).await.unwrap();
+    assert!(waited_ns > 5_000_000_000, "stamped anew after {waited_ns} ns");
     rig.stop().await;
     venue.stop().await;
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix::{Addr, AsyncContext as _, Context, Handler};
 use model::{
     AccountId, BotDefinition, BotId, ClientOrderId, ExchangeId, ExitReason, Pair, Receipt,
-    StrategyDefinition, TradeId,
+    StrategyDefinition, Timestamp, TradeId,
 };
 use strategies::live::{LiveBot, LiveRules, LiveStep, Report, Role};
 use strategies::{Plan, RestoreError};
@@ -16,7 +16,7 @@ use super::{Bot, Hand};
 use crate::actors::deliver;
 use crate::actors::exchange::{
     AskFor, Attach, Detach, ExchangeConnection, Freed, Holds, InDoubt, Journaled, LateFill, Limited, Locked,
-    Missing, Reported, TakenUp, Unclaimed,
+    Missing, Reported, TakenUp, Unclaimed, VenueClock,
 };
 use crate::actors::feed::{Join, Woken};
 use crate::change::Positions;
@@ -31,6 +31,8 @@ use crate::start::Unreconciled;
 pub(crate) struct LiveHand {
     run: LiveRun,
     connection: Addr<ExchangeConnection>,
+    /// What its orders are stamped by.
+    clock: VenueClock,
     /// What fees in a third coin are valued by.
     fees: FeeRates,
     /// Whether the venue has told what became of its orders; before that it does nothing.
@@ -58,7 +60,7 @@ impl LiveHand {
         plan: Arc<Plan>,
         definition: &BotDefinition,
         exchange_id: ExchangeId,
-        connection: Addr<ExchangeConnection>,
+        (connection, clock): (Addr<ExchangeConnection>, VenueClock),
         fees: FeeRates,
         stored: Option<&str>,
         unreconciled: Option<Unreconciled>,
@@ -74,12 +76,17 @@ impl LiveHand {
                 LiveRun { exchange_id, bot, receipts: stored.receipts, leaving: stored.leaving }
             }
         };
-        Ok(Self { run, connection, fees, is_taken_up: false, unreconciled })
+        Ok(Self { run, connection, clock, fees, is_taken_up: false, unreconciled })
     }
 
     /// The bot with what it keeps.
     pub(crate) fn run(&self) -> &LiveRun {
         &self.run
+    }
+
+    /// The time by its venue's clock.
+    pub(super) fn venue_time(&self) -> Timestamp {
+        self.clock.now()
     }
 
     pub(super) fn bot_mut(&mut self) -> &mut LiveBot {
@@ -155,7 +162,7 @@ impl Bot {
         }
         let decided_at = Some(clock::now());
         hand.run.note(was_leaving, Receipt { ticked_at, decided_at, ..Receipt::default() }, &steps);
-        let mut change = self.recorder.live_change(&hand.run, steps.clone(), status);
+        let mut change = self.recorder.live_change(&hand.run, steps.clone(), status, hand.venue_time());
         attached.take_into(&mut change);
         let has_orders = !change.intents.is_empty();
         let has_closed = steps.iter().any(|step| matches!(step, LiveStep::Closed(_)));

@@ -434,7 +434,7 @@ impl Handler<Redefine> for Bot {
             }
             Hand::Live(live) => {
                 live.replan(new.plan, &new.definition);
-                self.recorder.live_change(live.run(), Vec::new(), status)
+                self.recorder.live_change(live.run(), Vec::new(), status, live.venue_time())
             }
         };
         let redefined =

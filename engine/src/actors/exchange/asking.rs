@@ -211,7 +211,7 @@ impl ExchangeConnection {
         }
     }
 
-    fn asked(&mut self, asked: Asked, me: &Addr<Self>) {
+    fn asked(&mut self, asked: Asked) {
         let Asked { client_id: id, at, result } = asked;
         let Some(order) = self.orders.get_mut(&id) else { return };
         order.is_asking = false;
@@ -230,7 +230,7 @@ impl ExchangeConnection {
                     order.ask_after(wait);
                 }
                 if order.wants_cancel && !order.end {
-                    self.take_back(id, me);
+                    self.take_back_again(id);
                 }
             }
             Ok(Found::NotYet) => {
@@ -284,8 +284,8 @@ impl Handler<AskFor> for ExchangeConnection {
 impl Handler<Asked> for ExchangeConnection {
     type Result = ();
 
-    fn handle(&mut self, asked: Asked, ctx: &mut Context<Self>) {
-        self.asked(asked, &ctx.address());
+    fn handle(&mut self, asked: Asked, _: &mut Context<Self>) {
+        self.asked(asked);
     }
 }
 

@@ -101,6 +101,14 @@ impl Journal {
         until_read(|| self.store.journaled(id)).await
     }
 
+    /// Has a change written, which an order waits for.
+    pub(super) fn record(&self, change: Change) {
+        if self.ledger.record(change).is_err() {
+            // The process is about to end: nothing leaves any more.
+            tracing::error!("a stamp could not be recorded");
+        }
+    }
+
     /// Where it is kept.
     pub(super) const fn store(&self) -> &Store {
         &self.store

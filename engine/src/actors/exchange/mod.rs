@@ -11,6 +11,7 @@ mod missed;
 mod resting;
 mod sending;
 mod socket;
+mod stamping;
 mod tracked;
 mod venue_clock;
 
@@ -39,7 +40,9 @@ pub(crate) use balance::{Freed, Holds, Missing};
 pub(crate) use late::{Journal, LateFill, Unclaimed};
 pub(crate) use limited::Limited;
 pub(crate) use sending::{Journaled, TakeBack};
+pub(crate) use stamping::Restamped;
 use tracked::{Tracked, left_by};
+pub(crate) use venue_clock::VenueClock;
 
 /// How often what is due is looked for.
 const TURN: Duration = Duration::from_millis(50);
@@ -59,6 +62,7 @@ pub(crate) struct ConnectionParts {
     /// How long after an order was decided its absence at the venue can be proven.
     pub(crate) absent_after: Duration,
     pub(crate) sent: Arc<SentLog>,
+    pub(crate) clock: VenueClock,
     /// The rules that its orders are held to.
     pub(crate) markets: Arc<Markets>,
     pub(crate) meters: Arc<Meters>,
@@ -138,7 +142,7 @@ pub(crate) struct ExchangeConnection {
     absent_after: Duration,
     sent: Arc<SentLog>,
     markets: Arc<Markets>,
-    clock: venue_clock::VenueClock,
+    clock: VenueClock,
     socket: Option<socket::Line>,
     is_up: bool,
     /// Its bots were told that the venue does not accept the key.
@@ -174,7 +178,7 @@ impl ExchangeConnection {
             absent_after: parts.absent_after,
             sent: parts.sent,
             markets: parts.markets,
-            clock: venue_clock::VenueClock::default(),
+            clock: parts.clock,
             socket: None,
             is_up: false,
             is_locked: false,

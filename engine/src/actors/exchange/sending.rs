@@ -10,10 +10,10 @@ use strategies::live::{End, Report, Role};
 
 use super::tracked::Tracked;
 use super::venue_clock::learn_time;
-use super::{ExchangeConnection, deliver, socket};
+use super::{ExchangeConnection, deliver, socket, stamping};
 use crate::clock;
 use crate::failpoint::{self, Control};
-use crate::live::{self, Intent};
+use crate::live::{self, Intent, OrderStamp};
 use crate::markets::Verdict;
 
 /// How long an entry may wait to be sent; the price it was decided at is gone by then.
@@ -50,7 +50,7 @@ pub(crate) struct Journaled(pub(crate) Box<Intent>);
 /// An order is to be taken back.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct TakeBack(pub(crate) ClientOrderId);
+pub(crate) struct TakeBack(pub(crate) OrderStamp);
 
 /// What became of a request to place an order or to take one back.
 #[derive(Message)]
@@ -71,7 +71,9 @@ impl ExchangeConnection {
                 .iter()
                 .filter(|id| {
                     self.orders.get(id).is_some_and(|order| {
-                        live::lane(order.role) == lane && order.send_at.is_none_or(|at| at <= now)
+                        live::lane(order.role) == lane
+                            && !order.is_restamping
+                            && order.send_at.is_none_or(|at| at <= now)
                     })
                 })
                 .copied()
@@ -86,14 +88,26 @@ impl ExchangeConnection {
                         continue;
                     }
                 }
-                if self.rest.budget().ask(Cost::place(self.rest.account_tag()), lane).is_err() {
+                if !self.admit(id, lane) {
                     break;
                 }
-                self.unsent.retain(|waiting| *waiting != id);
-                self.send(id, me);
+                if let Some(at) = self.fresh_stamp(id) {
+                    self.unsent.retain(|waiting| *waiting != id);
+                    self.send(id, at, me);
+                } else {
+                    self.restamp(id);
+                }
             }
         }
         self.drop_stale();
+    }
+
+    /// Whether the venue's limits have room for an order, which is taken once.
+    fn admit(&mut self, id: ClientOrderId, lane: Lane) -> bool {
+        let Some(order) = self.orders.get_mut(&id) else { return true };
+        let cost = Cost::place(self.rest.account_tag());
+        order.is_admitted = order.is_admitted || self.rest.budget().ask(cost, lane).is_ok();
+        order.is_admitted
     }
 
     /// Whether the venue's own rules would let an order pass.
@@ -121,9 +135,10 @@ impl ExchangeConnection {
         OpenOrders { orders: stops, algo_orders: stops }
     }
 
-    fn send(&mut self, id: ClientOrderId, me: &Addr<Self>) {
+    fn send(&mut self, id: ClientOrderId, at: Timestamp, me: &Addr<Self>) {
         let Some(order) = self.orders.get_mut(&id) else { return };
         let Some((_, body)) = order.order.clone() else { return };
+        order.is_admitted = false;
         self.sent.note(id);
         failpoint::pass("noted");
         let now = clock::now();
@@ -134,11 +149,11 @@ impl ExchangeConnection {
         let shared_with = pipelined(order.role);
         if let Some(socket) = self.healthy_socket()
             && socket.unanswered() <= shared_with
-            && socket.send(socket::Ask::Place { id, body: body.clone() })
+            && socket.send(socket::Ask::Place { id, body: body.clone(), at })
         {
             return;
         }
-        let (rest, at, me) = (self.rest.clone(), self.clock.now(), me.clone());
+        let (rest, me) = (self.rest.clone(), me.clone());
         actix_rt::spawn(async move {
             let result = rest.place(&body, at).await.map(Box::new);
             deliver(&me, Answered { client_id: id, is_cancel: false, result });
@@ -161,7 +176,7 @@ impl ExchangeConnection {
         }
     }
 
-    pub(super) fn take_back(&mut self, id: ClientOrderId, me: &Addr<Self>) {
+    pub(super) fn take_back(&mut self, OrderStamp { client_id: id, at, .. }: OrderStamp, me: &Addr<Self>) {
         let Some(order) = self.orders.get_mut(&id) else {
             self.taken_back.insert(id, Instant::now());
             return;
@@ -179,17 +194,20 @@ impl ExchangeConnection {
             order.ask_after(TAKE_BACK_AGAIN);
             return;
         }
+        if !stamping::is_fresh(at, self.clock.now()) {
+            return self.take_back_again(id);
+        }
         // Taken back twice is taken back once: should no answer come and it is still open, it is done again.
         order.canceled_at = Some(Instant::now());
         order.ask_after(ANSWERED_WITHIN);
         failpoint::pass_soon("canceling");
         let pair = order.pair.clone();
         if let Some(socket) = self.healthy_socket()
-            && socket.send(socket::Ask::Cancel { id, pair: pair.clone() })
+            && socket.send(socket::Ask::Cancel { id, pair: pair.clone(), at })
         {
             return;
         }
-        let (rest, at, me) = (self.rest.clone(), self.clock.now(), me.clone());
+        let (rest, me) = (self.rest.clone(), me.clone());
         actix_rt::spawn(async move {
             let result = rest.cancel(&pair, id, at).await.map(Box::new);
             deliver(&me, Answered { client_id: id, is_cancel: true, result });
@@ -231,6 +249,9 @@ impl ExchangeConnection {
             }
             VenueError::Retry { .. } | VenueError::Clock { .. } => {
                 let after = if let VenueError::Retry { after, .. } = error { after } else { None };
+                if matches!(error, VenueError::Clock { .. }) {
+                    order.stamped_at = None;
+                }
                 order.ask_at = None;
                 order.send_at = Some(Instant::now() + after.unwrap_or(RESEND_AFTER));
                 if !self.unsent.contains(&id) {
@@ -266,7 +287,7 @@ impl Handler<Journaled> for ExchangeConnection {
 
     fn handle(&mut self, Journaled(intent): Journaled, ctx: &mut Context<Self>) {
         failpoint::pass("journaled");
-        let Intent { bot_id, request, role, body, mut receipt, .. } = *intent;
+        let Intent { bot_id, request, role, body, mut receipt, stamped_at, .. } = *intent;
         let (client_id, pair) = (request.client_order_id, request.pair.clone());
         if !self.bots.contains_key(&bot_id) {
             // Its bot has gone meanwhile. When it comes again it hears that this order was never sent.
@@ -279,6 +300,7 @@ impl Handler<Journaled> for ExchangeConnection {
         let since = receipt.decided_at.unwrap_or(now);
         let mut order = Tracked::new(bot_id, pair, role, since, receipt);
         order.order = Some((request, body));
+        order.stamped_at = Some(stamped_at);
         self.orders.insert(client_id, order);
         if self.taken_back.remove(&client_id).is_some() {
             self.end(client_id, End::Canceled);
@@ -292,8 +314,8 @@ impl Handler<Journaled> for ExchangeConnection {
 impl Handler<TakeBack> for ExchangeConnection {
     type Result = ();
 
-    fn handle(&mut self, TakeBack(id): TakeBack, ctx: &mut Context<Self>) {
-        self.take_back(id, &ctx.address());
+    fn handle(&mut self, TakeBack(cancel): TakeBack, ctx: &mut Context<Self>) {
+        self.take_back(cancel, &ctx.address());
     }
 }
 

@@ -10,7 +10,7 @@ use connectors::binance::rest::VenueError;
 use connectors::binance::trade::{
     AskId, Balance, Credential, SharedBudget, TradeEvent, TradeStream, TradeStreamConfig, UserReport,
 };
-use model::{ClientOrderId, Pair};
+use model::{ClientOrderId, Pair, Timestamp};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::sending::{ANSWERED_WITHIN, Answered};
@@ -21,9 +21,9 @@ use crate::live;
 /// What is sent over it.
 pub(super) enum Ask {
     /// An order, as it was journaled.
-    Place { id: ClientOrderId, body: String },
+    Place { id: ClientOrderId, body: String, at: Timestamp },
     /// An order is taken back.
-    Cancel { id: ClientOrderId, pair: Pair },
+    Cancel { id: ClientOrderId, pair: Pair, at: Timestamp },
 }
 
 /// The way to the task that owns the socket.
@@ -109,8 +109,10 @@ async fn listen(
             ask = asked.recv() => {
                 stream.set_time(clock.now());
                 match ask {
-                    Some(Ask::Place { id, body }) => waiting.insert(stream.place(&body), (id, false)),
-                    Some(Ask::Cancel { id, pair }) => waiting.insert(stream.cancel(&pair, id), (id, true)),
+                    Some(Ask::Place { id, body, at }) => waiting.insert(stream.place(&body, at), (id, false)),
+                    Some(Ask::Cancel { id, pair, at }) => {
+                        waiting.insert(stream.cancel(&pair, id, at), (id, true))
+                    }
                     None => return,
                 };
             }

@@ -27,6 +27,12 @@ pub(super) struct Tracked {
     /// When it left at the latest: what its absence is proven from. It may have waited long before.
     pub(super) left_by: Timestamp,
     pub(super) receipt: Receipt,
+    /// What it was stamped with, by the venue's clock, and journaled; `None` where the venue refused that time.
+    pub(super) stamped_at: Option<Timestamp>,
+    /// Another stamp of it is on its way to the journal.
+    pub(super) is_restamping: bool,
+    /// The venue's limits have room for it, which is taken.
+    pub(super) is_admitted: bool,
     /// When it may be sent again.
     pub(super) send_at: Option<Instant>,
     /// When the venue is asked for it next; `None` while nothing is in doubt.
@@ -63,6 +69,9 @@ impl Tracked {
             since,
             left_by: since,
             receipt,
+            stamped_at: None,
+            is_restamping: false,
+            is_admitted: false,
             send_at: None,
             ask_at: None,
             asks: 0,

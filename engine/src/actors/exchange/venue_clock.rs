@@ -8,7 +8,8 @@ use model::Timestamp;
 
 use crate::clock;
 
-/// The venue's clock, as far from ours as it was last seen to be; clones share it.
+/// The venue's clock, as far from ours as it was last seen to be; clones share it, and so do all connections to the
+/// venue: what one learns from a refusal helps the others.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct VenueClock(Arc<AtomicI64>);
 

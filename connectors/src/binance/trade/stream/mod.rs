@@ -194,14 +194,17 @@ impl TradeStream {
         self.talk.counters()
     }
 
-    /// Places an order: an [`OrderRequest::body`](super::OrderRequest::body), as it stands, signed when it is sent.
-    pub fn place(&mut self, body: &str) -> AskId {
-        self.talk.ask(Ask::Place(body.to_owned()))
+    /// Places an order: an [`OrderRequest::body`](super::OrderRequest::body), as it stands, stamped with `at`, a time
+    /// of the venue's clock. The venue refuses it once [`RECV_WINDOW`](super::RECV_WINDOW) has passed since, however
+    /// late the request leaves.
+    pub fn place(&mut self, body: &str, at: Timestamp) -> AskId {
+        self.talk.ask(Ask::Place { parameters: body.to_owned(), at })
     }
 
-    /// Takes an order back.
-    pub fn cancel(&mut self, pair: &Pair, id: ClientOrderId) -> AskId {
-        self.talk.ask(Ask::Cancel(format!("symbol={}&origClientOrderId={id}", symbol(pair))))
+    /// Takes an order back with a request that is stamped with `at`, as in [`TradeStream::place`].
+    pub fn cancel(&mut self, pair: &Pair, id: ClientOrderId, at: Timestamp) -> AskId {
+        self.talk
+            .ask(Ask::Cancel { parameters: format!("symbol={}&origClientOrderId={id}", symbol(pair)), at })
     }
 
     /// Asks for an order by its client id. Refused with -2013 where the venue does not know it, which shortly after

@@ -26,32 +26,43 @@ const MOST_ASKED: usize = 1_000;
 /// How long a connection that is to be closed is kept for the answers that are still on their way.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Something that its owner asks for; the text is its parameters.
+/// Something that its owner asks for. What changes an order is stamped by the owner, so that it cannot take effect
+/// later than the owner accounts for; a query is stamped when it is sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Ask {
-    Place(String),
-    Cancel(String),
+    Place { parameters: String, at: Timestamp },
+    Cancel { parameters: String, at: Timestamp },
     Status(String),
 }
 
 impl Ask {
     fn method(&self) -> &'static str {
         match self {
-            Self::Place(_) => "order.place",
-            Self::Cancel(_) => "order.cancel",
+            Self::Place { .. } => "order.place",
+            Self::Cancel { .. } => "order.cancel",
             Self::Status(_) => "order.status",
         }
     }
 
     fn parameters(&self) -> &str {
         match self {
-            Self::Place(text) | Self::Cancel(text) | Self::Status(text) => text,
+            Self::Place { parameters, .. } | Self::Cancel { parameters, .. } | Self::Status(parameters) => {
+                parameters
+            }
+        }
+    }
+
+    /// The time that its owner stamped it with.
+    fn stamp(&self) -> Option<Timestamp> {
+        match self {
+            Self::Place { at, .. } | Self::Cancel { at, .. } => Some(*at),
+            Self::Status(_) => None,
         }
     }
 
     fn effect(&self) -> Effect {
         match self {
-            Self::Place(_) | Self::Cancel(_) => Effect::Order,
+            Self::Place { .. } | Self::Cancel { .. } => Effect::Order,
             Self::Status(_) => Effect::Read,
         }
     }
@@ -197,7 +208,7 @@ impl Talk {
         self.closing.get_or_insert((reason, now + LINGER));
     }
 
-    /// The message that is to be sent now, if any, signed for this moment. [`Talk::sent`] says that it was; until then
+    /// The message that is to be sent now, if any, signed. [`Talk::sent`] says that it was; until then
     /// it is the same request that comes again.
     pub(super) fn next_message(
         &mut self,
@@ -219,7 +230,8 @@ impl Talk {
             Phase::Lost | Phase::Subscribing => None,
             Phase::Opened => {
                 let id = self.next_id + 1;
-                Some((id, self.request(id, "userDataStream.subscribe.signature", "", now)))
+                let millis = self.clock.millis(now);
+                Some((id, self.request(id, "userDataStream.subscribe.signature", "", millis)))
             }
             Phase::Up => {
                 self.turn_away(events);
@@ -229,7 +241,8 @@ impl Talk {
                     }
                 }
                 let (id, ask) = self.waiting.front()?;
-                Some((id.0, self.request(id.0, ask.method(), ask.parameters(), now)))
+                let millis = ask.stamp().map_or_else(|| self.clock.millis(now), Timestamp::millis);
+                Some((id.0, self.request(id.0, ask.method(), ask.parameters(), millis)))
             }
         }
     }
@@ -251,9 +264,8 @@ impl Talk {
     }
 
     /// A signed request: its parameters, the key, the time and the signature over all of them.
-    fn request(&self, id: u64, method: &str, parameters: &str, now: Instant) -> String {
-        let (timestamp, recv_window) = (self.clock.millis(now), RECV_WINDOW.as_millis());
-        let (time_text, window_text) = (timestamp.to_string(), recv_window.to_string());
+    fn request(&self, id: u64, method: &str, parameters: &str, timestamp: i64) -> String {
+        let (time_text, window_text) = (timestamp.to_string(), RECV_WINDOW.as_millis().to_string());
         let mut pairs: Vec<(&str, &str)> =
             parameters.split('&').filter_map(|pair| pair.split_once('=')).collect();
         let mut params: Map<String, Value> =

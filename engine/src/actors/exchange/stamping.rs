@@ -1,0 +1,90 @@
+//! The venue's time on requests about orders. It is taken before the commit that lets a request leave and belongs to
+//! what is committed: a process that was paused in between, and whose store another one has taken over, can only send
+//! what the venue refuses as too old. A stamp that is too old to be sent is replaced by another commit alone.
+
+use std::time::Duration;
+
+use actix::{AsyncContext as _, Context, Handler, Message};
+use connectors::binance::trade::RECV_WINDOW;
+use model::{ClientOrderId, Timestamp};
+
+use super::ExchangeConnection;
+use crate::change::Change;
+use crate::live::OrderStamp;
+
+/// How old a stamp may be when its request leaves. What remains of the venue's window is for the way there.
+const FRESH_FOR: Duration = Duration::from_secs(2);
+const _: () = assert!(FRESH_FOR.as_millis() * 2 <= RECV_WINDOW.as_millis());
+
+/// How far ahead of the venue's clock, as it is known by now, a stamp may be: the venue takes a second.
+const FRESH_AHEAD: Duration = Duration::from_millis(500);
+
+/// An order's other stamp has become durable.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Restamped(pub(crate) OrderStamp);
+
+/// Whether a request with this stamp may leave now, by the venue's clock.
+pub(super) fn is_fresh(stamped_at: Timestamp, now: Timestamp) -> bool {
+    let age = now.since(stamped_at);
+    let limit = |limit: Duration| i128::try_from(limit.as_nanos()).unwrap_or(i128::MAX);
+    (-limit(FRESH_AHEAD)..=limit(FRESH_FOR)).contains(&i128::from(age))
+}
+
+impl ExchangeConnection {
+    /// An order's stamp, while its request may leave with it.
+    pub(super) fn fresh_stamp(&self, id: ClientOrderId) -> Option<Timestamp> {
+        let stamped_at = self.orders.get(&id)?.stamped_at?;
+        is_fresh(stamped_at, self.clock.now()).then_some(stamped_at)
+    }
+
+    /// Journals another stamp of an order that waits to be sent; it leaves once that is durable.
+    pub(super) fn restamp(&mut self, id: ClientOrderId) {
+        let stamp = self.stamp(id);
+        if let Some(order) = self.orders.get_mut(&id) {
+            order.is_restamping = true;
+            self.journal.record(Change { restamped: vec![stamp], ..Change::default() });
+        }
+    }
+
+    /// Takes an order back with a stamp of now, once that is journaled.
+    pub(super) fn take_back_again(&mut self, id: ClientOrderId) {
+        if self.orders.get(&id).is_some_and(|order| !order.end && !order.is_canceling()) {
+            self.journal.record(Change { cancels: vec![self.stamp(id)], ..Change::default() });
+        }
+    }
+
+    fn stamp(&self, client_id: ClientOrderId) -> OrderStamp {
+        OrderStamp { exchange_id: self.id, client_id, at: self.clock.now() }
+    }
+}
+
+impl Handler<Restamped> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, Restamped(stamp): Restamped, ctx: &mut Context<Self>) {
+        if let Some(order) = self.orders.get_mut(&stamp.client_id) {
+            order.stamped_at = Some(stamp.at);
+            order.is_restamping = false;
+        }
+        self.send_waiting(&ctx.address());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_good_for_two_seconds_and_not_from_the_future() {
+        let now = Timestamp::from_millis(100_000);
+        let check = |ms: i64, expected: bool| {
+            assert_eq!(is_fresh(Timestamp::from_millis(100_000 + ms), now), expected, "{ms} ms");
+        };
+        check(0, true);
+        check(-2_000, true);
+        check(-2_001, false);
+        check(500, true);
+        check(501, false);
+    }
+}
