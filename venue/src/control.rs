@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::accepted::Accepted;
 use crate::account::Account;
 use crate::call::Call;
 use crate::fault::Fault;
@@ -25,6 +26,8 @@ pub(crate) fn routes(service: &mut ServiceConfig) {
         .route("/venue/balance", web::post().to(balance))
         .route("/venue/cancel", web::post().to(cancel))
         .route("/venue/sell", web::post().to(sell))
+        .route("/venue/reports", web::post().to(reports))
+        .route("/venue/accepted", web::get().to(accepted))
         .route("/venue/ledger", web::get().to(ledger));
 }
 
@@ -104,6 +107,26 @@ fn by_hand(shared: &Shared, call: Call, mut params: Params) -> Result<Value, Fau
     let id = format!("web_{:016x}", rand::random::<u64>());
     params.0.insert("newClientOrderId".to_owned(), id);
     call.answer(&mut shared.world(), account, &params, clock::now())
+}
+
+async fn reports(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
+    let params = params(&body);
+    let told = match params.required("told") {
+        Ok("true") => true,
+        Ok("false") => false,
+        Ok(_) => return http::told(&Err(Fault::mandatory("told")), Used::default()),
+        Err(fault) => return http::told(&Err(fault), Used::default()),
+    };
+    shared.tell_reports(told);
+    http::told(&Ok(json!({})), Used::default())
+}
+
+async fn accepted(shared: web::Data<Shared>, query: Query<BTreeMap<String, String>>) -> HttpResponse {
+    let requests = account(&shared, &Params(query.into_inner())).map(|account| {
+        let of_account = |request: &&Accepted| request.is_of(account);
+        Value::Array(shared.accepted().iter().filter(of_account).map(Accepted::json).collect())
+    });
+    http::told(&requests, Used::default())
 }
 
 async fn ledger(shared: web::Data<Shared>, query: Query<BTreeMap<String, String>>) -> HttpResponse {

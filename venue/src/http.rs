@@ -15,6 +15,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use serde_json::Value;
 
+use crate::accepted::Accepted;
 use crate::call::Call;
 use crate::fault::{Ack, Fault};
 use crate::limits::Used;
@@ -89,7 +90,7 @@ async fn answer(shared: web::Data<Shared>, request: HttpRequest, body: Bytes) ->
     // What stands in both counts as the query has it.
     params.0.extend(Params::from_form(request.query_string()).0);
     let account = authorise(&shared, call, &request, &body, &params);
-    let result = account.clone().and_then(|account| ask(&shared, call, account, &params));
+    let result = account.clone().and_then(|account| ask(&shared, call, account, &params, peer(&request)));
     let used = Used { weight: Some(weight), orders: shared.orders_used(call, account.ok()) };
     match acknowledged(&shared, call, &result) {
         Ack::Told => {}
@@ -114,11 +115,22 @@ pub(crate) fn acknowledged(shared: &Shared, call: Call, result: &Result<Value, F
 }
 
 /// Does what is asked, unless the dice refuse the order.
-pub(crate) fn ask(shared: &Shared, call: Call, account: usize, params: &Params) -> Result<Value, Fault> {
+pub(crate) fn ask(
+    shared: &Shared,
+    call: Call,
+    account: usize,
+    params: &Params,
+    from: IpAddr,
+) -> Result<Value, Fault> {
     if call == Call::PlaceOrder && shared.dice.happens("ordersRefused", shared.config.faults.reject_rate) {
         return Err(Fault::new(-2010, "This action is disabled on this account."));
     }
-    call.answer(&mut shared.world(), account, params, clock::now())
+    let now = clock::now();
+    let result = call.answer(&mut shared.world(), account, params, now);
+    if shared.config.control && result.is_ok() {
+        shared.accepted().extend(Accepted::of(call, account, params, from, now));
+    }
+    result
 }
 
 pub(crate) fn told(result: &Result<Value, Fault>, used: Used) -> HttpResponse {

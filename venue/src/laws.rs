@@ -152,13 +152,25 @@ fn act(world: &mut World, deed: &Deed, at: Timestamp) {
         }
         Deed::Print { symbol, per_mille, lots } => {
             let price = Price::new((last(world, symbol) * Decimal::new(per_mille, 3)).round_dp(2)).unwrap();
-            drop(world.jump(symbol, price, Qty::new(Decimal::new(lots, 5)).unwrap(), &Hub::default()));
+            drop(world.jump(
+                symbol,
+                price,
+                Qty::new(Decimal::new(lots, 5)).unwrap(),
+                Timestamp::MIN,
+                &Hub::default(),
+            ));
         }
         Deed::Touch { account, recent, lots } => {
             let orders = world.accounts[account].orders().iter().rev();
             let Some(order) = orders.filter(|order| order.kind.has_price()).nth(recent) else { return };
             let (symbol, price) = (order.symbol, Price::new(order.price).unwrap());
-            drop(world.jump(symbol, price, Qty::new(Decimal::new(lots, 5)).unwrap(), &Hub::default()));
+            drop(world.jump(
+                symbol,
+                price,
+                Qty::new(Decimal::new(lots, 5)).unwrap(),
+                Timestamp::MIN,
+                &Hub::default(),
+            ));
         }
         Deed::Transfer { account, asset, amount } => {
             world.accounts[account].transfer(["USDT", "BTC", "ETH"][asset], Decimal::new(amount, 2), at);

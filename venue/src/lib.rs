@@ -13,7 +13,9 @@
 //! | `POST /venue/balance` | `key`, `asset`, `delta` | moves funds in, or out where negative and free |
 //! | `POST /venue/cancel` | `key`, `symbol`, `orderId` or `clientOrderId` | cancels an order |
 //! | `POST /venue/sell` | `key`, `symbol`, `quantity`, `side` (`SELL`) | a market order, its client id beginning `web_` |
+//! | `POST /venue/reports` | `told` | user streams fall silent while it is `false`, their sockets staying healthy |
 //! | `GET /venue/ledger` | query `key` | every account with all its orders, fills and balances, and how often each fault happened |
+//! | `GET /venue/accepted` | query `key` | every request that changed an order of that account, and which address it came from |
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), venue::VenueError> {
@@ -25,6 +27,7 @@
 //! # }
 //! ```
 
+mod accepted;
 mod account;
 mod book;
 mod call;
@@ -56,6 +59,7 @@ mod talk;
 mod world;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
@@ -68,6 +72,7 @@ pub use keys::{KeyError, PublicKey};
 pub use market::MarketError;
 pub use player::Progress;
 
+use accepted::Accepted;
 use call::Call;
 use fault::{Dice, Fault};
 use hub::Hub;
@@ -104,6 +109,10 @@ pub(crate) struct Shared {
     pub(crate) began: OnceLock<Instant>,
     /// Somebody has subscribed to a stream.
     pub(crate) subscribed: Notify,
+    /// User streams say nothing for now.
+    hides_reports: AtomicBool,
+    /// What changed orders; kept where a test may read the ledger.
+    accepted: Mutex<Vec<Accepted>>,
 }
 
 impl Shared {
@@ -118,6 +127,8 @@ impl Shared {
             moves,
             began: OnceLock::new(),
             subscribed: Notify::new(),
+            hides_reports: AtomicBool::new(false),
+            accepted: Mutex::default(),
             config,
         }
     }
@@ -131,6 +142,21 @@ impl Shared {
     /// Who listens to what. Taken after the world where both are.
     pub(crate) fn hub(&self) -> MutexGuard<'_, Hub> {
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether user streams say what happens.
+    pub(crate) fn tells_reports(&self) -> bool {
+        !self.hides_reports.load(Ordering::Relaxed)
+    }
+
+    /// Lets user streams fall silent, or say what happens from now on.
+    pub(crate) fn tell_reports(&self, told: bool) {
+        self.hides_reports.store(!told, Ordering::Relaxed);
+    }
+
+    /// What changed orders so far.
+    pub(crate) fn accepted(&self) -> MutexGuard<'_, Vec<Accepted>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a request of an address; the weight it has used in this minute.

@@ -123,11 +123,15 @@ impl Player {
 
     /// Makes a move by hand; it breaks where what the script told before is void.
     async fn make(&mut self, Move { pair, price, qty, done }: Move) -> ControlFlow<()> {
-        let frames = self.shared.world().jump(pair, price, qty, &self.shared.hub());
-        self.tell(frames, Some((pair, price, crate::clock::now()))).await;
+        let goes_on = self.script.go_on_from(pair, price);
+        let now = crate::clock::now();
+        // A recording keeps its own time, which is long ago.
+        let earliest = if goes_on { now } else { Timestamp::MIN };
+        let frames = self.shared.world().jump(pair, price, qty, earliest, &self.shared.hub());
+        self.tell(frames, Some((pair, price, now))).await;
         // Whoever asked may have gone.
         let _gone = done.send(());
-        if self.script.go_on_from(pair, price) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if goes_on { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     async fn apply(&self, event: MarketEvent) {

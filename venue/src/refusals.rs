@@ -127,7 +127,7 @@ fn play(grid: [&str; 4], orders: usize, seed: u64, tally: &mut Tally) {
         let price = (middle * per_mille / market.tick_size.decimal()).round() * market.tick_size.decimal();
         // Large, so that what the made-up market began at soon counts for nothing.
         let qty = Qty::new(Decimal::from(1_000)).unwrap();
-        drop(world.jump(symbol, Price::new(price).unwrap(), qty, &Hub::default()));
+        drop(world.jump(symbol, Price::new(price).unwrap(), qty, Timestamp::MIN, &Hub::default()));
     };
     (0..200).for_each(|_| trade(&mut world, &mut rng));
     let mut number = 0;

@@ -112,11 +112,11 @@ async fn converse(
                 Some(Ok(AggregatedMessage::Close(_)) | Err(_)) | None => false,
             },
             event = told.recv() => match event {
-                Some((number, event)) => {
+                Some((number, event)) if shared.tells_reports() => {
                     let event = json!({"subscriptionId": number, "event": event});
                     session.text(event.to_string()).await.is_ok()
                 }
-                None => true,
+                Some(_) | None => true,
             },
             _ = ping.tick() => session.ping(b"").await.is_ok(),
             () = clock::until(end) => break,
@@ -142,7 +142,7 @@ fn respond(shared: &Shared, peer: std::net::IpAddr, text: &str, talk: &mut Talk)
         used.weight = Some(weight);
         let Some((call, _)) = call else { return attend(shared, method, &params, talk) };
         let account = asking(shared, call, &params, talk)?;
-        let result = http::ask(shared, call, account, &params);
+        let result = http::ask(shared, call, account, &params, peer);
         ack = http::acknowledged(shared, call, &result);
         used.orders = shared.orders_used(call, Some(account));
         result

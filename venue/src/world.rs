@@ -164,12 +164,19 @@ impl World {
     }
 
     /// Moves a pair to a price at once, as if somebody had traded there: what the streams say of it.
-    pub(crate) fn jump(&mut self, pair: usize, price: Price, qty: Qty, hub: &Hub) -> Vec<(String, String)> {
+    pub(crate) fn jump(
+        &mut self,
+        pair: usize,
+        price: Price,
+        qty: Qty,
+        earliest: Timestamp,
+        hub: &Hub,
+    ) -> Vec<(String, String)> {
         let Some(symbol) = self.symbols.get_mut(pair) else { return Vec::new() };
         let is_buyer_maker = symbol.last.is_some_and(|last| price < last);
         symbol.top = symbol.top_around(price, is_buyer_maker, self.steps);
         // In the market's own time, which may run faster than the clock.
-        let at = if symbol.day.count == 0 { crate::clock::now() } else { symbol.day.closed_at };
+        let at = if symbol.day.count == 0 { crate::clock::now() } else { symbol.day.closed_at.max(earliest) };
         let happening = Happening::Print(Print { id: 0, price, qty, is_buyer_maker });
         self.apply(MarketEvent { at, pair, happening, book: None, recorded: None }, hub)
     }

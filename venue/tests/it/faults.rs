@@ -447,3 +447,32 @@ pub(crate) fn add_up(books: &Value) {
         assert_eq!(filled, amount(&order["executedQty"]), "{order}");
     }
 }
+
+#[tokio::test]
+async fn a_silent_user_stream_answers_and_tells_what_happens_later() {
+    let venue = start(Faults::default()).await;
+    let mut user = hear_account(&venue).await;
+    assert_eq!(control(&venue, "reports", json!({"told": false})).await.0, 200);
+    let params = [("symbol", "BTCUSDT"), ("side", "BUY"), ("type", "MARKET"), ("quantity", "0.001")];
+    user.say(json!({"id": 1, "method": "order.place", "params": signed_params(&params)}).to_string()).await;
+    assert_eq!(user.hear().await.unwrap()["id"], 1);
+    user.say(json!({"id": 2, "method": "ping"}).to_string()).await;
+    assert_eq!(user.hear().await.unwrap()["id"], 2, "nothing was told between");
+    control(&venue, "reports", json!({"told": true})).await;
+    assert_eq!(ask(&venue, "POST", "/api/v3/order", BUY).await.0, 200);
+    assert_eq!(user.hear().await.unwrap()["event"]["x"], "NEW");
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn who_changed_an_order_is_known_by_address() {
+    let venue = start(Faults::default()).await;
+    assert_eq!(ask(&venue, "POST", "/api/v3/order", &format!("{BUY}&newClientOrderId=mine")).await.0, 200);
+    assert_eq!(ask(&venue, "GET", "/api/v3/order", "symbol=BTCUSDT&origClientOrderId=mine").await.0, 200);
+    let url = format!("http://{}/venue/accepted?key=key", venue.address());
+    let accepted: Value = http().get(url).send().await.unwrap().json().await.unwrap();
+    let [only] = accepted.as_array().unwrap().as_slice() else { panic!("{accepted}") };
+    let told = ["method", "clientOrderId", "from"].map(|name| only[name].as_str().unwrap());
+    assert_eq!(told, ["order.place", "mine", "127.0.0.1"]);
+    venue.stop().await;
+}
