@@ -1,5 +1,6 @@
 //! Our own books, read from the database as they lie there: through SQL of this crate, none of the engine's.
 
+use std::collections::HashSet;
 use std::str::FromStr as _;
 
 use anyhow::{Context as _, Result, bail};
@@ -185,16 +186,22 @@ impl Database {
         Ok(codes)
     }
 
-    /// Everything.
+    /// Everything of live bots.
     pub(crate) async fn read(&self) -> Result<Books> {
-        Ok(Books {
+        let paper = self.rows("SELECT id FROM trades WHERE dry_run").await?;
+        let paper: HashSet<String> = paper.into_iter().filter_map(|[id]: [Option<String>; 1]| id).collect();
+        let mut books = Books {
             intents: self.intents().await?,
             orders: self.orders().await?,
             fills: self.fills().await?,
             trades: self.trades().await?,
             events: self.events().await?,
             alarms: self.alarms().await?,
-        })
+        };
+        books.orders.retain(|order| !paper.contains(&order.trade));
+        books.trades.retain(|trade| !paper.contains(&trade.id));
+        books.events.retain(|(_, trade)| !paper.contains(trade));
+        Ok(books)
     }
 
     async fn intents(&self) -> Result<Vec<Intent>> {
@@ -226,7 +233,7 @@ impl Database {
     async fn fills(&self) -> Result<Vec<BookedFill>> {
         let sql =
             "SELECT o.client_order_id, CAST(f.venue_trade_id AS TEXT), f.price, f.qty, f.fee, f.fee_asset
-                   FROM fills f JOIN orders o ON o.id = f.order_id";
+                   FROM fills f JOIN orders o ON o.id = f.order_id WHERE f.venue_trade_id IS NOT NULL";
         let fill = |[client_id, trade_id, price, qty, fee, fee_asset]: [Option<String>; 6]| {
             Ok(BookedFill {
                 client_id: known(client_id)?,

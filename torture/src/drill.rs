@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rust_decimal::Decimal;
 
 use crate::books::{Database, OpenTrade, Sell};
-use crate::exchange::{Exchange, Ledger, PAIRS};
+use crate::exchange::{Ledger, PAIRS};
 use crate::fleet;
 use crate::kills::{Plan, Stage};
 use crate::oracle::Violations;
@@ -236,23 +236,4 @@ impl Gaps {
 /// Whether a stop rests, a sale is under way, or all is sold and only not booked yet.
 fn is_guarded(trade: &OpenTrade, ledger: &Ledger) -> bool {
     trade.sells.iter().any(|sell| ledger.is_open(&sell.client_id) || ledger.is_filled(&sell.client_id))
-}
-
-impl Exchange {
-    /// A pair's last price.
-    async fn price(&self, http: &reqwest::Client, pair: &str) -> Result<Decimal> {
-        let symbol = pair.replace('/', "");
-        let answer = http.get(format!("{}/api/v3/ticker/price?symbol={symbol}", self.url)).send().await?;
-        let told: serde_json::Value = answer.error_for_status()?.json().await?;
-        Ok(told.get("price").and_then(serde_json::Value::as_str).unwrap_or_default().parse()?)
-    }
-
-    /// Somebody trades at about that price.
-    async fn trade_at(&self, http: &reqwest::Client, pair: &str, price: Decimal) -> Result<()> {
-        let body =
-            serde_json::json!({"symbol": pair.replace('/', ""), "price": price.round_dp(2).to_string()});
-        let answer = http.post(format!("{}/venue/price", self.url)).body(body.to_string()).send().await?;
-        answer.error_for_status()?;
-        Ok(())
-    }
 }

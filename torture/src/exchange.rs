@@ -1,11 +1,12 @@
 //! The simulated exchange as a process of its own, and its ledger: what really happened.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use rust_decimal::Decimal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::process::{Process, command};
 
@@ -46,6 +47,27 @@ const HIDDEN: &[&str] = &[
 /// How fast its market goes, and how far.
 const MARKET: &[&str] = &["--random-walk", "--speed=20", "--volatility=15", "--fee=0.1"];
 
+/// A market that moves a little sixty times a second.
+const BUSY: &[&str] = &["--random-walk", "--speed=30", "--volatility=1", "--fee=0.1"];
+
+/// A market that is moved by hand alone.
+const STILL: &[&str] = &["--random-walk", "--speed=1", "--volatility=0", "--fee=0.1", "--partial-fills=3"];
+
+/// What an exchange of a run is like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Manner {
+    /// Much goes wrong.
+    Faulty,
+    /// Likewise, and every order is hidden from queries for a minute.
+    Hiding,
+    /// Nothing goes wrong.
+    Well,
+    /// Nothing goes wrong, and its market is fast.
+    Busy,
+    /// Nothing goes wrong, and its market stays where it is.
+    Still,
+}
+
 /// A running exchange.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -55,20 +77,54 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Starts it; with `hides` every order is hidden from queries for a minute.
-    pub(crate) fn start(binary: &Path, log: &Path, seed: u64, hides: bool, faulty: bool) -> Result<Self> {
+    /// Starts it.
+    pub(crate) fn start(binary: &Path, log: &Path, seed: u64, manner: Manner) -> Result<Self> {
         let mut arguments = vec!["venue", "--listen=127.0.0.1:0", "--control"];
         let (seed, credential) = (format!("--seed={seed}"), format!("--credential={KEY}:{SECRET}"));
         let (pairs, balance) = (format!("--pairs={}", PAIRS.join(",")), format!("--balance={START}"));
         arguments.extend([seed.as_str(), &credential, &pairs, &balance]);
-        arguments.extend(MARKET);
-        if faulty {
-            arguments.extend(FAULTS);
-            arguments.extend(if hides { HIDDEN } else { SILENCE });
-        }
+        let (market, faults, silence): (_, &[_], &[_]) = match manner {
+            Manner::Faulty => (MARKET, FAULTS, SILENCE),
+            Manner::Hiding => (MARKET, FAULTS, HIDDEN),
+            Manner::Well => (MARKET, &[], &[]),
+            Manner::Busy => (BUSY, &[], &[]),
+            Manner::Still => (STILL, &[], &[]),
+        };
+        arguments.extend([market, faults, silence].concat());
         let process = Process::start(command(binary, &arguments), log)?;
         let url = process.address().context("the exchange did not start")?;
         Ok(Self { url, _process: process })
+    }
+
+    /// The requests from an address that changed an order so far.
+    pub(crate) async fn accepted(&self, http: &reqwest::Client, from: Ipv4Addr) -> Result<Vec<Value>> {
+        let answer = http.get(format!("{}/venue/accepted?key={KEY}", self.url)).send().await?;
+        let mut all: Vec<Value> = answer.error_for_status()?.json().await?;
+        all.retain(|request| request.get("from").and_then(Value::as_str) == Some(&from.to_string()));
+        Ok(all)
+    }
+
+    /// Lets user streams fall silent, or say what happens from now on.
+    pub(crate) async fn tell_reports(&self, http: &reqwest::Client, told: bool) -> Result<()> {
+        let body = json!({"told": told}).to_string();
+        http.post(format!("{}/venue/reports", self.url)).body(body).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// A pair's last price.
+    pub(crate) async fn price(&self, http: &reqwest::Client, pair: &str) -> Result<Decimal> {
+        let symbol = pair.replace('/', "");
+        let answer = http.get(format!("{}/api/v3/ticker/price?symbol={symbol}", self.url)).send().await?;
+        let told: Value = answer.error_for_status()?.json().await?;
+        Ok(told.get("price").and_then(Value::as_str).unwrap_or_default().parse()?)
+    }
+
+    /// Somebody trades at about that price.
+    pub(crate) async fn trade_at(&self, http: &reqwest::Client, pair: &str, price: Decimal) -> Result<()> {
+        let body = json!({"symbol": pair.replace('/', ""), "price": price.round_dp(2).to_string()});
+        let answer = http.post(format!("{}/venue/price", self.url)).body(body.to_string()).send().await?;
+        answer.error_for_status()?;
+        Ok(())
     }
 
     /// Its ledger.
@@ -99,6 +155,8 @@ pub(crate) struct VenueOrder {
     pub(crate) kind: String,
     pub(crate) qty: Decimal,
     pub(crate) status: String,
+    /// When it came, in ms since 1970.
+    pub(crate) at: i64,
 }
 
 /// An execution as the exchange keeps it.
@@ -111,6 +169,8 @@ pub(crate) struct VenueFill {
     pub(crate) qty: Decimal,
     pub(crate) fee: Decimal,
     pub(crate) fee_asset: String,
+    /// When, in ms since 1970.
+    pub(crate) at: i64,
 }
 
 impl Ledger {
@@ -167,6 +227,7 @@ impl VenueOrder {
             kind: text(row, "type")?,
             qty: number(row, "origQty")?,
             status: text(row, "status")?,
+            at: whole(row, "time")?,
         })
     }
 
@@ -186,6 +247,7 @@ impl VenueFill {
             qty: number(row, "qty")?,
             fee: number(row, "commission")?,
             fee_asset: text(row, "commissionAsset")?,
+            at: whole(row, "time")?,
         })
     }
 }

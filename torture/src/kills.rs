@@ -11,13 +11,14 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
 use crate::books::{Books, BotRow, Database};
-use crate::exchange::{Exchange, KEY, Ledger, SECRET};
+use crate::exchange::{Exchange, KEY, Ledger, Manner, SECRET};
 use crate::fleet::{self, Kind};
 use crate::oracle::{self, Violations};
 use crate::postmaster::Postmaster;
 use crate::process::pause;
 use crate::proxy::Proxy;
 use crate::server::{Life, Server};
+use crate::user;
 
 /// How long it may take until every bot is flat and stopped at the end, beyond the wait for absent orders.
 const CLOSES_WITHIN: Duration = Duration::from_secs(90);
@@ -42,8 +43,8 @@ pub(crate) struct Plan {
     pub(crate) bots: usize,
     pub(crate) kind: Kind,
     pub(crate) seed: u64,
-    /// The exchange hides every order from queries for a minute.
-    pub(crate) hides: bool,
+    /// What the exchange is like.
+    pub(crate) manner: Manner,
     /// How long each life of the server is; else most end within a moment.
     pub(crate) life: Option<Duration>,
     /// A Postgres to keep the books on; else a file.
@@ -82,13 +83,13 @@ impl Stage {
     /// Starts the exchange, then the server on an empty store; makes an account and its bots and starts them.
     pub(crate) async fn set(plan: &Plan, folder: &Path) -> Result<(Self, Life)> {
         let log = |name: &str| folder.join(name);
-        let exchange = Exchange::start(&plan.binary, &log("exchange.log"), plan.seed, plan.hides, true)?;
+        let exchange = Exchange::start(&plan.binary, &log("exchange.log"), plan.seed, plan.manner)?;
         let proxy = Proxy::start(exchange.url.trim_start_matches("http://").parse()?)?;
         let database_url = match &plan.postgres {
             Some(url) => url.clone(),
             None => format!("sqlite://{}", folder.join("books.db").display()),
         };
-        let absent_after = if plan.hides { ABSENT_AFTER_HIDDEN } else { ABSENT_AFTER };
+        let absent_after = if plan.manner == Manner::Hiding { ABSENT_AFTER_HIDDEN } else { ABSENT_AFTER };
         let mut environment = plan.environment.clone();
         let seconds = absent_after.as_secs().to_string();
         environment.push(("BOTPRIMEX_VENUES__BINANCE__ABSENT_AFTER_S".to_owned(), seconds));
@@ -103,7 +104,7 @@ impl Stage {
             folder: folder.to_owned(),
             log: log("server.log"),
             proxy,
-            http: reqwest::Client::new(),
+            http: user::http()?,
             environment,
         };
         let account = server.admin(&["account", "create", "--name=torture"])?;
@@ -131,6 +132,13 @@ impl Stage {
     /// Closes every bot and waits until all are stopped and nothing is open at the exchange; which bots were in
     /// error, and why. The server is stopped then.
     pub(crate) async fn close(&self, life: Life, violations: &mut Violations) -> Result<Vec<String>> {
+        let stuck = self.settle(&life, violations).await?;
+        life.stop()?;
+        Ok(stuck)
+    }
+
+    /// Likewise, without stopping the server.
+    pub(crate) async fn settle(&self, life: &Life, violations: &mut Violations) -> Result<Vec<String>> {
         let database = Database::open(&self.server.database_url).await?;
         let in_error = |bot: BotRow| Some(format!("{} {}", bot.id, bot.trouble?));
         let stuck = database.bots().await?.into_iter().filter_map(in_error).collect();
@@ -157,7 +165,6 @@ impl Stage {
             pause(Duration::from_millis(500));
         }
         database.close().await;
-        life.stop()?;
         Ok(stuck)
     }
 

@@ -2,8 +2,7 @@
 //! lost, late, doubled and cut up; in the end an oracle that shares no code with the engine compares the exchange's
 //! ledger with our books. `cargo xtask torture` builds what it needs and runs it.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use tempfile::TempDir;
 
+mod arguments;
 mod books;
 mod disk_error;
 mod drill;
@@ -18,130 +18,27 @@ mod exchange;
 mod failpoints;
 mod fleet;
 mod kills;
+mod noisy;
+mod one_way;
 mod oracle;
+mod owners;
 mod postmaster;
 mod power_cut;
 mod process;
 mod proxy;
 mod report;
+mod seen;
 mod server;
+mod take_over;
+mod user;
 mod webhooks;
 
+use arguments::{Arguments, Control, replay};
+use exchange::Manner;
 use failpoints::{PLACES, Reached};
 use fleet::Kind;
 use kills::{Outcome, Plan};
 use oracle::Violations;
-
-/// What is asked.
-#[derive(Parser, Debug)]
-#[command(name = "cargo xtask torture")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-struct Arguments {
-    /// The `botprimex` to torture.
-    #[arg(long, value_name = "FILE", hide = true)]
-    binary: PathBuf,
-    /// What commits through the ledger and notes what was acknowledged.
-    #[arg(long, value_name = "FILE", hide = true)]
-    writer: Option<PathBuf>,
-    /// How often it is killed.
-    #[arg(long, default_value_t = 100, default_value_ifs([("hide", "true", "1"), ("stops", "true", "40"), ("webhooks", "true", "20")]))]
-    kills: usize,
-    /// How many bots trade.
-    #[arg(long, default_value_t = 20, default_value_ifs([("long", "true", "160"), ("hide", "true", "60")]))]
-    bots: usize,
-    /// What the market, the faults and the kills grow from.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// The exchange hides every order from queries for a minute, and absence is proven after the server's own 75 s
-    /// instead of 8. One long life, so that hundreds of orders are hidden, and one kill that leaves all of them in
-    /// doubt.
-    #[arg(long)]
-    hide: bool,
-    /// So many bots and so long a life that more than a thousand orders are hidden.
-    #[arg(long, requires = "hide")]
-    long: bool,
-    /// How long each life is, in seconds; without it most end within a moment.
-    #[arg(long, value_name = "SECONDS", default_value_ifs([("long", "true", "200"), ("hide", "true", "150")]))]
-    life_s: Option<u64>,
-    /// Keep the books on a Postgres of its own.
-    #[arg(long)]
-    postgres: bool,
-    /// Where that is.
-    #[arg(long, value_name = "URL", hide = true)]
-    postgres_url: Option<String>,
-    /// Besides, kill that Postgres's postmaster this often while the bots trade, and start it again.
-    #[arg(long, default_value_t = 0, requires = "postgres")]
-    store_kills: usize,
-    /// How it is started, an argument a line.
-    #[arg(long, value_name = "COMMAND", hide = true)]
-    postmaster: Option<String>,
-    /// Torture a release build.
-    #[arg(long)]
-    release: bool,
-    /// Instead: end the server at every named step of an order's way, with every kind of bot.
-    #[arg(long, conflicts_with_all = ["controls", "permissive_control"])]
-    failpoints: bool,
-    /// Instead: trade in two ways that are known to be broken, and fail unless both are found to be.
-    #[arg(long, conflicts_with = "permissive_control")]
-    controls: bool,
-    /// Instead: cut the power at points all over 150 commits, and again where SQLite does not wait for the disk, which
-    /// must be found out.
-    #[arg(long, conflicts_with_all = ["failpoints", "controls", "permissive_control"])]
-    power_cut: bool,
-    /// At how many points; a third as often where SQLite does not wait.
-    #[arg(long, default_value_t = 1_000, requires = "power_cut")]
-    cuts: usize,
-    /// Instead: answer what the server writes and syncs with an input/output error.
-    #[arg(long, conflicts_with_all = ["failpoints", "controls", "power_cut", "hide", "postgres", "stops"])]
-    disk_errors: bool,
-    /// Instead: let prices fall through stops while the server is down.
-    #[arg(long, conflicts_with_all = ["failpoints", "controls", "power_cut", "hide", "store_kills"])]
-    stops: bool,
-    /// Instead: deliver events to endpoints, some of them hostile, while the server is killed.
-    #[arg(long, conflicts_with_all = ["failpoints", "controls", "power_cut", "hide", "store_kills", "stops", "disk_errors"])]
-    webhooks: bool,
-    /// So many events besides those of bots that trade.
-    #[arg(long, default_value_t = 20_000, requires = "webhooks")]
-    events: usize,
-    /// To so many endpoints.
-    #[arg(long, default_value_t = 200, requires = "webhooks")]
-    endpoints: usize,
-    /// Of which so many are hostile.
-    #[arg(long, default_value_t = 20, requires = "webhooks")]
-    hostile: usize,
-    /// Trade in a way that is known to be broken.
-    #[arg(long, value_enum, value_name = "WAY")]
-    permissive_control: Option<Control>,
-    /// Keep the folder with the books and logs; it is always kept where something is broken.
-    #[arg(long)]
-    keep: bool,
-}
-
-/// A way of trading that is known to be broken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum Control {
-    /// An order leaves before it is journaled.
-    SendThenPersist,
-    /// An order whose outcome is not known is sent again.
-    BlindResend,
-}
-
-impl Control {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::SendThenPersist => "send-then-persist",
-            Self::BlindResend => "blind-resend",
-        }
-    }
-
-    /// What the oracle must find of it.
-    const fn symptom(self) -> &'static str {
-        match self {
-            Self::SendThenPersist => "fills missing",
-            Self::BlindResend => "orders doubled",
-        }
-    }
-}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -158,6 +55,14 @@ async fn main() -> ExitCode {
         stop_drill(&arguments).await
     } else if arguments.webhooks {
         deliver(&arguments).await
+    } else if arguments.take_over {
+        take_over(&arguments).await
+    } else if arguments.one_way {
+        one_way(&arguments).await
+    } else if arguments.noisy {
+        noisy(&arguments).await
+    } else if arguments.owners {
+        owners(&arguments).await
     } else if arguments.controls {
         controls(&arguments).await
     } else {
@@ -193,7 +98,7 @@ fn plan(arguments: &Arguments, kind: Kind, control: Option<Control>, folder: &Pa
         bots: arguments.bots,
         kind,
         seed: arguments.seed,
-        hides: arguments.hide,
+        manner: if arguments.hide { Manner::Hiding } else { Manner::Faulty },
         life: arguments.life_s.map(Duration::from_secs),
         postgres: arguments.postgres_url.clone(),
         postmaster: arguments.postmaster.clone(),
@@ -242,6 +147,57 @@ async fn deliver(arguments: &Arguments) -> Result<bool> {
     let delivered = webhooks::run(&plan, folder.path()).await?;
     report::print_webhooks(&delivered, &replay(arguments));
     let is_well = delivered.found.violations.is_empty();
+    folder.disable_cleanup(arguments.keep || !is_well);
+    Ok(is_well)
+}
+
+/// Has servers taken over from; whether the first did nothing more.
+async fn take_over(arguments: &Arguments) -> Result<bool> {
+    let mut folder = folder()?;
+    let plan = plan(arguments, Kind::Mixed, None, folder.path())?;
+    let taken = take_over::run(&plan, arguments.runs, arguments.papers, folder.path()).await?;
+    report::print_take_over(&taken, &replay(arguments));
+    let is_well = taken.violations.is_empty();
+    folder.disable_cleanup(arguments.keep || !is_well);
+    Ok(is_well)
+}
+
+/// Lets one way fail at a time; whether what fired was sold, and all books agree.
+async fn one_way(arguments: &Arguments) -> Result<bool> {
+    let mut folder = folder()?;
+    let plan = Plan { manner: Manner::Still, ..plan(arguments, Kind::Mixed, None, folder.path())? };
+    let faults = one_way::Faults {
+        count: arguments.faults,
+        longest: Duration::from_secs(arguments.longest_s),
+        bound: Duration::from_secs(arguments.exits_within_s),
+    };
+    let failed = one_way::run(&plan, faults, folder.path()).await?;
+    report::print_one_way(&failed, &replay(arguments));
+    let is_well = failed.violations.is_empty();
+    folder.disable_cleanup(arguments.keep || !is_well);
+    Ok(is_well)
+}
+
+/// Lets one account be noisy; whether another did not notice.
+async fn noisy(arguments: &Arguments) -> Result<bool> {
+    let mut folder = folder()?;
+    let plan = Plan { manner: Manner::Busy, ..plan(arguments, Kind::Market, None, folder.path())? };
+    let bounds = if arguments.release { noisy::STRICT } else { noisy::LENIENT };
+    let length = Duration::from_secs(arguments.noise_s);
+    let heard = noisy::run(&plan, arguments.noise, length, bounds, folder.path()).await?;
+    report::print_noisy(&heard, &replay(arguments));
+    let is_well = heard.violations.is_empty();
+    folder.disable_cleanup(arguments.keep || !is_well);
+    Ok(is_well)
+}
+
+/// Kills it while owners act; whether everything that was acknowledged held.
+async fn owners(arguments: &Arguments) -> Result<bool> {
+    let mut folder = folder()?;
+    let plan = plan(arguments, Kind::Mixed, None, folder.path())?;
+    let acted = owners::run(&plan, folder.path()).await?;
+    report::print_owners(&acted, &replay(arguments));
+    let is_well = acted.violations.is_empty();
     folder.disable_cleanup(arguments.keep || !is_well);
     Ok(is_well)
 }
@@ -302,42 +258,4 @@ fn every_step(arguments: &Arguments) -> Result<bool> {
     }
     report::print_steps(&reached, &violations, began.elapsed(), &replay(arguments));
     Ok(violations.is_empty() && PLACES.iter().all(|place| reached.is_complete(place)))
-}
-
-/// The one command that does the same again.
-fn replay(arguments: &Arguments) -> String {
-    let Arguments { kills, store_kills, bots, seed, .. } = arguments;
-    let mut command = format!("cargo xtask torture --seed {seed}");
-    if arguments.webhooks {
-        let Arguments { events, endpoints, hostile, .. } = arguments;
-        // Writing to a String cannot fail.
-        let _ = write!(command, " --webhooks --events {events} --endpoints {endpoints} --hostile {hostile}");
-    } else {
-        let _ = write!(command, " --bots {bots}");
-    }
-    if arguments.failpoints {
-        command.push_str(" --failpoints");
-    } else {
-        // Writing to a String cannot fail.
-        let _ = write!(command, " --kills {kills}");
-    }
-    if *store_kills > 0 {
-        let _ = write!(command, " --store-kills {store_kills}");
-    }
-    for (is_set, flag) in [
-        (arguments.hide, " --hide"),
-        (arguments.stops, " --stops"),
-        (arguments.disk_errors, " --disk-errors"),
-        (arguments.postgres, " --postgres"),
-        (arguments.release, " --release"),
-    ] {
-        command.push_str(if is_set { flag } else { "" });
-    }
-    if let Some(seconds) = arguments.life_s {
-        let _ = write!(command, " --life-s {seconds}");
-    }
-    if let Some(way) = arguments.permissive_control {
-        let _ = write!(command, " --permissive-control {}", way.as_str());
-    }
-    command
 }

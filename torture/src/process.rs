@@ -76,9 +76,18 @@ impl Process {
         Ok(())
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
+        let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status()?;
+        if !status.success() {
+            bail!("SIG{name} could not be sent to process {}", self.id());
+        }
+        Ok(())
+    }
+
     /// SIGTERM; an error where it does not end well within its time.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        Command::new("kill").args(["-s", "TERM", &self.id().to_string()]).status()?;
+        self.signal("TERM")?;
         let deadline = Instant::now() + STOPS_WITHIN;
         loop {
             match self.ended()? {

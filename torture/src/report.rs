@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::disk_error::Failed;
+use crate::disk_error;
 use crate::drill::Drilled;
 use crate::exchange::Ledger;
 use crate::failpoints::{PLACES, Reached};
 use crate::kills::Outcome;
+use crate::noisy::Heard;
+use crate::one_way::{Exits, Failed};
 use crate::oracle::{KINDS, Violations};
+use crate::owners::Acted;
 use crate::power_cut::Found;
+use crate::take_over::TakenOver;
 use crate::webhooks::{Delivered, judge};
+use crate::{noisy, one_way, owners, seen, take_over};
 
 /// Prints what came of a kill run.
 #[expect(clippy::print_stdout, reason = "the report is what this program answers")]
@@ -61,8 +66,8 @@ pub(crate) fn print_steps(reached: &Reached, violations: &Violations, took: Dura
 
 /// Prints what came of a disk that failed.
 #[expect(clippy::print_stdout, reason = "the report is what this program answers")]
-pub(crate) fn print_disk_errors(all: &[Failed], violations: &Violations, replay: &str) {
-    for Failed { fault, ended_after, orders, recovery } in all {
+pub(crate) fn print_disk_errors(all: &[disk_error::Failed], violations: &Violations, replay: &str) {
+    for disk_error::Failed { fault, ended_after, orders, recovery } in all {
         let ended = match ended_after {
             Some(after) => {
                 format!("ended after {} ms, ready again in {} ms", after.as_millis(), recovery.as_millis())
@@ -139,6 +144,87 @@ pub(crate) fn print_webhooks(delivered: &Delivered, replay: &str) {
         retried(100)
     );
     verdict_of(&judge::KINDS, &found.violations, replay);
+}
+
+/// Prints what came of servers that were taken over from.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print_take_over(taken: &TakenOver, replay: &str) {
+    let line = |what: &str, sorted: &[Duration]| {
+        let of = |share| percentile(sorted, share).as_millis();
+        println!("{what:<13}p50 {} ms, p99 {} ms, max {} ms", of(50), of(99), of(100));
+    };
+    println!(
+        "take-overs   {}; the first wrote in {} and traded in {}",
+        taken.runs, taken.wrote, taken.traded
+    );
+    line("paused", &taken.paused);
+    line("second ready", &taken.ready_after);
+    line("first ended", &taken.ended_after);
+    println!("exchange     {} orders, {} fills", taken.orders, taken.fills);
+    println!("API          looked at {} times, {} trades in the end", taken.looks, taken.trades);
+    let kinds = [take_over::KINDS.as_slice(), &seen::KINDS, &KINDS].concat();
+    verdict_of(&kinds, &taken.violations, replay);
+}
+
+/// Prints what came of ways that failed.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print_one_way(failed: &Failed, replay: &str) {
+    let Failed { faults, longest, bound, took, orders, fills, trades, .. } = failed;
+    println!("faults       {faults} of {} s at most, in {} s", longest.as_secs(), took.as_secs());
+    println!("exchange     {orders} orders, {fills} fills, {trades} trades");
+    println!(
+        "failed                at exchange  by engine  in doubt      p50      max  (bound {} s)",
+        bound.as_secs()
+    );
+    let mut all = Vec::new();
+    for (what, Exits { after, at_exchange, in_doubt }) in &failed.exits {
+        let of = |share| percentile(after, share).as_millis();
+        let exits = format!("{at_exchange:>12}{:>11}{in_doubt:>10}", after.len());
+        println!("{what:<21}{exits}{:>6} ms{:>6} ms", of(50), of(100));
+        all.extend(after);
+    }
+    all.sort_unstable();
+    let of = |share| percentile(&all, share).as_millis();
+    println!("all exits    p50 {} ms, p99 {} ms, max {} ms", of(50), of(99), of(100));
+    let kinds = [one_way::KINDS.as_slice(), &seen::KINDS, &KINDS].concat();
+    verdict_of(&kinds, &failed.violations, replay);
+}
+
+/// Prints what another account noticed of a noisy one.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print_noisy(heard: &Heard, replay: &str) {
+    let Heard { noise, length, trades, too_busy, memory, queue, refused, stopped_after, .. } = heard;
+    println!(
+        "noise        {noise} bots for {} s: {trades} trades; {too_busy} were too busy in the end",
+        length.as_secs()
+    );
+    let line = |what: &str, sorted: &[Duration]| {
+        let of = |share| percentile(sorted, share).as_millis();
+        println!("{what:<13}{}: p50 {} ms, p99 {} ms, max {} ms", sorted.len(), of(50), of(99), of(100));
+    };
+    line("commands", &heard.commands);
+    line("live closes", &heard.closes);
+    println!("refused      {refused} with 503");
+    println!("queue        {queue} changes at most");
+    println!("memory       {} MB, then {} MB at most", memory.0, memory.1);
+    println!("SIGTERM      ended after {} ms", stopped_after.as_millis());
+    verdict_of(&noisy::KINDS, &heard.violations, replay);
+}
+
+/// Prints what came of owners who act while it is killed.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print_owners(acted: &Acted, replay: &str) {
+    let Acted { kills, took, recoveries, actions, orders, fills, trades, .. } = acted;
+    println!("kills        {kills} in {} s", took.as_secs());
+    let of = |share| percentile(recoveries, share).as_millis();
+    println!("recovery     p50 {} ms, max {} ms", of(50), of(100));
+    println!("exchange     {orders} orders, {fills} fills, {trades} trades");
+    println!("action       acknowledged  refused  unanswered");
+    for (action, [acknowledged, refused, unanswered]) in actions {
+        println!("{action:<13}{acknowledged:>12}{refused:>9}{unanswered:>12}");
+    }
+    let kinds = [owners::KINDS.as_slice(), &seen::KINDS, &KINDS].concat();
+    verdict_of(&kinds, &acted.violations, replay);
 }
 
 /// Prints whether a broken way was found out.

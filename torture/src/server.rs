@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::process::{Process, command, pause};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Way};
+use crate::user::User;
 
 /// How long it may take from its start until it can be used.
 pub(crate) const READY_WITHIN: Duration = Duration::from_mins(2);
@@ -55,12 +56,14 @@ impl Server {
     /// Starts it; it may not be ready yet.
     pub(crate) fn launch(&self, extra: &[(&str, &str)]) -> Result<Process> {
         self.proxy.renew();
-        let exchange = self.proxy.address();
         let mut command = self.command(&["serve", "--listen=127.0.0.1:0"]);
         command
-            .env("BOTPRIMEX_VENUES__BINANCE__REST_URL", format!("http://{exchange}"))
-            .env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", format!("ws://{exchange}"))
-            .env("BOTPRIMEX_VENUES__BINANCE__WS_API_URL", format!("ws://{exchange}/ws-api/v3"))
+            .env("BOTPRIMEX_VENUES__BINANCE__REST_URL", format!("http://{}", self.proxy.address(Way::Rest)))
+            .env("BOTPRIMEX_VENUES__BINANCE__STREAM_URL", format!("ws://{}", self.proxy.address(Way::Market)))
+            .env(
+                "BOTPRIMEX_VENUES__BINANCE__WS_API_URL",
+                format!("ws://{}/ws-api/v3", self.proxy.address(Way::Socket)),
+            )
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs(extra.iter().copied());
         Process::start(command, &self.log)
@@ -115,6 +118,16 @@ impl Life {
         }
     }
 
+    /// What an owner does with it, by a key.
+    pub(crate) fn user(&self, http: &reqwest::Client, key: &str) -> User {
+        User { http: http.clone(), url: self.url.clone(), key: key.to_owned() }
+    }
+
+    /// SIGSTOP, SIGCONT and the like.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
+        self.process.signal(name)
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(mut self) -> Result<()> {
         if let Some(status) = self.process.ended()? {
@@ -136,13 +149,6 @@ impl Life {
         path: &str,
         body: &Value,
     ) -> Result<Value> {
-        let asked = http.post(format!("{}{path}", self.url)).bearer_auth(key).json(body);
-        let answer = asked.send().await?;
-        let status = answer.status();
-        let answer: Value = answer.json().await.unwrap_or_default();
-        if !status.is_success() {
-            bail!("POST {path}: {status} {answer}");
-        }
-        Ok(answer)
+        self.user(http, key).post(path, body).await
     }
 }

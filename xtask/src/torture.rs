@@ -14,10 +14,13 @@ const ARMED: [&str; 3] = ["--failpoints", "--controls", "--permissive-control"];
 const WRITER: &str = "acknowledged_commits";
 
 /// A hundred kills. That they would notice is proven by `--controls`, which takes as long again and another build. Then
-/// ten while events are delivered.
+/// ten while events are delivered, ten while owners act, and the short forms of what else can go wrong.
 pub(crate) fn short() -> Result<()> {
     torture(&["--kills", "100"])?;
-    torture(&["--webhooks", "--events", "2000", "--endpoints", "10", "--hostile", "3", "--kills", "10"])
+    torture(&["--webhooks", "--events", "2000", "--endpoints", "10", "--hostile", "3", "--kills", "10"])?;
+    torture(&["--owners", "--kills", "10"])?;
+    torture(&["--one-way", "--faults", "6", "--longest-s", "4", "--exits-within-s", "20", "--bots", "12"])?;
+    torture(&["--noisy", "--noise-s", "15"])
 }
 
 /// Whatever is asked.
@@ -35,8 +38,10 @@ fn torture(arguments: &[&str]) -> Result<()> {
     if has(&ARMED) {
         build.extend(["--features", "failpoints"]);
     }
-    let mut postgres =
-        has(&["--postgres"]).then(Postgres::start).transpose().context("no Postgres to torture it on")?;
+    let mut postgres = has(&["--postgres", "--take-over"])
+        .then(Postgres::start)
+        .transpose()
+        .context("no Postgres to torture it on")?;
     cargo(&build, &[])?;
     let is_power_cut = has(&["--power-cut"]);
     if is_power_cut {

@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use crate::books::Database;
-use crate::exchange::{Exchange, PAIRS};
+use crate::exchange::{self, Exchange, PAIRS};
 use crate::process::pause;
 use crate::proxy::Proxy;
 use crate::server::{Life, Server};
@@ -71,7 +71,8 @@ pub(crate) async fn run(plan: &Plan, folder: &Path) -> Result<Delivered> {
     let mut dice = ChaCha8Rng::seed_from_u64(plan.seed);
     let accounts = plan.endpoints.div_ceil(OF_AN_ACCOUNT);
     let endpoints = Endpoints::start(manners(plan, accounts, &mut dice))?;
-    let exchange = Exchange::start(&plan.binary, &folder.join("exchange.log"), plan.seed, false, false)?;
+    let exchange =
+        Exchange::start(&plan.binary, &folder.join("exchange.log"), plan.seed, exchange::Manner::Well)?;
     let server = serve(plan, &exchange, folder, &mut dice)?;
     let (ids, keys) = open_accounts(&server, accounts)?;
     let mut life = server.live().await?;
