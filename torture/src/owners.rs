@@ -64,7 +64,7 @@ pub(crate) struct Acted {
 struct Known {
     /// What it may be doing: what was acknowledged last, and what was asked for since and got no answer.
     may: Vec<Wish>,
-    /// Likewise its take profit, where it was changed.
+    /// Likewise its take profit.
     take_profit: Vec<Decimal>,
 }
 
@@ -127,10 +127,11 @@ pub(crate) async fn run(plan: &Plan, folder: &Path) -> Result<Acted> {
     let (mut stage, mut life) = Stage::set(plan, folder).await?;
     let stored = life.user(&stage.server.http, &stage.key).get("/v1/exchanges").await?;
     let exchange_id = list(&stored, "data").first().map(|row| text(row, "id").to_owned()).unwrap_or_default();
-    let known = |bot: &String| (bot.clone(), Known { may: vec![Wish::Run], take_profit: Vec::new() });
+    let shown = life.user(&stage.server.http, &stage.key).all("/v1/bots").await?;
+    let known = |bot: &Value| (text(bot, "id").to_owned(), Known::new(Wish::Run, bot));
     let mut record = Record {
         exchange_id,
-        bots: stage.bots.iter().map(known).collect(),
+        bots: shown.iter().map(known).collect(),
         unsure: Vec::new(),
         orders: BTreeMap::new(),
         closed: BTreeSet::new(),
@@ -242,10 +243,7 @@ impl Record {
             self.unsure.pop();
         }
         if let Ok(Answer { status: 201, body, .. }) = answer {
-            self.bots.insert(
-                text(&body, "id").to_owned(),
-                Known { may: vec![Wish::Rest], take_profit: Vec::new() },
-            );
+            self.bots.insert(text(&body, "id").to_owned(), Known::new(Wish::Rest, &body));
         }
     }
 
@@ -343,7 +341,7 @@ impl Record {
                 continue;
             }
             let id = text(&created.body, "id").to_owned();
-            self.bots.insert(id, Known { may: vec![Wish::Rest], take_profit: Vec::new() });
+            self.bots.insert(id, Known::new(Wish::Rest, &created.body));
         }
         let shown = user.all("/v1/bots").await?;
         let mut names = BTreeSet::new();
@@ -407,6 +405,11 @@ impl Record {
 }
 
 impl Known {
+    /// A bot as an answer shows it.
+    fn new(wish: Wish, bot: &Value) -> Self {
+        Self { may: vec![wish], take_profit: vec![number(bot, "take_profit")] }
+    }
+
     /// Compares a bot with what it may be; from then on it may only be what it is.
     fn check(&mut self, id: &str, bot: Option<&Value>, found: &mut Violations) {
         let status = bot.map(|bot| text(bot, "status"));
@@ -425,12 +428,10 @@ impl Known {
         });
         let Some(bot) = bot else { return };
         let shown = number(bot, "take_profit");
-        if !self.take_profit.is_empty() && !self.take_profit.contains(&shown) {
+        if !self.take_profit.contains(&shown) {
             found.note("changes lost", format!("{id} was given {:?} and has {shown}", self.take_profit));
         }
-        if self.take_profit.len() > 1 {
-            self.take_profit = vec![shown];
-        }
+        self.take_profit = vec![shown];
     }
 }
 
@@ -451,12 +452,12 @@ mod tests {
 
     #[test]
     fn what_was_acknowledged_and_does_not_hold_is_found() {
-        check(&[Wish::Run], &[], Some("running"), &[]);
-        check(&[Wish::Run], &[], Some("stopped"), &["starts and stops lost"]);
-        check(&[Wish::Close], &[], Some("running"), &["starts and stops lost"]);
+        check(&[Wish::Run], &[3], Some("running"), &[]);
+        check(&[Wish::Run], &[3], Some("stopped"), &["starts and stops lost"]);
+        check(&[Wish::Close], &[3], Some("running"), &["starts and stops lost"]);
         check(&[Wish::Rest], &[], None, &["bots lost"]);
         check(&[Wish::Gone], &[], None, &[]);
-        check(&[Wish::Gone], &[], Some("stopped"), &["deleted bots back"]);
+        check(&[Wish::Gone], &[3], Some("stopped"), &["deleted bots back"]);
         check(&[Wish::Rest], &[2], Some("stopped"), &["changes lost"]);
     }
 
@@ -466,6 +467,6 @@ mod tests {
             check(&[Wish::Rest, Wish::Run], &[3, 2], status, &[]);
         }
         check(&[Wish::Rest, Wish::Gone], &[], None, &[]);
-        check(&[Wish::Rest, Wish::Gone], &[], Some("running"), &["starts and stops lost"]);
+        check(&[Wish::Rest, Wish::Gone], &[3], Some("running"), &["starts and stops lost"]);
     }
 }

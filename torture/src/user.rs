@@ -9,9 +9,9 @@ use serde_json::Value;
 /// How long an answer may take at most.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How long a connection is kept that nothing is asked on: less than the server keeps it, so that nothing is asked on one
-/// that is being closed.
-const KEPT: Duration = Duration::from_secs(5);
+/// How long a connection is kept that nothing is asked on: less than the five seconds that the server keeps it, so that
+/// nothing is asked on one that is being closed.
+const KEPT: Duration = Duration::from_secs(2);
 
 /// How many rows a page has.
 const PAGE: usize = 100;
