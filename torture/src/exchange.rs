@@ -121,10 +121,7 @@ impl Exchange {
 
     /// Somebody trades at about that price.
     pub(crate) async fn trade_at(&self, http: &reqwest::Client, pair: &str, price: Decimal) -> Result<()> {
-        let body = json!({"symbol": pair.replace('/', ""), "price": price.round_dp(2).to_string()});
-        let answer = http.post(format!("{}/venue/price", self.url)).body(body.to_string()).send().await?;
-        answer.error_for_status()?;
-        Ok(())
+        trade_at(&self.url, http, pair, price).await
     }
 
     /// Its ledger.
@@ -132,6 +129,14 @@ impl Exchange {
         let answer = http.get(format!("{}/venue/ledger?key={KEY}", self.url)).send().await?;
         Ledger::read(&answer.error_for_status()?.json().await?)
     }
+}
+
+/// Somebody trades at about that price, at an exchange of that address.
+pub(crate) async fn trade_at(url: &str, http: &reqwest::Client, pair: &str, price: Decimal) -> Result<()> {
+    let body = json!({"symbol": pair.replace('/', ""), "price": price.round_dp(2).to_string()});
+    let answer = http.post(format!("{url}/venue/price")).body(body.to_string()).send().await?;
+    answer.error_for_status()?;
+    Ok(())
 }
 
 /// What an account did at the exchange.

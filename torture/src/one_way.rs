@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
@@ -15,14 +16,14 @@ use rand_chacha::ChaCha8Rng;
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use crate::exchange::{Ledger, PAIRS, VenueOrder};
+use crate::exchange::{Ledger, PAIRS, VenueOrder, trade_at};
 use crate::kills::{Plan, Stage};
 use crate::oracle::Violations;
 use crate::process::pause;
 use crate::proxy::{Fault, Way};
 use crate::seen::{Closed, Seen, list, number};
 use crate::server::Life;
-use crate::user::text;
+use crate::user::{http, text};
 
 /// Every kind of thing that can be wrong, besides what both oracles find.
 pub(crate) const KINDS: [&str; 2] = ["exits late", "exits in doubt late"];
@@ -129,7 +130,9 @@ pub(crate) async fn run(plan: &Plan, faults: Faults, folder: &Path) -> Result<Fa
         let trades = life.user(&stage.server.http, &stage.key).get("/v1/trades?limit=100").await?;
         closed.look(list(&trades, "data"), &mut failed.violations);
     }
+    let ticker = market.go_on(&stage);
     let stuck = stage.settle(&life, &mut failed.violations).await?;
+    drop(ticker);
     for trouble in stuck {
         eprintln!("torture: in error {trouble}");
     }
@@ -310,6 +313,9 @@ fn exits(fired: &[Fired], seen: &Seen, ledger: &Ledger, stage: &Stage, failed: &
     }
 }
 
+/// The market goes on as long as this is there.
+struct Ticker(#[expect(dead_code, reason = "its end is what is heard")] Sender<()>);
+
 /// The market, which this drill moves.
 struct Market {
     /// Each pair's price, and where it began.
@@ -326,6 +332,25 @@ impl Market {
             prices.insert(pair, (price, price));
         }
         Ok(Self { prices, held: Vec::new() })
+    }
+
+    /// Somebody trades at the prices of now until what is returned is dropped.
+    fn go_on(&self, stage: &Stage) -> Ticker {
+        let (until, is_over) = channel();
+        let exchange = stage.exchange.url.clone();
+        let prices: Vec<_> = self.prices.iter().map(|(pair, (price, _))| (*pair, *price)).collect();
+        std::thread::spawn(move || -> Result<()> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            // A connection lives on the runtime that opened it.
+            let http = http()?;
+            while let Err(RecvTimeoutError::Timeout) = is_over.recv_timeout(TICK) {
+                for (pair, price) in &prices {
+                    runtime.block_on(trade_at(&exchange, &http, pair, *price))?;
+                }
+            }
+            Ok(())
+        });
+        Ticker(until)
     }
 
     /// Somebody trades at each pair again and again for a while.
