@@ -157,6 +157,7 @@ pub(crate) fn print_take_over(taken: &TakenOver, replay: &str) {
         "take-overs   {}; the first wrote in {} and traded in {}",
         taken.runs, taken.wrote, taken.traded
     );
+    println!("in time      {} orders that were committed before were accepted after", taken.in_time);
     line("paused", &taken.paused);
     line("second ready", &taken.ready_after);
     line("first ended", &taken.ended_after);
