@@ -42,8 +42,9 @@ fn main() {
 async fn measure() {
     // In the target folder: a temporary folder may lie in memory, where a commit costs nothing.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let store = Store::open(&format!("sqlite://{}", folder.path().join("books.db").display())).await.unwrap();
-    fill(&store).await;
+    let url = format!("sqlite://{}", folder.path().join("books.db").display());
+    let store = Store::open(&url).await.unwrap();
+    fill(&url).await;
 
     let mut single: Vec<Duration> = Vec::new();
     let start = Instant::now();
@@ -160,12 +161,12 @@ static STATE: LazyLock<Box<BotState>> = LazyLock::new(|| {
     recorder.change(&paper, steps, BotStatus::Running).bot.unwrap().state.unwrap()
 });
 
-async fn fill(store: &Store) {
-    let Store::Sqlite { writer, .. } = store else { return };
+async fn fill(url: &str) {
+    let books = sqlx::SqlitePool::connect(url).await.unwrap();
     let account = AccountId::from_u128(1).to_string();
     sqlx::query("INSERT INTO accounts (id, name, created_at) VALUES (?, 'bench', 0)")
         .bind(&account)
-        .execute(writer)
+        .execute(&books)
         .await
         .unwrap();
     for bot in 0..WRITERS {
@@ -175,7 +176,7 @@ async fn fill(store: &Store) {
         )
         .bind(BotId::from_u128(bot).to_string())
         .bind(&account)
-        .execute(writer)
+        .execute(&books)
         .await
         .unwrap();
     }

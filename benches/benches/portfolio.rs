@@ -229,10 +229,9 @@ impl Rig {
     async fn starts(&self, sql: &'static str, ask: impl AsyncFn(&EngineHandle) -> Duration) -> Vec<Duration> {
         let mut times = Vec::new();
         for _ in 0..STARTS {
-            let store = self.store().await;
-            let Store::Sqlite { writer, .. } = &store else { return times };
-            sqlx::query(sql).execute(writer).await.unwrap();
-            store.close().await;
+            let books = sqlx::SqlitePool::connect(&self.config.database_url).await.unwrap();
+            sqlx::query(sql).execute(&books).await.unwrap();
+            books.close().await;
             let engine = self.engine().await;
             times.push(ask(&engine.handle()).await);
             engine.stop().await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use api::{ApiConfig, Metrics};
-use engine::{Engine, EngineConfig};
+use engine::{Engine, EngineConfig, Failure};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use model::Rate;
 
@@ -46,6 +46,11 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         () = shutdown.asked() => None,
         failure = engine.failed() => Some(failure),
     };
+    if let Some(Failure::Lost(why)) = &failure {
+        // Another server may be trading already: nothing of this one is worth waiting for.
+        let _ = crate::fail(&anyhow::anyhow!("the store is lost, nothing more is written or sent: {why}"));
+        std::process::exit(1);
+    }
     api.stop().await;
     engine.stop().await;
     match failure {

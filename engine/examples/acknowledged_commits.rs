@@ -15,26 +15,27 @@ async fn main() {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().unwrap();
     let commits: u128 = arguments.next().unwrap().parse().unwrap();
-    let store = Store::open(&format!("sqlite://{folder}/books.db")).await.unwrap();
+    let url = format!("sqlite://{folder}/books.db");
+    let store = Store::open(&url).await.unwrap();
     let (account_id, bot_id) = (AccountId::from_u128(1), BotId::from_u128(1));
-    if let Store::Sqlite { writer, .. } = &store {
-        sqlx::query("INSERT INTO accounts (id, name, created_at) VALUES (?, 'one', 0)")
-            .bind(account_id.to_string())
-            .execute(writer)
-            .await
-            .unwrap();
-        sqlx::query(
-            "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status, created_at)
-             VALUES (?, ?, 'binance', 'BTC/USDT', 'dca', TRUE, '{}', 'stopped', 0)",
-        )
-        .bind(bot_id.to_string())
+    let books = sqlx::SqlitePool::connect(&url).await.unwrap();
+    sqlx::query("INSERT INTO accounts (id, name, created_at) VALUES (?, 'one', 0)")
         .bind(account_id.to_string())
-        .execute(writer)
+        .execute(&books)
         .await
         .unwrap();
-        if arguments.next().is_some() {
-            sqlx::query("PRAGMA synchronous = NORMAL").execute(writer).await.unwrap();
-        }
+    sqlx::query(
+        "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status, created_at)
+         VALUES (?, ?, 'binance', 'BTC/USDT', 'dca', TRUE, '{}', 'stopped', 0)",
+    )
+    .bind(bot_id.to_string())
+    .bind(account_id.to_string())
+    .execute(&books)
+    .await
+    .unwrap();
+    books.close().await;
+    if arguments.next().is_some() {
+        store.commit_without_sync().await.unwrap();
     }
     let mut acknowledged = std::fs::File::create(format!("{folder}/acknowledged")).unwrap();
     let (ledger, writer) = Ledger::new(store.clone(), |_| {});

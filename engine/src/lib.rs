@@ -64,7 +64,7 @@ pub use record::{BotState, Decision, LateBooking, Recorder, StateError};
 pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use signals::{Action, ActionError, Hook, NewHook, NewSignal, Signal, SignalStatus};
 pub use silence::Patience;
-pub use start::{Engine, EngineConfig, StartError};
+pub use start::{Engine, EngineConfig, Failure, StartError};
 pub use stats::BotStats;
 pub use store::{
     Account, ApiKey, Attempt, Billing, BotFilter, Delivery, DeliveryFilter, DeliveryStatus, EventFilter,

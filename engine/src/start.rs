@@ -37,7 +37,7 @@ use crate::rates::{CoinRate, Rates};
 use crate::secrets::{MasterKey, MasterKeyError, Vault};
 use crate::signals;
 use crate::silence::Patience;
-use crate::store::{News, Store, StoreError, StoreLock};
+use crate::store::{News, OnLoss, Store, StoreError, StoreLock};
 use crate::stream::Followers;
 use crate::sweep::sweep_for_ever;
 use crate::views::Views;
@@ -141,13 +141,24 @@ pub enum StartError {
     Ended,
 }
 
+/// Why an engine cannot go on.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Failure {
+    /// The store could not be written: nothing more will be durable.
+    #[error("{0}")]
+    Failed(String),
+    /// The store is not this process's any more: another one may be trading, so the process has to end at once.
+    #[error("{0}")]
+    Lost(String),
+}
+
 /// A running engine.
 #[derive(Debug)]
 pub struct Engine {
     handle: EngineHandle,
     io: Runtime,
     threads: Vec<Thread>,
-    ended: watch::Receiver<Option<Result<(), String>>>,
+    ended: watch::Receiver<Option<Result<(), Failure>>>,
     lock: StoreLock,
 }
 
@@ -155,7 +166,7 @@ pub struct Engine {
 struct Started {
     handle: EngineHandle,
     threads: Vec<Thread>,
-    ended: watch::Receiver<Option<Result<(), String>>>,
+    ended: watch::Receiver<Option<Result<(), Failure>>>,
     lock: StoreLock,
 }
 
@@ -222,14 +233,7 @@ impl Engine {
     async fn start_on(io: &Runtime, config: EngineConfig, patience: Patience) -> Result<Started, StartError> {
         let (end, ended) = watch::channel(None);
         let gateway = Gateway::default();
-        let lost = {
-            let (end, gateway) = (end.clone(), gateway.clone());
-            move |why| {
-                // Nothing more may leave: another server may have taken over.
-                gateway.shut();
-                end.send_replace(Some(Err(why)));
-            }
-        };
+        let lost = shut_when_lost(end.clone(), gateway.clone());
         let opened = io.spawn(open(config.database_url.clone(), config.master_key.clone(), lost));
         let (lock, store, vault) = opened.await.map_err(|_| StartError::Ended)??;
         // One for everything that leaves from here for the venue.
@@ -254,7 +258,7 @@ impl Engine {
             followed.committed(news);
         });
         io.spawn(async move {
-            let result = writer.await.map_err(|error| error.to_string());
+            let result = writer.await.map_err(|error| Failure::Failed(error.to_string()));
             // What failed first is what is told.
             end.send_if_modified(|end| {
                 let is_first = end.is_none();
@@ -295,7 +299,10 @@ impl Engine {
                     absent_after: config.absent_after,
                     journal,
                     unreconciled: unreconciled.clone(),
-                    sent: Arc::new(SentLog::open(&sent::path(Store::file(&config.database_url)))),
+                    sent: Arc::new(SentLog::open(
+                        &sent::path(Store::file(&config.database_url)),
+                        &store.tenure().cloned().unwrap_or_default(),
+                    )),
                     budget,
                 },
                 trading.arbiter.clone(),
@@ -332,9 +339,9 @@ impl Engine {
 
     /// Resolves when the ledger could not go on, or when it is not sure any more that no other server has the store:
     /// nothing more will be durable or sent, and the process must start again.
-    pub async fn failed(&self) -> String {
+    pub async fn failed(&self) -> Failure {
         let mut ended = self.ended.clone();
-        let is_failure = |end: &Option<Result<(), String>>| matches!(end, Some(Err(_)));
+        let is_failure = |end: &Option<Result<(), Failure>>| matches!(end, Some(Err(_)));
         match ended.wait_for(is_failure).await.as_deref() {
             Ok(Some(Err(error))) => error.clone(),
             _ => std::future::pending().await,
@@ -367,15 +374,28 @@ impl Engine {
     }
 }
 
-/// The store, which is this process's alone until `lost` is told why it is not any more, and what its secrets are
+/// Lets nothing more leave once the store is lost: another server may have taken it over.
+fn shut_when_lost(end: watch::Sender<Option<Result<(), Failure>>>, gateway: Gateway) -> OnLoss {
+    OnLoss::new(move |why| {
+        gateway.shut();
+        end.send_if_modified(|end| {
+            let is_first = !matches!(end, Some(Err(Failure::Lost(_))));
+            if is_first {
+                *end = Some(Err(Failure::Lost(why)));
+            }
+            is_first
+        });
+    })
+}
+
+/// The store, which is this process's alone until `on_loss` is told why it is not any more, and what its secrets are
 /// sealed with.
 async fn open(
     url: String,
     configured: Option<MasterKey>,
-    lost: impl FnOnce(String) + Send + 'static,
+    on_loss: OnLoss,
 ) -> Result<(StoreLock, Store, Vault), StartError> {
-    let lock = StoreLock::take(&url, lost).await?;
-    let store = Store::open(&url).await?;
+    let (lock, store) = Store::take(&url, on_loss).await?;
     store.fill_in_sums().await?;
     let vault = master_key::vault(&store, configured, &url).await?;
     Ok((lock, store, vault))

@@ -29,8 +29,8 @@ const ABSENT_AFTER: Duration = Duration::from_secs(8);
 /// And where it does: the server's own default.
 const ABSENT_AFTER_HIDDEN: Duration = Duration::from_secs(75);
 
-/// How long a server may take to find out that its store was killed under it: it looks after the lock that it holds
-/// there every second, and gives an answer three.
+/// How long a server is watched whose store was killed under it. It outlives that where the store is back in time; where it
+/// ends, it is started again.
 const DECIDES_WITHIN: Duration = Duration::from_secs(8);
 
 /// What a run is.

@@ -265,8 +265,7 @@ async fn an_open_trade_that_has_sold_some_has_the_same_profit_as_csv() {
     // Half of it was sold, for twice as much.
     let (price, half) =
         (decimal(&whole["entry_price"]) * Decimal::TWO, decimal(&whole["amount"]) / Decimal::TWO);
-    let store = engine::Store::open(&live.server.database_url).await.unwrap();
-    let engine::Store::Sqlite { writer, .. } = &store else { panic!() };
+    let store = sqlx::SqlitePool::connect(&live.server.database_url).await.unwrap();
     let sold = sqlx::query(
         "INSERT INTO fills (id, order_id, at, price, qty, fee, fee_asset, venue_trade_id)
          SELECT $1, id, created_at, $2, $3, '0', 'USDT', 77 FROM orders WHERE side = 'sell'",
@@ -275,7 +274,7 @@ async fn an_open_trade_that_has_sold_some_has_the_same_profit_as_csv() {
         .bind(model::FillId::new().to_string())
         .bind(price.round_dp(8).to_string())
         .bind(half.to_string());
-    assert_eq!(sold.execute(writer).await.unwrap().rows_affected(), 1);
+    assert_eq!(sold.execute(&store).await.unwrap().rows_affected(), 1);
     store.close().await;
     loop {
         let before = as_sent(&live, &trade).await;
@@ -298,9 +297,8 @@ async fn trades_come_as_csv_whole_or_cut_with_every_digit() {
     let trade = open_trade(&live, &bot).await;
     let closed = post(&live, &trade, "close", "").await.body;
     // The rest of the history is put into the store: more than is read at once.
-    let store = engine::Store::open(&live.server.database_url).await.unwrap();
-    let engine::Store::Sqlite { writer, .. } = &store else { panic!() };
-    let mut transaction = writer.begin().await.unwrap();
+    let store = sqlx::SqlitePool::connect(&live.server.database_url).await.unwrap();
+    let mut transaction = store.begin().await.unwrap();
     for number in 0..1_201_u128 {
         sqlx::query(
             "INSERT INTO trades (id, account_id, bot_id, exchange, pair, status, dry_run, opened_at, closed_at, entry_price,

@@ -70,15 +70,29 @@ impl Process {
         self.signal("-TERM").success()
     }
 
+    /// SIGSTOP: it does nothing from here on, and its connections stay.
+    pub(crate) fn pause(&self) {
+        self.send("-STOP");
+    }
+
+    /// SIGCONT: it goes on where it was.
+    pub(crate) fn resume(&self) {
+        self.send("-CONT");
+    }
+
     /// SIGABRT; how it ended.
     pub(crate) fn abort(self) -> ExitStatus {
         self.signal("-ABRT")
     }
 
     fn signal(mut self, signal: &str) -> ExitStatus {
+        self.send(signal);
+        self.child.wait().unwrap()
+    }
+
+    fn send(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        self.child.wait().unwrap()
     }
 }
 

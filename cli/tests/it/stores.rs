@@ -53,31 +53,169 @@ fn a_file_has_one_server() {
     assert!(first.stop());
 }
 
-#[tokio::test]
-async fn a_database_of_a_server_has_one_and_losing_the_session_ends_it() {
-    let Ok(server) = std::env::var("BOTPRIMEX_TEST_POSTGRES_URL") else {
-        println!("skipped: PostgreSQL, because BOTPRIMEX_TEST_POSTGRES_URL is not set");
-        return;
-    };
-    let psql = |sql: &str| {
-        let output = Command::new("psql").args([&server, "-qAtc", sql]).output().unwrap();
+/// A schema of its own on the server that `BOTPRIMEX_TEST_POSTGRES_URL` names; `None` where that is not set.
+struct Schema {
+    server: String,
+    url: String,
+}
+
+impl Schema {
+    fn new(name: &str) -> Option<Self> {
+        let Ok(server) = std::env::var("BOTPRIMEX_TEST_POSTGRES_URL") else {
+            println!("skipped: PostgreSQL, because BOTPRIMEX_TEST_POSTGRES_URL is not set");
+            return None;
+        };
+        let name = format!("{name}_{}", std::process::id());
+        let glue = if server.contains('?') { '&' } else { '?' };
+        let url = format!("{server}{glue}options=-c%20search_path%3D{name}");
+        let schema = Self { server, url };
+        schema.ask(&format!("CREATE SCHEMA {name}"));
+        Some(schema)
+    }
+
+    /// What the database answers.
+    fn ask(&self, sql: &str) -> String {
+        let url = if self.url.is_empty() { &self.server } else { &self.url };
+        let output = Command::new("psql").args([url, "-qAtc", sql]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    psql("CREATE SCHEMA IF NOT EXISTS served_once");
-    let glue = if server.contains('?') { '&' } else { '?' };
-    let database_url = format!("{server}{glue}options=-c%20search_path%3Dserved_once");
-    is_served_once(&database_url, "from 127.0.0.1 holds its advisory lock");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Ends the session by which a server keeps others away.
+    fn end_lock_of(&self, server: &Process) {
+        self.ask(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'botprimex, process {}'",
+            server.id()
+        ));
+    }
+
+    /// What stands in every table that trading writes.
+    fn rows(&self) -> String {
+        let tables =
+            ["bots", "trades", "orders", "fills", "intents", "events", "event_sequences", "realized", "dust"];
+        let each = tables.map(|table| {
+            format!("SELECT '{table} ' || COUNT(*) || ' ' || COALESCE(md5(string_agg(t::text, ',' ORDER BY t::text)), '') FROM {table} AS t")
+        });
+        self.ask(&each.join(" UNION ALL "))
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_a_server_has_one_which_outlives_the_loss_of_its_session() {
+    let Some(schema) = Schema::new("served_once") else { return };
+    is_served_once(&schema.url, "from 127.0.0.1 holds its advisory lock");
     let folder = tempfile::tempdir().unwrap();
-    let talk = std::fs::File::create(folder.path().join("talk")).unwrap();
-    let first = Process::start_talking_to(talk, serve(&database_url));
-    psql(&format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'botprimex, process {}'",
+    let said = folder.path().join("said");
+    let first = Process::start_talking_to(talk(&said), serve(&schema.url));
+    schema.end_lock_of(&first);
+    let sessions = format!(
+        "SELECT COUNT(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+         WHERE locktype = 'advisory' AND application_name = 'botprimex, process {}'",
         first.id()
-    ));
-    let ended = first.ended(Duration::from_secs(15)).await;
-    let told = std::fs::read_to_string(folder.path().join("talk")).unwrap();
+    );
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while schema.ask(&sessions) != "1" {
+        assert!(Instant::now() < deadline, "{}", std::fs::read_to_string(&said).unwrap());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let second = serve(&schema.url).output().unwrap();
+    assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another server"));
+    // As a server does that takes it all the same.
+    schema.ask("UPDATE fences SET epoch = epoch + 1");
+    let ended = first.ended(Duration::from_secs(10)).await;
+    let told = std::fs::read_to_string(&said).unwrap();
     assert_eq!(ended.code(), Some(1), "{told}");
-    assert!(told.contains("kept other servers from this database was lost"), "{told}");
+    assert!(told.contains("error: the store is lost") && told.contains("another server has taken"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_that_was_paused_while_another_took_its_database_writes_nothing_more() {
+    let Some(schema) = Schema::new("paused") else { return };
+    let (exchange, user) = (Exchange::start().await, user(&schema.url));
+    exchange.trade_at(60_000).await;
+    let folder = tempfile::tempdir().unwrap();
+    let said = folder.path().join("said");
+    let first = Process::start_talking_to(talk(&said), trading(&exchange, &schema.url));
+    let key = r#"{"exchange":"binance","name":"one","api_key":"the-key","api_secret":"the-secret"}"#;
+    assert_eq!(user.ask(&first, Method::POST, "/v1/exchanges", Some(key)).await.0, 201);
+    let paper = LIVE.replace("\"dry_run\":false", "\"dry_run\":true");
+    for body in [LIVE, &paper, &paper, &paper] {
+        let (status, bot) = user.ask(&first, Method::POST, "/v1/bots", Some(body)).await;
+        assert_eq!(status, 201, "{bot}");
+        let start = format!("/v1/bots/{}/start", bot["id"].as_str().unwrap());
+        assert_eq!(user.ask(&first, Method::POST, &start, None).await.0, 200);
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while schema.ask("SELECT COUNT(*) FROM trades") != "4" {
+        assert!(Instant::now() < deadline, "nobody buys");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    first.pause();
+    schema.end_lock_of(&first);
+    // It hears of no market, so that nothing of it is written for a while.
+    let second = Process::start(serve(&schema.url));
+    let before = schema.rows();
+    let (orders, _) = exchange.books().await;
+    // A rise that every bot sells at.
+    exchange.trade_at(70_000).await;
+    first.resume();
+    let ended = first.ended(Duration::from_secs(20)).await;
+    let told = std::fs::read_to_string(&said).unwrap();
+    assert_eq!(ended.code(), Some(1), "{told}");
+    assert!(told.contains("another server has taken the store"), "{told}");
+    assert_eq!(schema.rows(), before, "rows of the first\n{told}");
+    assert_eq!(exchange.books().await.0, orders, "orders of the first\n{told}");
+    println!("{} rows of tables stand as they were", before.lines().count());
+    drop(second);
+    exchange.venue.stop().await;
+}
+
+/// What happens to a store's files under a running server.
+fn is_gone(what: &str, file: &Path) {
+    let with = |end: &str| PathBuf::from(format!("{}{end}", file.display()));
+    match what {
+        "deleted" => std::fs::remove_file(file).unwrap(),
+        "deleted with all that lies beside it" => {
+            for end in ["", "-wal", "-shm", ".lock"] {
+                std::fs::remove_file(with(end)).unwrap();
+            }
+        }
+        "replaced by a copy" => {
+            std::fs::copy(file, with(".copy")).unwrap();
+            std::fs::rename(with(".copy"), file).unwrap();
+        }
+        "moved away" => std::fs::rename(file, with(".away")).unwrap(),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_ends_its_server_at_once_and_nothing_is_created_in_it() {
+    for what in ["deleted", "deleted with all that lies beside it", "replaced by a copy", "moved away"] {
+        for is_asked in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let (file, said) = (folder.path().join("books.db"), folder.path().join("said"));
+            let database_url = format!("sqlite://{}", file.display());
+            let user = user(&database_url);
+            let server = Process::start_talking_to(talk(&said), serve(&database_url));
+            let paper = LIVE.replace("\"dry_run\":false", "\"dry_run\":true");
+            assert_eq!(user.ask(&server, Method::POST, "/v1/bots", Some(&paper)).await.0, 201);
+            is_gone(what, &file);
+            let began = Instant::now();
+            if is_asked {
+                let ask = user.request(Method::POST, &format!("{}/v1/bots", server.url));
+                let answer = ask.header("content-type", "application/json").body(paper).send().await;
+                let status = answer.map(|answer| answer.status().as_u16());
+                assert!(!matches!(status, Ok(200..300)), "{what}: {status:?}");
+            }
+            let ended = server.ended(Duration::from_secs(5)).await;
+            let (took, told) = (began.elapsed(), std::fs::read_to_string(&said).unwrap());
+            println!("{what}, {}: ended after {took:?}", if is_asked { "asked" } else { "idle" });
+            assert_eq!(ended.code(), Some(1), "{what}: {told}");
+            assert!(told.contains("was deleted or replaced while the server ran"), "{what}: {told}");
+            assert!(took < Duration::from_secs(2), "{what}: {took:?}");
+        }
+    }
 }
 
 /// A file system of its own that can be filled; unmounted when this is dropped.

@@ -3,7 +3,7 @@
 //!
 //! While one group is on its way to the disk the next one gathers and is put into words, so the cost of a commit is
 //! shared by all that arrived during the last one. A failed commit ends the ledger: what it had accepted is not acknowledged, and
-//! nothing more is accepted.
+//! nothing more is accepted. On PostgreSQL a batch is repeated first until its outcome is known.
 
 mod lanes;
 
@@ -463,16 +463,13 @@ mod tests {
         }
 
         async fn run(&self, sql: &'static str) {
-            match &self.store {
-                Store::Sqlite { writer, .. } => drop(sqlx::query(sql).execute(writer).await.unwrap()),
-                Store::Postgres(pool) => drop(sqlx::query(sql).execute(pool).await.unwrap()),
-            }
+            self.store.run(sql).await;
         }
 
         async fn texts(&self, sql: &'static str) -> Vec<String> {
             match Store::open(&self.url).await.unwrap() {
                 Store::Sqlite { readers, .. } => sqlx::query_scalar(sql).fetch_all(&readers).await.unwrap(),
-                Store::Postgres(pool) => sqlx::query_scalar(sql).fetch_all(&pool).await.unwrap(),
+                Store::Postgres { readers, .. } => sqlx::query_scalar(sql).fetch_all(&readers).await.unwrap(),
             }
         }
 
@@ -616,7 +613,7 @@ mod tests {
                      VALUES ('exc_00000000000000000000000000000001', 'acc_00000000000000000000000000000001', 'binance', 'one',
                          1, x'', x'', x'', '', x'', '{}', 0, 0)"
                 }
-                Store::Postgres(_) => {
+                Store::Postgres { .. } => {
                     "INSERT INTO exchange_connections (id, account_id, exchange, name, key_version, data_key, api_key,
                          api_secret, key_hint, key_hash, permissions, ip_bound, created_at)
                      VALUES ('exc_00000000000000000000000000000001', 'acc_00000000000000000000000000000001', 'binance', 'one',

@@ -1,21 +1,21 @@
 //! Which orders have begun to leave: a note made before each is sent.
 //!
 //! After a crash an order whose outcome is not known may never have left. Its absence at the venue can be proven only
-//! after a while; that it was not sent is known at once from here. The notes are written and not synced: what kills
-//! a process takes nothing back that it had written, and what stops the machine starts it with another boot id, under
-//! which the notes prove nothing.
+//! after a while; that it was not sent is known at once from here, of orders that were journaled in an epoch whose
+//! process noted here and is over. That it is over is certain because the notes are locked as long as it is there. The
+//! notes are written and not synced: what kills a process takes nothing back that it had written, and what stops the
+//! machine starts it with another boot id, under which the notes prove nothing.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use model::{ClientOrderId, Timestamp};
+use model::ClientOrderId;
 
-use crate::clock;
-use crate::store::PRIVATE_MODE;
+use crate::store::{PRIVATE_MODE, Tenure};
 
 /// What the kernel calls this run of the machine.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -23,30 +23,33 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// How many notes of earlier runs are kept.
 const KEPT: usize = 100_000;
 
-/// The bytes of a note: an order's id, and when it left, in ms since 1970.
-const NOTE: usize = 16 + 8;
+/// The bytes of a note: an order's id.
+const NOTE: usize = 16;
 
 /// What a file of such notes begins with; one without is of another version, and proves nothing.
-const MAGIC: &[u8] = b"sent2 ";
+const MAGIC: &[u8] = b"sent3 ";
 
 /// The notes of this run of the machine; see the module.
 #[derive(Debug)]
 pub(crate) struct SentLog {
+    epoch: i64,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
 struct Inner {
+    /// Where notes go; locked as long as it is open.
     file: Option<File>,
-    /// Every order minted after this, in ms since 1970, was noted if it was sent.
-    since_ms: u64,
-    /// When each left.
-    noted: HashMap<u128, u64>,
+    /// From this epoch on every process of the store noted here.
+    since_epoch: i64,
+    /// Notes of orders that were minted until then, in ms since 1970, may have been dropped.
+    dropped_ms: u64,
+    noted: HashSet<u128>,
 }
 
 impl Inner {
     fn none() -> Self {
-        Self { file: None, since_ms: u64::MAX, noted: HashMap::new() }
+        Self { file: None, since_epoch: i64::MAX, dropped_ms: u64::MAX, noted: HashSet::new() }
     }
 }
 
@@ -56,35 +59,34 @@ const fn minted_ms(id: u128) -> u64 {
 }
 
 impl SentLog {
-    /// Reads the notes in a file and goes on with them; begins anew where they are of another run of the machine. A
-    /// file that cannot be used is done without: then nothing is proven by it.
-    pub(crate) fn open(path: &Path) -> Self {
-        let now_ms = now_ms();
-        let inner = match read_and_begin(path, Path::new(BOOT_ID), now_ms) {
+    /// Reads the notes of the epochs before and goes on with them; begins anew where they are of another run of the
+    /// machine or another store, or where an epoch between noted elsewhere. A file that cannot be used, or that another
+    /// process has, is done without: then nothing is proven by it.
+    pub(crate) fn open(path: &Path, tenure: &Tenure) -> Self {
+        let inner = match read_and_begin(path, Path::new(BOOT_ID), tenure) {
             Ok(inner) => inner,
             Err(error) => {
                 tracing::warn!(file = %path.display(), %error, "which orders were sent is not noted: after a crash the venue is asked for longer");
                 Inner::none()
             }
         };
-        Self { inner: Mutex::new(inner) }
+        Self { epoch: tenure.epoch, inner: Mutex::new(inner) }
     }
 
-    /// A log that proves nothing.
-    #[cfg(test)]
-    pub(crate) fn none() -> Self {
-        Self { inner: Mutex::new(Inner::none()) }
+    /// Of which epoch this process is.
+    pub(crate) const fn epoch(&self) -> i64 {
+        self.epoch
     }
 
     /// Notes that an order is about to leave. Where that cannot be noted, no order counts as unsent any more.
     pub(crate) fn note(&self, id: ClientOrderId) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { file, noted, .. } = &mut *inner;
-        let now_ms = now_ms();
-        // Sent again, it left later.
-        noted.insert(id.as_u128(), now_ms);
+        if !noted.insert(id.as_u128()) {
+            return;
+        }
         if let Some(open) = file
-            && let Err(error) = open.write_all(&note(id.as_u128(), now_ms))
+            && let Err(error) = open.write_all(&id.as_u128().to_be_bytes())
         {
             tracing::error!(%error, "that an order is sent could not be noted");
             // What stands there must not prove anything: a note is missing from it.
@@ -93,33 +95,15 @@ impl SentLog {
         }
     }
 
-    /// When an order left, where that is noted.
-    pub(crate) fn left_at(&self, id: ClientOrderId) -> Option<Timestamp> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let left_ms = *inner.file.as_ref().and(inner.noted.get(&id.as_u128()))?;
-        Some(Timestamp::from_millis(i64::try_from(left_ms).ok()?))
-    }
-
-    /// Whether it is proven that an order never left.
-    pub(crate) fn is_unsent(&self, id: ClientOrderId) -> bool {
+    /// Whether it is proven that an order which was journaled in this epoch never left.
+    pub(crate) fn is_unsent(&self, id: ClientOrderId, epoch: i64) -> bool {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let id = id.as_u128();
-        inner.file.is_some() && minted_ms(id) > inner.since_ms && !inner.noted.contains_key(&id)
+        inner.file.is_some()
+            && (inner.since_epoch..=self.epoch).contains(&epoch)
+            && minted_ms(id) > inner.dropped_ms
+            && !inner.noted.contains(&id)
     }
-}
-
-/// As it stands in the file.
-fn note(id: u128, left_ms: u64) -> Vec<u8> {
-    [&id.to_be_bytes()[..], &left_ms.to_be_bytes()].concat()
-}
-
-fn read_note(note: &[u8]) -> Option<(u128, u64)> {
-    let (id, left_ms) = note.split_first_chunk()?;
-    Some((u128::from_be_bytes(*id), u64::from_be_bytes(left_ms.try_into().ok()?)))
-}
-
-fn now_ms() -> u64 {
-    u64::try_from(clock::now().millis()).unwrap_or(u64::MAX)
 }
 
 /// Where the notes lie: beside the database where that is a file.
@@ -129,33 +113,78 @@ pub(crate) fn path(database: Option<PathBuf>) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// The notes of this run of the machine, in a file that holds them and nothing else.
-fn read_and_begin(path: &Path, boot_id: &Path, now_ms: u64) -> std::io::Result<Inner> {
-    let boot = std::fs::read_to_string(boot_id)?;
-    let boot = boot.trim().as_bytes();
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(mut old) => drop(old.read_to_end(&mut bytes)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+/// What stands at the head of the notes.
+#[derive(PartialEq, Eq, Debug)]
+struct Head {
+    since_epoch: i64,
+    /// The last epoch whose process noted here.
+    epoch: i64,
+    dropped_ms: u64,
+}
+
+impl Head {
+    fn bytes(&self) -> Vec<u8> {
+        [self.since_epoch.to_be_bytes(), self.epoch.to_be_bytes(), self.dropped_ms.to_be_bytes()].concat()
     }
-    let boot = [MAGIC, boot].concat();
-    let stored = bytes.strip_prefix(boot.as_slice()).and_then(|rest| rest.split_first_chunk());
-    let (mut since_ms, notes) =
-        stored.map_or((now_ms, &[][..]), |(since, notes)| (u64::from_be_bytes(*since), notes));
-    let whole: Vec<(u128, u64)> = notes.chunks_exact(NOTE).filter_map(read_note).collect();
-    let (dropped, kept) = whole.split_at(whole.len().saturating_sub(KEPT));
-    since_ms = dropped.iter().map(|(id, _)| minted_ms(*id)).max().map_or(since_ms, |last| last.max(since_ms));
-    let mut begun = [boot.as_slice(), &since_ms.to_be_bytes()].concat();
-    begun.extend(kept.iter().flat_map(|(id, left_ms)| note(*id, *left_ms)));
+
+    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (since_epoch, rest) = bytes.split_first_chunk()?;
+        let (epoch, rest) = rest.split_first_chunk()?;
+        let (dropped_ms, notes) = rest.split_first_chunk()?;
+        let head = Self {
+            since_epoch: i64::from_be_bytes(*since_epoch),
+            epoch: i64::from_be_bytes(*epoch),
+            dropped_ms: u64::from_be_bytes(*dropped_ms),
+        };
+        Some((head, notes))
+    }
+}
+
+/// The notes of this run of the machine, in a file that holds them and nothing else, and that no other process has.
+fn read_and_begin(path: &Path, boot_id: &Path, tenure: &Tenure) -> std::io::Result<Inner> {
+    let mut bytes = Vec::new();
+    let _old = match File::open(path) {
+        Ok(mut old) => {
+            lock(&old, path)?;
+            old.read_to_end(&mut bytes)?;
+            Some(old)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let boot = std::fs::read_to_string(boot_id)?;
+    let of = [MAGIC, boot.trim().as_bytes(), b" ", tenure.store.as_bytes(), b" "].concat();
+    let stored = bytes.strip_prefix(of.as_slice()).and_then(Head::read);
+    let (mut head, notes) = stored
+        .filter(|(head, _)| head.epoch + 1 == tenure.epoch)
+        .unwrap_or((Head { since_epoch: tenure.epoch, epoch: tenure.epoch, dropped_ms: 0 }, &[]));
+    head.epoch = tenure.epoch;
+    let (notes, _half) = notes.as_chunks::<NOTE>();
+    let (dropped, kept) = notes.split_at(notes.len().saturating_sub(KEPT));
+    let dropped = dropped.iter().map(|note| minted_ms(u128::from_be_bytes(*note)));
+    head.dropped_ms = dropped.max().map_or(head.dropped_ms, |last| last.max(head.dropped_ms));
     // Written beside and moved, so that a crash leaves the old notes or the new ones.
     let beside = path.with_extension("sent.new");
-    let mut new =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE_MODE).open(&beside)?;
-    new.write_all(&begun)?;
+    let mut options = OpenOptions::new();
+    let mut new = options.write(true).create(true).truncate(false).mode(PRIVATE_MODE).open(&beside)?;
+    lock(&new, &beside)?;
+    new.set_len(0)?;
+    new.write_all(&[of, head.bytes(), kept.concat()].concat())?;
     std::fs::rename(&beside, path)?;
-    let file = OpenOptions::new().append(true).open(path)?;
-    Ok(Inner { file: Some(file), since_ms, noted: kept.iter().copied().collect() })
+    Ok(Inner {
+        file: Some(new),
+        since_epoch: head.since_epoch,
+        dropped_ms: head.dropped_ms,
+        noted: kept.iter().map(|note| u128::from_be_bytes(*note)).collect(),
+    })
+}
+
+/// Locks a file that lies at this path.
+fn lock(file: &File, path: &Path) -> std::io::Result<()> {
+    file.try_lock()?;
+    // Who had it may have put another in its place meanwhile.
+    let is_there = std::fs::metadata(path)?.ino() == file.metadata()?.ino();
+    if is_there { Ok(()) } else { Err(std::io::Error::other("another process has just replaced it")) }
 }
 
 #[cfg(test)]
@@ -164,59 +193,84 @@ mod tests {
 
     use super::*;
 
-    /// An order that was minted at this moment.
-    fn id(ms: u128, number: u128) -> ClientOrderId {
-        ClientOrderId::from_u128(ms << 80 | number)
+    /// An order.
+    fn id(number: u128) -> ClientOrderId {
+        ClientOrderId::from_u128(1_000 << 80 | number)
     }
 
-    fn open(folder: &tempfile::TempDir, boot: &str, now_ms: u64) -> SentLog {
+    fn open(folder: &tempfile::TempDir, boot: &str, store: &str, epoch: i64) -> SentLog {
         let (path, file) = (folder.path().join("b.db.sent"), folder.path().join("boot_id"));
         std::fs::write(&file, format!("{boot}\n")).unwrap();
-        SentLog { inner: Mutex::new(read_and_begin(&path, &file, now_ms).unwrap()) }
+        let tenure = Tenure { store: store.to_owned(), epoch };
+        let inner = read_and_begin(&path, &file, &tenure).unwrap_or_else(|_| Inner::none());
+        SentLog { epoch, inner: Mutex::new(inner) }
     }
 
     #[test]
     fn what_was_noted_is_known_after_a_crash() {
         let folder = tempfile::tempdir().unwrap();
-        let log = open(&folder, "one", 1_000);
+        let log = open(&folder, "one", "store", 1);
         let notes = std::fs::metadata(folder.path().join("b.db.sent")).unwrap();
         assert_eq!(notes.permissions().mode() & 0o777, PRIVATE_MODE);
-        log.note(id(1_001, 1));
-        log.note(id(1_002, 2));
-        assert!(!log.is_unsent(id(1_001, 1)) && log.is_unsent(id(1_003, 3)));
+        log.note(id(1));
+        log.note(id(2));
+        assert!(!log.is_unsent(id(1), 1) && log.is_unsent(id(3), 1));
         drop(log);
-        let log = open(&folder, "one", 2_000);
-        assert!(!log.is_unsent(id(1_001, 1)) && !log.is_unsent(id(1_002, 2)) && log.is_unsent(id(1_003, 3)));
-        let age_ns = clock::now().since(log.left_at(id(1_001, 1)).unwrap());
-        assert!((0..60_000_000_000).contains(&age_ns), "{age_ns}");
-        assert_eq!(log.left_at(id(1_003, 3)), None);
+        let log = open(&folder, "one", "store", 2);
+        assert!(!log.is_unsent(id(1), 1) && !log.is_unsent(id(2), 1));
+        assert!(log.is_unsent(id(3), 1) && log.is_unsent(id(3), 2));
     }
 
     #[test]
-    fn nothing_is_proven_of_what_was_minted_before_the_notes_begin() {
+    fn nothing_is_proven_of_epochs_that_noted_elsewhere() {
         let folder = tempfile::tempdir().unwrap();
-        let log = open(&folder, "one", 1_000);
-        assert!(!log.is_unsent(id(999, 1)) && !log.is_unsent(id(1_000, 1)) && log.is_unsent(id(1_001, 1)));
-        drop(log);
-        // Another run of the machine: the notes may have been lost with it.
-        let log = open(&folder, "two", 5_000);
-        assert!(!log.is_unsent(id(1_001, 1)) && log.is_unsent(id(5_001, 1)));
+        drop(open(&folder, "one", "store", 4));
+        for (boot, store, epoch) in [
+            ("one", "store", 6),
+            ("two", "store", 7),
+            ("two", "other", 8),
+            ("two", "other", 8),
+            ("two", "other", 3),
+        ] {
+            let log = open(&folder, boot, store, epoch);
+            assert!(
+                !log.is_unsent(id(1), epoch - 1),
+                "{boot} {store} {epoch}: another process may have sent it"
+            );
+            assert!(!log.is_unsent(id(1), epoch + 1), "{boot} {store} {epoch}: a later one may have");
+            assert!(log.is_unsent(id(1), epoch), "{boot} {store} {epoch}: this one did not");
+        }
+    }
+
+    #[test]
+    fn notes_that_a_process_still_writes_prove_nothing_to_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let paused = open(&folder, "one", "store", 1);
+        let second = open(&folder, "one", "store", 2);
+        assert!(!second.is_unsent(id(1), 1), "the first may still send it");
+        paused.note(id(1));
+        drop(second);
+        drop(paused);
+        let third = open(&folder, "one", "store", 3);
+        assert!(!third.is_unsent(id(2), 2), "the second noted nowhere");
+        assert!(third.is_unsent(id(2), 3));
     }
 
     #[test]
     fn half_a_note_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        open(&folder, "one", 1_000).note(id(1_001, 1));
+        open(&folder, "one", "store", 1).note(id(1));
         let path = folder.path().join("b.db.sent");
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.extend([0; 7]);
         std::fs::write(&path, bytes).unwrap();
-        let log = open(&folder, "one", 2_000);
-        assert!(!log.is_unsent(id(1_001, 1)) && log.is_unsent(id(1_002, 2)));
+        let log = open(&folder, "one", "store", 2);
+        assert!(!log.is_unsent(id(1), 1) && log.is_unsent(id(2), 1));
     }
 
     #[test]
     fn a_log_that_cannot_be_kept_proves_nothing() {
-        assert!(!SentLog::none().is_unsent(id(1, 1)));
+        let log = SentLog { epoch: 1, inner: Mutex::new(Inner::none()) };
+        assert!(!log.is_unsent(id(1), 1));
     }
 }

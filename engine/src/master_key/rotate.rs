@@ -11,13 +11,13 @@
 
 use std::path::PathBuf;
 
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
 use super::sealed::{SecretCount, reseal, walk};
 use super::{Kept, KnownKeys};
 use crate::clock;
 use crate::secrets::{MasterKey, MasterKeyError, Vault, replace, settle, with_end};
-use crate::store::{KeyState, Store, StoreError, StoreLock};
+use crate::store::{KeyState, OnLoss, Store, StoreError};
 
 /// What came of a rotation.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -96,20 +96,19 @@ pub async fn rotate_master_key(
     configured: Option<MasterKey>,
     new_key_file: Option<PathBuf>,
 ) -> Result<Rotation, RotateError> {
-    let (tell, told) = oneshot::channel();
-    let taken = StoreLock::take(database_url, |why| drop(tell.send(why))).await;
-    let lock = taken.map_err(|error| match error {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let taken = Store::take(database_url, OnLoss::new(move |why| drop(tell.send(why)))).await;
+    let (lock, store) = taken.map_err(|error| match error {
         StoreError::InUse { store, holder } => RotateError::InUse { store, holder },
         other => other.into(),
     })?;
     let lost = async {
-        match told.await {
-            Ok(why) => why,
+        match told.recv().await {
+            Some(why) => why,
             // It is a lock that cannot be lost.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     };
-    let store = Store::open(database_url).await?;
     let kept = Kept::of(database_url, configured);
     let done = tokio::select! {
         done = rotate(&store, &kept, new_key_file) => done,

@@ -250,21 +250,21 @@ async fn store() -> (Store, AccountId, tempfile::TempDir) {
     let url = format!("sqlite://{}", folder.path().join("books.db").display());
     let store = Store::open(&url).await.unwrap();
     let account = store.create_account("one", Timestamp::MIN).await.unwrap().id;
-    let Store::Sqlite { writer, .. } = &store else { panic!() };
-    let insert = sqlx::query(
-        "INSERT INTO exchange_connections (id, account_id, exchange, name, key_version, data_key, api_key, api_secret,
-             key_hint, key_hash, permissions, ip_bound, created_at)
-         VALUES ($1, $2, 'binance', 'main', 1, X'', X'', X'', '', X'', '', 0, 0)",
-    );
-    insert.bind(CONNECTION.to_string()).bind(account.to_string()).execute(writer).await.unwrap();
+    store
+        .run(format!(
+            "INSERT INTO exchange_connections (id, account_id, exchange, name, key_version, data_key, api_key, api_secret,
+                 key_hint, key_hash, permissions, ip_bound, created_at)
+             VALUES ('{CONNECTION}', '{account}', 'binance', 'main', 1, X'', X'', X'', '', X'', '', 0, 0)"
+        ))
+        .await;
     (store, account, folder)
 }
 
 /// What closed trades left: how much, and what it cost.
 async fn dust(store: &Store) -> (Decimal, Decimal) {
-    let Store::Sqlite { writer, .. } = store else { panic!() };
+    let Store::Sqlite { readers, .. } = store else { panic!() };
     let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT qty, cost FROM dust").fetch_all(writer).await.unwrap();
+        sqlx::query_as("SELECT qty, cost FROM dust").fetch_all(readers).await.unwrap();
     let decimal = |text: &String| text.parse::<Decimal>().unwrap();
     rows.iter().fold((Decimal::ZERO, Decimal::ZERO), |(qty, cost), row| {
         (qty + decimal(&row.0), cost + decimal(&row.1))

@@ -266,12 +266,7 @@ async fn what_ladders_spend_is_kept_as_bots_come_change_and_go() {
 
         // A store of before is filled in, once.
         for _ in 0..2 {
-            match &store {
-                Store::Sqlite { writer, .. } => {
-                    drop(sqlx::query("DELETE FROM ladders").execute(writer).await);
-                }
-                Store::Postgres(pool) => drop(sqlx::query("DELETE FROM ladders").execute(pool).await),
-            }
+            store.run("DELETE FROM ladders").await;
             store.fill_in_sums().await.unwrap();
             store.fill_in_sums().await.unwrap();
             assert_eq!(ladders(&store, account).await, [of("BTC", 2, "1.03"), of("USDT", 2, "300")]);
@@ -327,9 +322,8 @@ async fn an_older_store_is_filled_in_once() {
     store.commit(changes).await.unwrap();
     let kept = store.holdings(account).await.unwrap();
     assert_eq!(kept.realized[0].1.trades, 2);
-    let Store::Sqlite { writer, .. } = &store else { panic!() };
     for sql in ["DELETE FROM realized", "DELETE FROM ladders", "UPDATE bots SET capital = NULL"] {
-        sqlx::query(sql).execute(writer).await.unwrap();
+        store.run(sql).await;
     }
     for _ in 0..2 {
         store.fill_in_sums().await.unwrap();

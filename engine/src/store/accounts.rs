@@ -83,9 +83,9 @@ impl Store {
         let account =
             Account { id: AccountId::new(), name: name.to_owned(), plan: Tier::Standard, created_at: now };
         let sql = "INSERT INTO accounts (id, name, plan, created_at) VALUES ($1, $2, $3, $4)";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let insert = sqlx::query(sql).bind(account.id.to_string()).bind(&account.name).bind(account.plan.as_str());
-            insert.bind(now.nanos()).execute(pool).await?;
+            insert.bind(now.nanos()).execute(&mut *transaction).await?;
         });
         Ok(account)
     }
@@ -117,7 +117,7 @@ impl Store {
     pub async fn create_key(&self, key: &ApiKey, sha256: [u8; 32]) -> Result<bool, StoreError> {
         let sql = "INSERT INTO api_keys (id, account_id, name, sha256, scopes, created_at, expires_at, allow_ips, hint)
             SELECT $1, id, $3, $4, $5, $6, $7, $8, $9 FROM accounts WHERE id = $2";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let insert = sqlx::query(sql)
                 .bind(key.id.to_string())
                 .bind(key.account_id.to_string())
@@ -128,7 +128,7 @@ impl Store {
                 .bind(key.expires_at.map(Timestamp::nanos))
                 .bind(list(&key.allow_ips))
                 .bind(&key.hint);
-            Ok(insert.execute(pool).await?.rows_affected() == 1)
+            Ok(insert.execute(&mut *transaction).await?.rows_affected() == 1)
         })
     }
 
@@ -151,9 +151,9 @@ impl Store {
     /// [`StoreError`].
     pub async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let update = sqlx::query(sql).bind(id.to_string()).bind(now.nanos());
-            Ok(update.execute(pool).await?.rows_affected() == 1)
+            Ok(update.execute(&mut *transaction).await?.rows_affected() == 1)
         })
     }
 
@@ -173,8 +173,7 @@ impl Store {
             WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)";
         let insert = "INSERT INTO api_keys (id, account_id, name, sha256, scopes, created_at, expires_at, allow_ips, hint)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-        writing!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        writing!(self, transaction => {
             let retire = sqlx::query(retire).bind(old.to_string()).bind(until.nanos()).bind(new.created_at.nanos());
             if retire.execute(&mut *transaction).await?.rows_affected() != 1 {
                 return Ok(false);
@@ -191,7 +190,6 @@ impl Store {
                 .bind(&new.hint)
                 .execute(&mut *transaction)
                 .await?;
-            transaction.commit().await?;
             Ok(true)
         })
     }
@@ -202,8 +200,8 @@ impl Store {
     /// [`StoreError`].
     pub(crate) async fn key_used(&self, id: KeyId, now: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
-        writing!(self, pool => {
-            sqlx::query(sql).bind(id.to_string()).bind(now.nanos()).execute(pool).await?;
+        writing!(self, transaction => {
+            sqlx::query(sql).bind(id.to_string()).bind(now.nanos()).execute(&mut *transaction).await?;
         });
         Ok(())
     }

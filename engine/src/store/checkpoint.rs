@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// The copier, as the writer sees it.
 #[derive(Clone, Debug)]
-pub struct Checkpoints(Arc<Shared>);
+pub(super) struct Checkpoints(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {

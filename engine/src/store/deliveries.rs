@@ -243,19 +243,17 @@ impl Store {
     /// [`StoreError`]; then none of it is noted.
     pub(crate) async fn note(&self, notes: &Notes) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite { writer, checkpoints, .. } => {
-                let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+            Self::Sqlite { writer, .. } => {
+                let mut transaction = writer.begin().await?;
                 write_notes!(transaction, Dialect::Sqlite, notes);
-                transaction.commit().await?;
-                checkpoints.committed()?;
+                transaction.commit().await
             }
-            Self::Postgres(pool) => {
-                let mut transaction = pool.begin().await?;
+            Self::Postgres { writer, .. } => {
+                let mut transaction = writer.begin().await?;
                 write_notes!(transaction, Dialect::Postgres, notes);
-                transaction.commit().await?;
+                transaction.commit().await
             }
         }
-        Ok(())
     }
 
     /// Deliveries that a start has to know of: of everybody, or of one endpoint.
@@ -328,13 +326,13 @@ impl Store {
                 SELECT id FROM deliveries WHERE webhook_id = $1 AND NOT is_open AND (created_at < $2
                     OR id <= (SELECT id FROM deliveries WHERE webhook_id = $1 ORDER BY id DESC LIMIT 1 OFFSET $3))
                 ORDER BY id LIMIT $4)";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let delete = sqlx::query(sql)
                 .bind(webhook.to_string())
                 .bind(until.nanos())
                 .bind(i64::from(keep))
                 .bind(i64::from(most));
-            Ok(delete.execute(pool).await?.rows_affected())
+            Ok(delete.execute(&mut *transaction).await?.rows_affected())
         })
     }
 
@@ -346,8 +344,8 @@ impl Store {
         let sql = "UPDATE deliveries SET is_open = FALSE, status = 'failed', attempts = 1,
                 error = 'the server ended before it knew the answer'
             WHERE is_open AND origin = 'test'";
-        writing!(self, pool => {
-            sqlx::query(sql).execute(pool).await?;
+        writing!(self, transaction => {
+            sqlx::query(sql).execute(&mut *transaction).await?;
         });
         Ok(())
     }

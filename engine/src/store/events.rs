@@ -160,9 +160,9 @@ impl Store {
     pub async fn forget_events(&self, until: Timestamp, most: u32) -> Result<u64, StoreError> {
         let sql = "DELETE FROM events WHERE at < $1
             AND seq <= (SELECT MAX(seq) FROM (SELECT seq FROM events ORDER BY seq LIMIT $2) AS oldest)";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let delete = sqlx::query(sql).bind(until.nanos()).bind(i64::from(most));
-            Ok(delete.execute(pool).await?.rows_affected())
+            Ok(delete.execute(&mut *transaction).await?.rows_affected())
         })
     }
 }

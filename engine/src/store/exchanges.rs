@@ -101,7 +101,7 @@ impl Store {
         let KeyPermissions { read, spot_trading, withdrawals } = connection.permissions;
         let permissions =
             serde_json::json!({"read": read, "spot_trading": spot_trading, "withdrawals": withdrawals});
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let insert = sqlx::query(sql)
                 .bind(connection.id.to_string())
                 .bind(connection.account_id.to_string())
@@ -118,12 +118,10 @@ impl Store {
                 .bind(connection.created_at.nanos())
                 .bind(connection.trades_until.map(Timestamp::nanos))
                 .bind(connection.venue_account);
-            let mut transaction = pool.begin().await?;
             let is_new = insert.execute(&mut *transaction).await?.rows_affected() == 1;
             if let Some(answer) = answer.filter(|_| is_new) {
                 keep!(answer).execute(&mut *transaction).await?;
             }
-            transaction.commit().await?;
             Ok(is_new)
         })
     }
@@ -208,13 +206,13 @@ impl Store {
         let sql =
             "UPDATE exchange_connections SET deleted_at = $3, data_key = $4, api_key = $4, api_secret = $4
             WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let update = sqlx::query(sql)
                 .bind(account.to_string())
                 .bind(id.to_string())
                 .bind(now.nanos())
                 .bind(Vec::<u8>::new());
-            Ok(update.execute(pool).await?.rows_affected() == 1)
+            Ok(update.execute(&mut *transaction).await?.rows_affected() == 1)
         })
     }
 }
@@ -317,8 +315,8 @@ pub(super) mod tests {
                 "SELECT length(data_key) + length(api_key) + length(api_secret) FROM exchange_connections";
             let left: Vec<i64> = match &store {
                 Store::Sqlite { readers, .. } => sqlx::query_scalar(left).fetch_all(readers).await.unwrap(),
-                Store::Postgres(pool) => {
-                    let left: Vec<i32> = sqlx::query_scalar(left).fetch_all(pool).await.unwrap();
+                Store::Postgres { readers, .. } => {
+                    let left: Vec<i32> = sqlx::query_scalar(left).fetch_all(readers).await.unwrap();
                     left.into_iter().map(i64::from).collect()
                 }
             };

@@ -81,8 +81,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn keep_answer(&self, answer: &KeptAnswer) -> Result<(), StoreError> {
-        writing!(self, pool => {
-            keep!(answer).execute(pool).await?;
+        writing!(self, transaction => {
+            keep!(answer).execute(&mut *transaction).await?;
         });
         Ok(())
     }
@@ -92,8 +92,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn forget_answers(&self, now: Timestamp) -> Result<(), StoreError> {
-        writing!(self, pool => {
-            sqlx::query("DELETE FROM answers WHERE created_at <= $1").bind(too_old(now)).execute(pool).await?;
+        writing!(self, transaction => {
+            sqlx::query("DELETE FROM answers WHERE created_at <= $1").bind(too_old(now)).execute(&mut *transaction).await?;
         });
         Ok(())
     }

@@ -78,8 +78,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let sql = "INSERT INTO hooks (id, account_id, bot_id, token_hash, secret_hash, actions, allow_ips, created_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
-        writing!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        writing!(self, transaction => {
             let insert = sqlx::query(sql)
                 .bind(hook.id.to_string())
                 .bind(hook.account_id.to_string())
@@ -93,7 +92,6 @@ impl Store {
             if let Some(answer) = answer.filter(|_| is_new) {
                 keep!(answer).execute(&mut *transaction).await?;
             }
-            transaction.commit().await?;
             Ok(is_new)
         })
     }
@@ -137,8 +135,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sql = "UPDATE hooks SET previous_hash = token_hash, previous_until = $3, token_hash = $2, rotated_at = $4
             WHERE id = $1";
-        writing!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        writing!(self, transaction => {
             sqlx::query(sql)
                 .bind(hook.id.to_string())
                 .bind(token_hash)
@@ -149,7 +146,6 @@ impl Store {
             if let Some(answer) = answer {
                 keep!(answer).execute(&mut *transaction).await?;
             }
-            transaction.commit().await?;
         });
         Ok(())
     }
@@ -166,9 +162,9 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let sql =
             "UPDATE hooks SET deleted_at = $3 WHERE account_id = $1 AND bot_id = $2 AND deleted_at IS NULL";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let update = sqlx::query(sql).bind(account.to_string()).bind(bot.to_string()).bind(now.nanos());
-            Ok(update.execute(pool).await?.rows_affected() == 1)
+            Ok(update.execute(&mut *transaction).await?.rows_affected() == 1)
         })
     }
 
@@ -194,7 +190,7 @@ impl Store {
         let sql = "INSERT INTO signals (id, hook_id, account_id, bot_id, trade_id, action, positions, amount, dedupe,
                 status, attempts, next_at, received_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $11)";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             sqlx::query(sql)
                 .bind(signal.id.to_string())
                 .bind(signal.hook_id.to_string())
@@ -207,7 +203,7 @@ impl Store {
                 .bind(dedupe)
                 .bind(signal.status.as_str())
                 .bind(signal.received_at.nanos())
-                .execute(pool)
+                .execute(&mut *transaction)
                 .await?;
         });
         Ok(None)
@@ -244,9 +240,9 @@ impl Store {
             "UPDATE signals SET status = $2, code = $3, message = $4, next_at = $5, attempts = attempts + 1
             WHERE id = $1 AND status = 'accepted'";
         let (code, message) = failure.unzip();
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let update = sqlx::query(sql).bind(id.to_string()).bind(status.as_str()).bind(code).bind(message);
-            update.bind(next_at.nanos()).execute(pool).await?;
+            update.bind(next_at.nanos()).execute(&mut *transaction).await?;
         });
         Ok(())
     }
@@ -258,9 +254,9 @@ impl Store {
     pub(crate) async fn forget_signals(&self, until: Timestamp, most: u32) -> Result<u64, StoreError> {
         let sql = "DELETE FROM signals WHERE received_at < $1 AND status <> 'accepted'
             AND id <= (SELECT MAX(id) FROM (SELECT id FROM signals ORDER BY id LIMIT $2) AS oldest)";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let delete = sqlx::query(sql).bind(until.nanos()).bind(i64::from(most));
-            Ok(delete.execute(pool).await?.rows_affected())
+            Ok(delete.execute(&mut *transaction).await?.rows_affected())
         })
     }
 

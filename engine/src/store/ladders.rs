@@ -18,7 +18,7 @@ pub(crate) struct Ladder {
 }
 
 /// Changes of such sums; where bots are taken away they are below zero.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ladders(pub(crate) BTreeMap<Key, Ladder>);
 
 impl Ladders {
@@ -122,11 +122,9 @@ impl Store {
                 }
             }
         });
-        writing!(self, pool => {
+        writing!(self, transaction => {
             if !sums.0.is_empty() {
-                let mut transaction = pool.begin().await?;
                 add_ladders!(transaction, sums);
-                transaction.commit().await?;
             }
         });
         Ok(())

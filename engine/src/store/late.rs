@@ -27,6 +27,15 @@ pub(crate) struct JournaledOrder {
     pub(crate) decided_at: Timestamp,
 }
 
+/// When an order's last request was stamped, and by which process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct JournaledStamp {
+    /// The venue's time on it; `None` where an older version journaled it.
+    pub(crate) stamped_at: Option<Timestamp>,
+    /// Likewise.
+    pub(crate) epoch: Option<i64>,
+}
+
 /// What a journaled body says under a name.
 fn said<'a>(body: &'a str, name: &str) -> Option<&'a str> {
     body.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
@@ -60,6 +69,23 @@ impl Store {
                 qty: parsed("body", said(body, "quantity").ok_or_else(corrupt)?)?,
                 price,
                 decided_at: Timestamp::from_nanos(row.try_get("decided_at")?),
+            }))
+        })
+    }
+
+    /// What an order was stamped with last, if it was ever journaled.
+    pub(crate) async fn journaled_stamp(
+        &self,
+        id: ClientOrderId,
+    ) -> Result<Option<JournaledStamp>, StoreError> {
+        let sql = "SELECT stamped_at, epoch FROM intents WHERE client_order_id = $1";
+        reading!(self, pool => {
+            let query = sqlx::query(sql).bind(id.to_string());
+            let Some(row) = query.fetch_optional(pool).await? else { return Ok(None) };
+            let stamped_at: Option<i64> = row.try_get("stamped_at")?;
+            Ok(Some(JournaledStamp {
+                stamped_at: stamped_at.map(Timestamp::from_nanos),
+                epoch: row.try_get("epoch")?,
             }))
         })
     }
@@ -136,21 +162,12 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use model::EventId;
-    use sqlx::AssertSqlSafe;
 
     use super::super::exchanges::tests::stores;
     use super::*;
 
     async fn run(store: &Store, sql: String) {
-        let changed = match store {
-            Store::Sqlite { writer, .. } => {
-                sqlx::query(AssertSqlSafe(sql)).execute(writer).await.unwrap().rows_affected()
-            }
-            Store::Postgres(pool) => {
-                sqlx::query(AssertSqlSafe(sql)).execute(pool).await.unwrap().rows_affected()
-            }
-        };
-        assert_eq!(changed, 1);
+        assert_eq!(store.run(sql).await, 1);
     }
 
     /// An order whose id was minted, and that was decided, in this second.
@@ -181,7 +198,7 @@ mod tests {
                          key_hint, key_hash, permissions, ip_bound, created_at)
                      SELECT '{id}', '{account}', 'binance', 'name', 1, blob, blob, blob, '', blob, '', TRUE, 0
                      FROM (SELECT CAST('{number}' AS {}) AS blob) AS made",
-                    if matches!(store, Store::Postgres(_)) { "BYTEA" } else { "BLOB" },
+                    if matches!(store, Store::Postgres { .. }) { "BYTEA" } else { "BLOB" },
                 );
                 run(&store, insert).await;
             }

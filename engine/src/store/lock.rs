@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -15,8 +15,9 @@ use sqlx::{Connection as _, Row as _};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::fence::{Fence, NODE, OUTAGE};
 use super::private::MODE;
-use super::{Store, StoreError};
+use super::{Store, StoreError, postgres_options};
 
 /// What our advisory locks are told apart by from others': `bpx1`.
 const CLASS: i32 = 0x6270_7831;
@@ -37,40 +38,66 @@ pub(crate) struct StoreLock(Kind);
 #[derive(Debug)]
 enum Kind {
     /// The lock ends with the file.
-    File(#[expect(dead_code, reason = "held, not used")] File),
-    Session {
-        let_go: oneshot::Sender<()>,
-        watch: JoinHandle<()>,
-    },
+    File(File),
+    /// The lock ends with the session.
+    Session(Box<Session>),
+    /// A session that is looked after.
+    Watched { let_go: oneshot::Sender<()>, watch: JoinHandle<()> },
     /// Nobody else can reach it.
     Private,
 }
 
+/// The session that holds an advisory lock, and how another one is made.
+#[derive(Debug)]
+struct Session {
+    options: PgConnectOptions,
+    /// `None` once it was lost.
+    connection: Option<PgConnection>,
+    is_locked: bool,
+}
+
 impl StoreLock {
-    /// Takes a store, before anything in it is touched. `lost` is told why should it be lost again: then another
-    /// server may have it. To be called on a runtime that lives as long as the lock.
+    /// Takes a store, before anything in it is touched.
     ///
     /// # Errors
     /// [`StoreError::InUse`] while another server has it.
-    pub(crate) async fn take(
-        url: &str,
-        lost: impl FnOnce(String) + Send + 'static,
-    ) -> Result<Self, StoreError> {
+    pub(super) async fn take(url: &str) -> Result<Self, StoreError> {
         match Store::file(url) {
             Some(file) if is_private(url, &file) => Ok(Self(Kind::Private)),
             Some(file) => take_file(&file),
-            None if Store::is_postgres(url) => take_session(url, lost).await,
+            None if Store::is_postgres(url) => take_session(url).await,
             // It is refused when it is opened.
             None => Ok(Self(Kind::Private)),
         }
     }
 
+    /// The file that is locked, where it is one.
+    pub(super) const fn file(&self) -> Option<&File> {
+        match &self.0 {
+            Kind::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Looks after the session from here on: one that is lost is replaced by another, as long as the fence stands. To be
+    /// called on a runtime that lives as long as the lock.
+    pub(super) fn keep(self, fence: Arc<Fence>) -> Self {
+        let Kind::Session(session) = self.0 else { return self };
+        let (let_go, asked) = oneshot::channel();
+        let watch = tokio::spawn(watch(*session, asked, fence));
+        Self(Kind::Watched { let_go, watch })
+    }
+
     /// Lets it go and waits until others can see that.
     pub(crate) async fn release(self) {
-        if let Kind::Session { let_go, watch } = self.0 {
-            // The session may be lost already.
-            let _ = let_go.send(());
-            let _ = tokio::time::timeout(ANSWERS_WITHIN, watch).await;
+        match self.0 {
+            Kind::Watched { let_go, watch } => {
+                // The session may be lost already.
+                let _ = let_go.send(());
+                let _ = tokio::time::timeout(ANSWERS_WITHIN, watch).await;
+            }
+            Kind::Session(session) => session.close().await,
+            Kind::File(_) | Kind::Private => {}
         }
     }
 }
@@ -121,12 +148,9 @@ fn beside(database: &Path) -> PathBuf {
     PathBuf::from(path)
 }
 
-async fn take_session(
-    url: &str,
-    lost: impl FnOnce(String) + Send + 'static,
-) -> Result<StoreLock, StoreError> {
+async fn take_session(url: &str) -> Result<StoreLock, StoreError> {
     let name = format!("botprimex, process {}", std::process::id());
-    let options = PgConnectOptions::from_str(url)?.application_name(&name);
+    let options = postgres_options(url)?.application_name(&name);
     let mut session = PgConnection::connect_with(&options).await?;
     let deadline = Instant::now() + ENDING;
     while !try_lock(&mut session).await? {
@@ -137,9 +161,8 @@ async fn take_session(
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let (let_go, asked) = oneshot::channel();
-    let watch = tokio::spawn(watch(session, asked, lost));
-    Ok(StoreLock(Kind::Session { let_go, watch }))
+    let session = Session { options, connection: Some(session), is_locked: true };
+    Ok(StoreLock(Kind::Session(Box::new(session))))
 }
 
 /// Tries to take the lock of the schema that the session works in.
@@ -163,24 +186,64 @@ async fn holder(session: &mut PgConnection) -> Option<String> {
     Some(format!("`{name}` from {address}"))
 }
 
-/// Keeps the session until it is let go of, or until it is lost: the lock went with it.
-async fn watch(mut session: PgConnection, asked: oneshot::Receiver<()>, lost: impl FnOnce(String)) {
-    let mut asked = asked;
+impl Session {
+    /// Sees to it that there is a session which has the lock, if that can be; the epoch that stands.
+    async fn renew(&mut self) -> Result<i64, StoreError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => PgConnection::connect_with(&self.options).await?,
+        };
+        if !self.is_locked {
+            self.is_locked = try_lock(&mut connection).await?;
+        }
+        let epoch = sqlx::query_scalar("SELECT epoch FROM fences WHERE node = $1").bind(NODE);
+        let epoch = epoch.fetch_one(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(epoch)
+    }
+
+    async fn close(mut self) {
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.close().await;
+        }
+    }
+}
+
+/// Keeps a session that has the lock until it is let go of. One that was lost is no reason to end: what is written is
+/// fenced. Another process's epoch is, and a server that stays away.
+async fn watch(mut session: Session, mut asked: oneshot::Receiver<()>, fence: Arc<Fence>) {
+    let mut failing_since = None;
     loop {
         tokio::select! {
             // Dropped as well: nobody holds the lock any more.
-            _ = &mut asked => {
-                let _ = session.close().await;
-                return;
-            }
+            _ = &mut asked => return session.close().await,
             () = tokio::time::sleep(WATCH_EVERY) => {}
         }
-        let why = match tokio::time::timeout(ANSWERS_WITHIN, session.ping()).await {
-            Ok(Ok(())) => continue,
+        let why = match tokio::time::timeout(ANSWERS_WITHIN, session.renew()).await {
+            Ok(Ok(epoch)) if epoch != fence.epoch() => {
+                fence.refuse(Some((epoch, 0)));
+                return;
+            }
+            Ok(Ok(_)) if session.is_locked => {
+                failing_since = None;
+                continue;
+            }
+            Ok(Ok(_)) => "another session has it".to_owned(),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "it does not answer".to_owned(),
+            Err(_) => StoreError::NoAnswer.to_string(),
         };
-        return lost(format!("the session that kept other servers from this database was lost: {why}"));
+        if session.connection.is_none() {
+            session.is_locked = false;
+        }
+        tracing::warn!(
+            why,
+            "the lock that keeps other servers from this database is lost: it is taken again"
+        );
+        let since: Instant = *failing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= OUTAGE {
+            fence.lose(StoreError::LockLost(why));
+            return;
+        }
     }
 }
 
@@ -189,7 +252,7 @@ mod tests {
     use super::*;
 
     async fn take(url: &str) -> Result<StoreLock, StoreError> {
-        StoreLock::take(url, |why| panic!("{why}")).await
+        StoreLock::take(url).await
     }
 
     #[tokio::test]
@@ -211,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_schema_is_served_once_and_a_lost_session_is_told_of() {
+    async fn a_schema_is_served_once() {
         let Ok(server) = std::env::var("BOTPRIMEX_TEST_POSTGRES_URL") else {
             println!("skipped: PostgreSQL, because BOTPRIMEX_TEST_POSTGRES_URL is not set");
             return;
@@ -224,17 +287,11 @@ mod tests {
             made.execute(&mut owner).await.unwrap();
         }
         let [one, other] = schemas.map(|name| format!("{server}{glue}options=-c%20search_path%3D{name}"));
-        let (tell, told) = oneshot::channel();
-        let held = StoreLock::take(&one, |why| drop(tell.send(why))).await.unwrap();
+        let held = take(&one).await.unwrap();
         let error = take(&one).await.unwrap_err().to_string();
         assert!(error.contains(&format!("process {}` from 127.0.0.1", std::process::id())), "{error}");
         take(&other).await.unwrap().release().await;
-        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";
-        let name = format!("botprimex, process {}", std::process::id());
-        sqlx::query(ended).bind(name).execute(&mut owner).await.unwrap();
-        let why = tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap();
-        assert!(why.contains("was lost"), "{why}");
-        take(&one).await.unwrap().release().await;
         held.release().await;
+        take(&one).await.unwrap().release().await;
     }
 }

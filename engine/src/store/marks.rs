@@ -16,7 +16,7 @@ impl Store {
         let sql = "DELETE FROM marks WHERE NOT EXISTS (SELECT 1 FROM
                 (SELECT pair, MIN(opened_at) AS since FROM trades WHERE status = 'open' GROUP BY pair) AS held
             WHERE held.pair = marks.pair AND held.since <= marks.at)";
-        writing!(self, pool => { sqlx::query(sql).execute(pool).await?; });
+        writing!(self, transaction => { sqlx::query(sql).execute(&mut *transaction).await?; });
         let sql = "SELECT pair, at, high FROM marks ORDER BY at";
         let rows: Result<Vec<(String, i64, i64)>, StoreError> = reading!(self, pool => {
             let rows = sqlx::query(sql).fetch_all(pool).await?;

@@ -58,9 +58,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sql = "INSERT INTO master_keys (version, check_value, created_at, state) VALUES ($1, $2, $3, 'current')
             ON CONFLICT (version) DO UPDATE SET check_value = excluded.check_value, created_at = excluded.created_at";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let insert = sqlx::query(sql).bind(version).bind(check_value.to_vec()).bind(now.nanos());
-            insert.execute(pool).await?;
+            insert.execute(&mut *transaction).await?;
             Ok(())
         })
     }
@@ -77,9 +77,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sql =
             "INSERT INTO master_keys (version, check_value, created_at, state) VALUES ($1, $2, $3, 'next')";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let insert = sqlx::query(sql).bind(version).bind(check_value.to_vec()).bind(now.nanos());
-            insert.execute(pool).await?;
+            insert.execute(&mut *transaction).await?;
             Ok(())
         })
     }
@@ -96,14 +96,15 @@ impl Store {
             (SELECT COUNT(*) FROM exchange_connections WHERE deleted_at IS NULL AND key_version <> $1)
             + (SELECT COUNT(*) FROM webhooks WHERE deleted_at IS NULL AND sealed IS NOT NULL AND key_version <> $1)
             + (SELECT COUNT(*) FROM answers WHERE key_version <> $1)";
-        writing!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        writing!(self, transaction => {
             sqlx::query(retire).execute(&mut *transaction).await?;
             let enacted = sqlx::query(enact).bind(version).execute(&mut *transaction).await?.rows_affected();
             let left: i64 = sqlx::query_scalar(left).bind(version).fetch_one(&mut *transaction).await?;
             let is_over = enacted == 1 && usize::try_from(left).is_ok_and(|left| left <= unreadable);
-            if is_over { transaction.commit().await?; } else { transaction.rollback().await?; }
-            Ok(is_over)
+            if !is_over {
+                return Ok(false);
+            }
+            Ok(true)
         })
     }
 
@@ -114,15 +115,11 @@ impl Store {
     /// [`StoreError`], as where there is no room for a copy.
     pub(crate) async fn drop_replaced(&self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite { writer, .. } => {
-                sqlx::query("VACUUM").execute(writer).await?;
-                sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await?;
-            }
-            Self::Postgres(pool) => {
-                sqlx::query("VACUUM FULL exchange_connections, webhooks, answers").execute(pool).await?;
+            Self::Sqlite { writer, .. } => writer.vacuum().await,
+            Self::Postgres { writer, .. } => {
+                writer.vacuum("VACUUM FULL exchange_connections, webhooks, answers").await
             }
         }
-        Ok(())
     }
 }
 

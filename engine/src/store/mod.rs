@@ -1,6 +1,6 @@
 //! The books on disk: SQLite by default, PostgreSQL by URL, one set of methods for both.
 //!
-//! Only the ledger writes. SQLite runs in WAL mode with `synchronous = FULL`: with less, a power cut loses commits
+//! What is written goes through `writer`, under the fence where the process has taken the store. SQLite runs in WAL mode with `synchronous = FULL`: with less, a power cut loses commits
 //! that were acknowledged.
 
 mod accounts;
@@ -9,6 +9,10 @@ mod checkpoint;
 mod deliveries;
 mod events;
 mod exchanges;
+mod fence;
+#[cfg(test)]
+mod fenced_tests;
+mod files;
 mod idempotency;
 mod inbound;
 mod ladders;
@@ -20,13 +24,16 @@ mod payouts;
 mod portfolio;
 mod private;
 mod realized;
+mod repeat;
 mod sealed;
 mod stats;
 mod subscriptions;
+mod taking;
 mod trades;
 mod trip;
 mod webhooks;
 mod write;
+mod writer;
 
 pub use accounts::{Account, ApiKey, KeyGrant};
 pub use bots::{BotFilter, StoredBot};
@@ -43,7 +50,8 @@ pub use webhooks::{Progress, Webhook};
 pub(crate) use deliveries::Notes;
 #[cfg(test)]
 pub(crate) use exchanges::tests::{connection, stores};
-pub(crate) use late::JournaledOrder;
+pub(crate) use fence::{OnLoss, Tenure};
+pub(crate) use late::{JournaledOrder, JournaledStamp};
 pub(crate) use lock::StoreLock;
 pub(crate) use master_keys::{KeyState, KnownKey};
 pub use sealed::Forgotten;
@@ -52,7 +60,7 @@ pub(crate) use webhooks::SealedWebhook;
 pub(crate) use write::Batch;
 pub use write::News;
 
-use checkpoint::Checkpoints;
+use self::writer::{PostgresWriter, SqliteWriter};
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -60,7 +68,7 @@ use std::time::Duration;
 
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -147,6 +155,34 @@ pub enum StoreError {
         /// Who has it, and by what.
         holder: String,
     },
+    /// Another server has taken it since.
+    #[error("another server has taken the store: its epoch is {now}, this process's is {epoch}")]
+    Fenced {
+        /// The epoch of this process.
+        epoch: i64,
+        /// The one that stands; 0 where there is none.
+        now: i64,
+    },
+    /// Commits that were acknowledged are not there any more.
+    #[error(
+        "the database has lost commits that were acknowledged ({found} of {acknowledged} are there), as after a failover to a \
+         server that lagged behind: compare the open trades with the venue's before a server is started again"
+    )]
+    LostTail {
+        /// How many of this process were acknowledged.
+        acknowledged: i64,
+        /// How many there are.
+        found: i64,
+    },
+    /// The file that this process has open is not the one that others find.
+    #[error("{} was deleted or replaced while the server ran: what it writes would be lost", .0.display())]
+    Gone(PathBuf),
+    /// The database server does not answer.
+    #[error("the database does not answer")]
+    NoAnswer,
+    /// The lock is gone and cannot be had again.
+    #[error("the session that kept other servers from this database was lost and could not be replaced: {0}")]
+    LockLost(String),
     /// It cannot be made sure that no other server has it.
     #[error("{} cannot be locked against other servers: {error}", file.display())]
     Lock {
@@ -207,17 +243,30 @@ macro_rules! reading {
     ($store:expr, $pool:ident => $body:expr) => {
         match $store {
             $crate::store::Store::Sqlite { readers: $pool, .. } => $body,
-            $crate::store::Store::Postgres($pool) => $body,
+            $crate::store::Store::Postgres { readers: $pool, .. } => $body,
         }
     };
 }
 
-/// Likewise for writing.
+/// Runs statements that write in one transaction: `$transaction` is its connection. What the body returns is returned
+/// once that is durable; where it leaves early nothing is written.
 macro_rules! writing {
-    ($store:expr, $pool:ident => $body:expr) => {
+    ($store:expr, $transaction:ident => $body:expr) => {
         match $store {
-            $crate::store::Store::Sqlite { writer: $pool, .. } => $body,
-            $crate::store::Store::Postgres($pool) => $body,
+            $crate::store::Store::Sqlite { writer, .. } => {
+                let mut write = writer.begin().await?;
+                let $transaction = &mut *write;
+                let done = $body;
+                write.commit().await?;
+                done
+            }
+            $crate::store::Store::Postgres { writer, .. } => {
+                let mut write = writer.begin().await?;
+                let $transaction = &mut *write;
+                let done = $body;
+                write.commit().await?;
+                done
+            }
         }
     };
 }
@@ -232,9 +281,9 @@ macro_rules! snapshot {
                 transaction.rollback().await?;
                 found
             }
-            $crate::store::Store::Postgres(pool) => {
+            $crate::store::Store::Postgres { readers, .. } => {
                 let mut transaction =
-                    pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+                    readers.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
                 let $connection = &mut *transaction;
                 let found = $body;
                 transaction.rollback().await?;
@@ -257,24 +306,42 @@ fn worded<T: serde::de::DeserializeOwned>(column: &'static str, word: String) ->
         .map_err(|_| StoreError::Corrupt { column, value: value.to_string() })
 }
 
-/// An open store.
+/// An open store. It is written by [`Store::take`]'s process under the fence, by commands beside it without.
 #[derive(Clone, Debug)]
 pub enum Store {
     /// One file.
     Sqlite {
-        /// The only connection that writes.
-        writer: SqlitePool,
+        /// The only way to write.
+        writer: SqliteWriter,
         /// Connections that read.
         readers: SqlitePool,
-        /// Whoever moves what was written from the log into the file.
-        checkpoints: Checkpoints,
     },
     /// A server.
-    Postgres(PgPool),
+    Postgres {
+        /// The only way to write.
+        writer: PostgresWriter,
+        /// Connections that read; their sessions cannot write.
+        readers: PgPool,
+    },
+}
+
+/// What each of our sessions at a PostgreSQL server is set to. It reads unless a transaction says otherwise; and a process
+/// that is paused, or whose network is cut off, keeps no other one waiting for longer than this.
+const SESSION: [(&str, &str); 5] = [
+    ("default_transaction_read_only", "on"),
+    ("idle_in_transaction_session_timeout", "2s"),
+    ("lock_timeout", "5s"),
+    ("statement_timeout", "60s"),
+    ("tcp_user_timeout", "5s"),
+];
+
+/// How a session at a PostgreSQL server is made.
+fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    Ok(PgConnectOptions::from_str(url)?.options(SESSION))
 }
 
 impl Store {
-    /// Opens a store and brings its schema up to date.
+    /// Opens a store and brings its schema up to date, for a command beside whichever server has it.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is left half done.
@@ -317,17 +384,20 @@ impl Store {
             .map_err(read_only)?;
         let checkpoints = checkpoint::start(&options, &writer).await?;
         let readers = pool().max_connections(4).connect_with(options.read_only(true)).await?;
-        Ok(Self::Sqlite { writer, readers, checkpoints })
+        Ok(Self::Sqlite { writer: SqliteWriter::new(writer, checkpoints), readers })
     }
 
     async fn open_postgres(url: &str) -> Result<Self, StoreError> {
-        let pool = PgPoolOptions::new()
+        // By a session of its own: it writes, and may take long.
+        let migrating = PgPoolOptions::new().max_connections(1).connect(url).await?;
+        migrator(POSTGRES).run(&migrating).await.map_err(migration)?;
+        migrating.close().await;
+        let readers = PgPoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(10))
-            .connect(url)
+            .connect_with(postgres_options(url)?)
             .await?;
-        migrator(POSTGRES).run(&pool).await.map_err(migration)?;
-        Ok(Self::Postgres(pool))
+        Ok(Self::Postgres { writer: PostgresWriter::new(readers.clone()), readers })
     }
 
     /// Whether a URL names a PostgreSQL server.
@@ -348,7 +418,36 @@ impl Store {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres { readers, .. } => readers.close().await,
+        }
+    }
+
+    /// Lets commits return before they are on the disk: the power-cut test's proof that it would notice.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    #[doc(hidden)]
+    pub async fn commit_without_sync(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite { writer, .. } => writer.without_sync().await,
+            Self::Postgres { .. } => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Runs a statement behind the store's back; how many rows it touched.
+    pub(crate) async fn run(&self, sql: impl Into<String>) -> u64 {
+        let sql = sqlx::AssertSqlSafe(sql.into());
+        match self {
+            Self::Sqlite { writer, .. } => {
+                sqlx::query(sql).execute(writer.connection()).await.unwrap().rows_affected()
+            }
+            Self::Postgres { writer, .. } => {
+                let mut connection = writer.connection().await;
+                sqlx::query(sql).execute(&mut *connection).await.unwrap().rows_affected()
+            }
         }
     }
 }
@@ -387,6 +486,7 @@ mod tests {
         for _ in 0..2 {
             let store = Store::open(&file(&folder)).await.unwrap();
             let Store::Sqlite { writer, .. } = &store else { panic!() };
+            let writer = writer.connection();
             let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(writer).await.unwrap();
             let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(writer).await.unwrap();
             assert_eq!((synchronous, mode.as_str()), (2, "wal"));
@@ -398,14 +498,12 @@ mod tests {
     async fn a_database_from_a_newer_version_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&file(&folder)).await.unwrap();
-        let Store::Sqlite { writer, .. } = &store else { panic!() };
-        sqlx::query(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             VALUES (9999, 'later', TRUE, x'00', 0)",
-        )
-        .execute(writer)
-        .await
-        .unwrap();
+        store
+            .run(
+                "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9999, 'later', TRUE, x'00', 0)",
+            )
+            .await;
         store.close().await;
         let error = Store::open(&file(&folder)).await.unwrap_err();
         assert!(matches!(error, StoreError::Newer(9_999)), "{error}");

@@ -165,8 +165,7 @@ impl Store {
         let sql = "INSERT INTO equity_history (account_id, step_s, at, figures) VALUES ($1, $2, $3, $4)
             ON CONFLICT (account_id, step_s, at) DO UPDATE SET figures = excluded.figures";
         let drop = "DELETE FROM equity_history WHERE account_id = $1 AND step_s = $2 AND at < $3";
-        writing!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        writing!(self, transaction => {
             for (account, step, at, figures) in points {
                 let insert = sqlx::query(sql).bind(account.to_string()).bind(*step).bind(at.nanos()).bind(figures);
                 insert.execute(&mut *transaction).await?;
@@ -175,7 +174,6 @@ impl Store {
                     delete.execute(&mut *transaction).await?;
                 }
             }
-            transaction.commit().await?;
         });
         Ok(())
     }

@@ -42,7 +42,7 @@ fn take_away(path: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Store, StoreLock};
+    use super::super::{OnLoss, Store};
     use super::*;
 
     fn modes(folder: &Path) -> Vec<(String, u32)> {
@@ -59,8 +59,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("books.db").display());
         for _ in 0..2 {
-            let lock = StoreLock::take(&url, |_| {}).await.unwrap();
-            let store = Store::open(&url).await.unwrap();
+            let (lock, store) = Store::take(&url, OnLoss::new(|_| {})).await.unwrap();
             let modes = modes(folder.path());
             assert!(modes.len() >= 4, "{modes:?}");
             assert!(modes.iter().all(|(_, mode)| *mode == MODE), "{modes:?}");

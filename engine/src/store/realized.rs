@@ -49,7 +49,7 @@ impl Sum {
 }
 
 /// Sums of trades that have closed. A trade closes once, in one change, so each counts once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Realized(pub(crate) BTreeMap<Key, Sum>);
 
 impl Realized {
@@ -170,11 +170,9 @@ impl Store {
                 }
             }
         });
-        super::writing!(self, pool => {
+        super::writing!(self, transaction => {
             if !sums.0.is_empty() {
-                let mut transaction = pool.begin().await?;
                 add_realized!(transaction, sums);
-                transaction.commit().await?;
             }
         });
         self.fill_in_capital().await?;
@@ -183,8 +181,7 @@ impl Store {
 
     async fn fill_in_capital(&self) -> Result<(), StoreError> {
         let missing = "SELECT id FROM bots WHERE capital IS NULL AND deleted_at IS NULL";
-        super::writing!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        super::writing!(self, transaction => {
             let ids: Vec<String> = sqlx::query_scalar(missing).fetch_all(&mut *transaction).await?;
             for id in ids {
                 let select = sqlx::query_scalar("SELECT definition FROM bots WHERE id = $1").bind(&id);
@@ -196,7 +193,6 @@ impl Store {
                     .execute(&mut *transaction)
                     .await?;
             }
-            transaction.commit().await?;
         });
         Ok(())
     }

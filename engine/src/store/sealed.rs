@@ -144,8 +144,7 @@ impl Store {
             WHERE id = $1 AND deleted_at IS NULL AND sealed IS NOT NULL";
         const ANSWER: &str = "UPDATE answers SET key_version = $3, body = $4
             WHERE account_id = $1 AND idempotency_key = $2";
-        writing!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        writing!(self, transaction => {
             for sealed in all {
                 let update = match sealed {
                     Sealed::Exchange { id, sealed, key_hash, .. } => {
@@ -164,7 +163,6 @@ impl Store {
                 };
                 update.execute(&mut *transaction).await?;
             }
-            transaction.commit().await?;
         });
         Ok(())
     }
@@ -188,14 +186,12 @@ impl Store {
         for id in ids {
             self.turn_webhook(parsed("id", &id)?, Some(SECRET_LOST), now).await?;
         }
-        writing!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        writing!(self, transaction => {
             let erase = sqlx::query(EXCHANGES).bind(now.nanos()).bind(Vec::<u8>::new());
             let exchanges = erase.execute(&mut *transaction).await?.rows_affected();
             let webhooks = sqlx::query(WEBHOOKS).execute(&mut *transaction).await?.rows_affected();
             // Nothing is left that it would be needed for.
             sqlx::query("DELETE FROM master_keys WHERE state = 'next'").execute(&mut *transaction).await?;
-            transaction.commit().await?;
             Ok(Forgotten { exchanges, webhooks })
         })
     }

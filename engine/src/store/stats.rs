@@ -63,7 +63,7 @@ impl Store {
                 SET last_trade_id = excluded.last_trade_id, figures = excluded.figures
                 WHERE excluded.last_trade_id > bot_stats.last_trade_id";
         let figures = serde_json::to_string(&now.stats).unwrap_or_default();
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let insert = sqlx::query(sql)
                 .bind(key.bot_id.to_string())
                 .bind(key.dry_run)
@@ -71,7 +71,7 @@ impl Store {
                 .bind(last.to_string())
                 .bind(figures)
                 .bind(now.rebookings);
-            insert.execute(pool).await?;
+            insert.execute(&mut *transaction).await?;
         });
         Ok(())
     }
@@ -155,8 +155,8 @@ mod tests {
 
     /// Trades that closed, an hour after each other, beside some in another quote coin and of real money.
     async fn close(store: &Store, account: AccountId, bot: BotId, from: u64, count: u64) {
-        writing!(store, pool => {
-            let mut transaction = pool.begin().await.unwrap();
+        let written: Result<(), StoreError> = async {
+            writing!(store, transaction => {
             for number in from..from + count {
                 for (pair, dry_run, step) in
                     [("BTC/USDT", true, 0_u128), ("BTC/USDC", true, 1), ("BTC/USDT", false, 2)]
@@ -182,8 +182,11 @@ mod tests {
                     .unwrap();
                 }
             }
-            transaction.commit().await.unwrap();
-        });
+            });
+            Ok(())
+        }
+        .await;
+        written.unwrap();
     }
 
     async fn now(store: &Store, key: &StatsKey, known: Option<KnownStats>) -> KnownStats {
@@ -213,11 +216,9 @@ mod tests {
             let key = fill(&store, 150).await;
             let before = store.stored_stats(&key).await.unwrap();
             // As the ledger does with such a booking.
-            writing!(&store, pool => {
-                for sql in FORGET_SUMS {
-                    sqlx::query(sql).bind(key.bot_id.to_string()).execute(pool).await.unwrap();
-                }
-            });
+            for sql in FORGET_SUMS {
+                store.run(sql.replace("$1", &format!("'{}'", key.bot_id))).await;
+            }
             let late = now(&store, &key, Some(before)).await;
             assert_eq!((late.stats.trades, store.stored_stats(&key).await.unwrap().last), (150, None));
             let anew = now(&store, &key, None).await;

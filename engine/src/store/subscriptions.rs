@@ -235,12 +235,12 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let sql = "UPDATE accounts SET stripe_customer = COALESCE($2, stripe_customer),
             stripe_account = COALESCE($3, stripe_account) WHERE id = $1";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let update = sqlx::query(sql).bind(account.to_string()).bind(customer).bind(connected);
-            match update.execute(pool).await {
+            match update.execute(&mut *transaction).await {
                 Ok(done) => Ok(done.rows_affected() == 1),
-                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Err(StoreError::Raced),
-                Err(error) => Err(error.into()),
+                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Err(StoreError::Raced),
+                Err(error) => return Err(error.into()),
             }
         })
     }
@@ -293,9 +293,9 @@ impl Store {
     pub(crate) async fn forget_stripe_events(&self, until: Timestamp, most: u32) -> Result<u64, StoreError> {
         let sql = "DELETE FROM stripe_events WHERE id IN (
                 SELECT id FROM stripe_events WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let delete = sqlx::query(sql).bind(until.nanos()).bind(i64::from(most));
-            Ok(delete.execute(pool).await?.rows_affected())
+            Ok(delete.execute(&mut *transaction).await?.rows_affected())
         })
     }
 

@@ -8,7 +8,8 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Either, Executor as _};
 
 use super::StoreError;
-use super::write::{Dialect, Statement, Value, bound};
+use super::fence::{COUNT_SQLITE, Fence, NODE};
+use super::write::{Dialect, Statement, Value, bound, row};
 
 /// Statements with their rows.
 #[derive(Debug, Default)]
@@ -40,25 +41,43 @@ impl Trip {
         self.touches.push(touches);
     }
 
-    /// Writes all of it.
+    /// Writes all of it, once the batch is counted where there is a fence; whether it could be counted.
     ///
     /// # Errors
-    /// [`StoreError`]; the transaction is not to be committed then.
-    pub(super) async fn go(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-        if self.touches.is_empty() {
-            return Ok(());
+    /// [`StoreError`]; the transaction is not to be committed then, nor where it could not be counted.
+    pub(super) async fn go(
+        self,
+        connection: &mut SqliteConnection,
+        fence: Option<&Fence>,
+    ) -> Result<bool, StoreError> {
+        let Self { mut sql, values, touches } = self;
+        let mut count = Vec::new();
+        if let Some(fence) = fence {
+            sql = format!("{COUNT_SQLITE};{sql}");
+            count.extend(row![NODE, fence.epoch(), fence.commits()]);
+        }
+        if sql.is_empty() {
+            return Ok(true);
         }
         // Its parts are texts of this program; nothing from outside is among them.
-        let query = bound!(sqlx::query(AssertSqlSafe(self.sql)), self.values);
-        let mut touches = self.touches.into_iter();
+        let query = bound!(sqlx::query(AssertSqlSafe(sql)), count.into_iter().chain(values));
+        let mut touches = touches.into_iter();
+        let mut is_counted = fence.is_none();
         let mut done = connection.fetch_many(query);
         while let Some(done) = done.try_next().await? {
             let Either::Left(done) = done else { continue };
+            if !is_counted {
+                if done.rows_affected() != 1 {
+                    return Ok(false);
+                }
+                is_counted = true;
+                continue;
+            }
             let expected = touches.next().flatten();
             if expected.is_some_and(|expected| done.rows_affected() != expected as u64) {
                 return Err(StoreError::UnknownBot);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }

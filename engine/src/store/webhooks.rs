@@ -117,7 +117,7 @@ impl Store {
             SELECT $1, $2, $3, $4, '', COALESCE((SELECT MAX(seq) FROM events), 0), $5, $6, $7, $8, $9, $10, $11
             WHERE (SELECT COUNT(*) FROM webhooks WHERE account_id = $2 AND deleted_at IS NULL) < $12
             RETURNING settled";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let insert = sqlx::query_scalar(sql)
                 .bind(webhook.id.to_string())
                 .bind(webhook.account_id.to_string())
@@ -131,12 +131,10 @@ impl Store {
                 .bind(&secrets.data_key)
                 .bind(&secrets.sealed)
                 .bind(i64::from(most));
-            let mut transaction = pool.begin().await?;
             let settled: Option<i64> = insert.fetch_optional(&mut *transaction).await?;
             if let Some(answer) = answer.filter(|_| settled.is_some()) {
                 keep!(answer).execute(&mut *transaction).await?;
             }
-            transaction.commit().await?;
             let progress = |settled| Progress { settled, ..Progress::default() };
             Ok(settled.map(|settled| Webhook { progress: progress(settled), ..webhook.clone() }))
         })
@@ -207,7 +205,7 @@ impl Store {
             "UPDATE webhooks SET url = $2, kinds = $3, description = $4, concurrency = $5, header_names = $6,
                 previous_until = $7, key_version = $8, data_key = $9, sealed = $10, secret = ''
             WHERE id = $1 AND deleted_at IS NULL";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let update = sqlx::query(sql)
                 .bind(webhook.id.to_string())
                 .bind(&webhook.url)
@@ -219,12 +217,10 @@ impl Store {
                 .bind(secrets.key_version)
                 .bind(&secrets.data_key)
                 .bind(&secrets.sealed);
-            let mut transaction = pool.begin().await?;
             update.execute(&mut *transaction).await?;
             if let Some(answer) = answer {
                 keep!(answer).execute(&mut *transaction).await?;
             }
-            transaction.commit().await?;
         });
         Ok(())
     }
@@ -243,13 +239,10 @@ impl Store {
         const TURN: &str = "UPDATE webhooks SET disabled = $2, disabled_at = $3, failing_since = NULL,
                 settled = COALESCE((SELECT MAX(seq) FROM events), 0) WHERE id = $1 RETURNING settled";
         let disabled_at = disabled.map(|_| now);
-        let settled = writing!(self, pool => {
-            let mut transaction = pool.begin().await?;
+        let settled = writing!(self, transaction => {
             sqlx::query(GIVE_UP).bind(id.to_string()).execute(&mut *transaction).await?;
             let turn = sqlx::query_scalar(TURN).bind(id.to_string()).bind(disabled);
-            let settled = turn.bind(disabled_at.map(Timestamp::nanos)).fetch_one(&mut *transaction).await?;
-            transaction.commit().await?;
-            settled
+            turn.bind(disabled_at.map(Timestamp::nanos)).fetch_one(&mut *transaction).await?
         });
         Ok(Progress { settled, failing_since: None, disabled: disabled.map(str::to_owned), disabled_at })
     }
@@ -266,9 +259,9 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let sql = "UPDATE webhooks SET deleted_at = $3, secret = '', data_key = NULL, sealed = NULL
             WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL";
-        writing!(self, pool => {
+        writing!(self, transaction => {
             let update = sqlx::query(sql).bind(account.to_string()).bind(id.to_string()).bind(now.nanos());
-            Ok(update.execute(pool).await?.rows_affected() == 1)
+            Ok(update.execute(&mut *transaction).await?.rows_affected() == 1)
         })
     }
 }

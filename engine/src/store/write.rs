@@ -10,15 +10,19 @@ use model::{
     SignalId, Timestamp, Trade, TradeId,
 };
 use serde::Serialize;
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::SqliteConnection;
 use strategies::ladder_stake;
 
 use super::idempotency::keep;
 use super::inbound::SIGNAL_DONE;
 use super::ladders::{Ladders, add_ladders, count_bot};
 use super::realized::{Realized, add_realized};
+use super::repeat::write_once;
 use super::stats::FORGET_SUMS;
 use super::subscriptions::write_billing;
 use super::trip::Trip;
+use super::writer::PostgresWriter;
 use super::{Store, StoreError};
 use crate::answer::KeptAnswer;
 use crate::billing::BillingChange;
@@ -169,11 +173,8 @@ static WRITE_MARKS: Statement = Statement::new(
          WHERE excluded.high > marks.high",
 );
 
-/// What PostgreSQL is asked to let only one transaction at a time hold: the right to add events.
-const EVENTS_LOCK: i64 = 0x0062_7078_6576_7473;
-
 /// A value of a row; a null has its column's type.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Value {
     Text(Option<Cow<'static, str>>),
     Number(Option<i64>),
@@ -214,7 +215,7 @@ macro_rules! row {
 pub(super) use row;
 
 /// What many changes come to, as rows: the last word on every bot and trade, and all orders, fills and events.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Batch {
     changes: usize,
     news: News,
@@ -245,7 +246,7 @@ pub(crate) struct Batch {
 }
 
 /// What somebody waits for in a batch until it is durable.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct News {
     /// Whose webhooks are to hear of it.
     pub told: HashSet<AccountId>,
@@ -677,34 +678,65 @@ impl Store {
     pub async fn commit(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         changes.into_iter().for_each(|change| batch.add(change));
-        self.write(batch).await
-    }
-
-    /// Writes a batch in one transaction, and waits until it is durable.
-    pub(crate) async fn write(&self, mut batch: Batch) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite { writer, checkpoints, .. } => {
-                let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+            Self::Sqlite { writer, .. } => {
+                let mut write = writer.begin().await?;
                 if let Some(trip) = batch.take_trip() {
-                    trip.go(&mut transaction).await?;
+                    trip.go(&mut write, None).await?;
                 }
-                write_batch!(transaction, Dialect::Sqlite, batch);
-                transaction.commit().await?;
-                checkpoints.committed()?;
+                fill_sqlite(&mut write, batch).await?;
+                write.commit().await
             }
-            Self::Postgres(pool) => {
-                let mut transaction = pool.begin().await?;
-                if !batch.events.is_empty() {
-                    // Who reads events in the order of `seq` must not pass one that is committed later.
-                    let alone = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(EVENTS_LOCK);
-                    alone.execute(&mut *transaction).await?;
-                }
-                write_batch!(transaction, Dialect::Postgres, batch);
-                transaction.commit().await?;
+            Self::Postgres { writer, .. } => {
+                let mut write = writer.begin_other_batch(!batch.events.is_empty()).await?;
+                fill_postgres(&mut write, batch).await?;
+                write.commit().await
             }
         }
-        Ok(())
     }
+
+    /// Writes a batch of the ledger in one transaction, and waits until it is durable. Of one process only one is under
+    /// way at a time.
+    pub(crate) async fn write(&self, mut batch: Batch) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite { writer, .. } => {
+                let mut write = writer.begin_batch(batch.take_trip().unwrap_or_default()).await?;
+                fill_sqlite(&mut write, batch).await?;
+                write.commit().await?;
+                if let Some(fence) = writer.fence() {
+                    fence.committed();
+                }
+                Ok(())
+            }
+            Self::Postgres { writer, .. } => write_once(writer, batch).await,
+        }
+    }
+}
+
+/// Writes a batch of the ledger, unless it is repeated and was committed before.
+///
+/// # Errors
+/// [`StoreError`]; it may be committed all the same.
+pub(super) async fn write_counted(
+    writer: &PostgresWriter,
+    batch: Batch,
+    is_repeated: bool,
+) -> Result<(), StoreError> {
+    let Some(mut write) = writer.begin_batch(!batch.events.is_empty(), is_repeated).await? else {
+        return Ok(());
+    };
+    fill_postgres(&mut write, batch).await?;
+    write.commit().await
+}
+
+async fn fill_sqlite(connection: &mut SqliteConnection, mut batch: Batch) -> Result<(), StoreError> {
+    write_batch!(connection, Dialect::Sqlite, batch);
+    Ok(())
+}
+
+async fn fill_postgres(connection: &mut PgConnection, mut batch: Batch) -> Result<(), StoreError> {
+    write_batch!(connection, Dialect::Postgres, batch);
+    Ok(())
 }
 
 fn stamp_rows(stamps: BTreeMap<ClientOrderId, [Option<Timestamp>; 2]>) -> impl Iterator<Item = Value> {

@@ -76,12 +76,16 @@ struct Question {
     since: Timestamp,
     /// Whether it is late enough for its absence to be proven.
     is_late: bool,
+    /// And by the venue's clock, for an order of an earlier process.
+    absent_at: Option<Timestamp>,
 }
 
 impl Question {
     async fn ask(self) -> Result<Found, VenueError> {
         let Some(order) = self.rest.order(&self.pair, self.id, self.clock.now()).await? else {
-            let is_proven = self.is_late && self.is_nowhere().await?;
+            // The venue took our time with this question, so what is known of its clock is right.
+            let is_void = self.absent_at.is_none_or(|at| self.clock.now() >= at);
+            let is_proven = self.is_late && is_void && self.is_nowhere().await?;
             return Ok(if is_proven { Found::Never } else { Found::NotYet });
         };
         let venue_id = order.venue_order_id;
@@ -180,6 +184,7 @@ impl ExchangeConnection {
                 id,
                 since: order.since,
                 is_late: order.age(wall) > self.absent_after,
+                absent_at: order.absent_at,
             };
             let me = me.clone();
             actix_rt::spawn(async move {
@@ -337,6 +342,7 @@ mod tests {
             id: last,
             since,
             is_late: true,
+            absent_at: None,
         };
         assert_eq!(question.orders_to_the_last(since).await.unwrap().len(), PAGE + 6);
         assert!(!question.is_nowhere().await.unwrap(), "the last of them came");
@@ -384,6 +390,7 @@ mod tests {
             id,
             since,
             is_late: true,
+            absent_at: None,
         };
         let ask = async |id| question(id).ask().await.unwrap();
         while clock::now().millis() <= since.nanos().saturating_sub(OVERLAP_NS) / 1_000_000 {

@@ -282,19 +282,11 @@ impl Handler<Attach> for ExchangeConnection {
     type Result = ();
 
     fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) {
-        let mut unsent = Vec::new();
+        let ids: Vec<ClientOrderId> = attach.orders.iter().map(|(order, _)| order.client_id).collect();
         for (order, receipt) in attach.orders {
-            if self.sent.is_unsent(order.client_id) {
-                unsent.push(order.client_id);
-            }
             let since = receipt.decided_at.unwrap_or_else(clock::now);
             let mut tracked = Tracked::new(attach.id, attach.pair.clone(), order.role, since, receipt);
-            tracked.left_by = left_by(
-                order.role,
-                since,
-                receipt.sent_at.or(self.sent.left_at(order.client_id)),
-                clock::now(),
-            );
+            tracked.left_by = left_by(order.role, since, receipt.sent_at, clock::now());
             if failpoint::control() == Some(Control::BlindResend) {
                 let request = live::request(&attach.pair, &order);
                 let body = request.body();
@@ -320,14 +312,7 @@ impl Handler<Attach> for ExchangeConnection {
             self.count_now();
         }
         self.bots.insert(attach.id, attached);
-        for id in unsent {
-            if let Some(order) = self.orders.get_mut(&id) {
-                order.is_accounted = true;
-            }
-            // Should it be on its way here, it stays.
-            self.taken_back.insert(id, Instant::now());
-            self.end(id, End::NeverArrived);
-        }
+        self.read_stamps(ids, &ctx.address());
         self.ask_due(&ctx.address());
         self.let_accounted_go();
     }

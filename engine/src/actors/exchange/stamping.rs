@@ -2,15 +2,18 @@
 //! what is committed: a process that was paused in between, and whose store another one has taken over, can only send
 //! what the venue refuses as too old. A stamp that is too old to be sent is replaced by another commit alone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use actix::{AsyncContext as _, Context, Handler, Message};
+use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::trade::RECV_WINDOW;
 use model::{ClientOrderId, Timestamp};
+use strategies::live::End;
 
-use super::ExchangeConnection;
+use super::late::until_read;
+use super::{ExchangeConnection, deliver};
 use crate::change::Change;
 use crate::live::OrderStamp;
+use crate::store::JournaledStamp;
 
 /// How old a stamp may be when its request leaves. What remains of the venue's window is for the way there.
 const FRESH_FOR: Duration = Duration::from_secs(2);
@@ -23,6 +26,11 @@ const FRESH_AHEAD: Duration = Duration::from_millis(500);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Restamped(pub(crate) OrderStamp);
+
+/// What the journal has of orders that a bot came with; nothing of those that are not durable yet.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stamps(Vec<(ClientOrderId, Option<JournaledStamp>)>);
 
 /// Whether a request with this stamp may leave now, by the venue's clock.
 pub(super) fn is_fresh(stamped_at: Timestamp, now: Timestamp) -> bool {
@@ -54,6 +62,22 @@ impl ExchangeConnection {
         }
     }
 
+    /// Reads when and in which epoch orders were stamped that a bot comes with: whether they can have left, and until
+    /// when the venue can have taken them.
+    pub(super) fn read_stamps(&self, ids: Vec<ClientOrderId>, me: &Addr<Self>) {
+        if ids.is_empty() {
+            return;
+        }
+        let (journal, me) = (self.journal.clone(), me.clone());
+        self.journal.spawn(async move {
+            let mut stamps = Vec::with_capacity(ids.len());
+            for id in ids {
+                stamps.push((id, until_read(|| journal.store().journaled_stamp(id)).await));
+            }
+            deliver(&me, Stamps(stamps));
+        });
+    }
+
     fn stamp(&self, client_id: ClientOrderId) -> OrderStamp {
         OrderStamp { exchange_id: self.id, client_id, at: self.clock.now() }
     }
@@ -68,6 +92,32 @@ impl Handler<Restamped> for ExchangeConnection {
             order.is_restamping = false;
         }
         self.send_waiting(&ctx.address());
+    }
+}
+
+impl Handler<Stamps> for ExchangeConnection {
+    type Result = ();
+
+    fn handle(&mut self, Stamps(stamps): Stamps, _: &mut Context<Self>) {
+        for (id, journaled) in stamps {
+            // One that came here meanwhile, to be sent, is this process's own.
+            let Some(order) = self.orders.get_mut(&id).filter(|order| order.order.is_none()) else {
+                continue;
+            };
+            // What is not durable yet can only be this process's.
+            let epoch = journaled.map_or(Some(self.sent.epoch()), |journaled| journaled.epoch);
+            if epoch.is_some_and(|epoch| self.sent.is_unsent(id, epoch)) {
+                order.is_accounted = true;
+                // Should it be on its way here, it stays.
+                self.taken_back.insert(id, Instant::now());
+                self.end(id, End::NeverArrived);
+            } else if let Some(at) = journaled.and_then(|journaled| journaled.stamped_at) {
+                order.left_by = at;
+                let wait_ns = i64::try_from((RECV_WINDOW + self.absent_after).as_nanos()).unwrap_or(i64::MAX);
+                order.absent_at = Some(Timestamp::from_nanos(at.nanos().saturating_add(wait_ns)));
+            }
+        }
+        self.let_accounted_go();
     }
 }
 

@@ -31,6 +31,9 @@ pub(super) struct Tracked {
     pub(super) stamped_at: Option<Timestamp>,
     /// Another stamp of it is on its way to the journal.
     pub(super) is_restamping: bool,
+    /// From when on, by the venue's clock, its absence there is final: the last request that any process can have sent for
+    /// it is refused as too old by then, and the venue's queries have caught up. `None` where this process sends it.
+    pub(super) absent_at: Option<Timestamp>,
     /// The venue's limits have room for it, which is taken.
     pub(super) is_admitted: bool,
     /// When it may be sent again.
@@ -71,6 +74,7 @@ impl Tracked {
             receipt,
             stamped_at: None,
             is_restamping: false,
+            absent_at: None,
             is_admitted: false,
             send_at: None,
             ask_at: None,
