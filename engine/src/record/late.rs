@@ -51,8 +51,13 @@ pub(crate) fn rebook(
     let late: Qty = new.iter().map(|fill| fill.qty).sum();
     known.fills.extend(new);
     known.filled_qty = known.fills.iter().map(|fill| fill.qty).sum();
-    known.status =
-        if known.filled_qty >= known.qty { OrderStatus::Filled } else { OrderStatus::PartiallyFilled };
+    known.status = match known.status {
+        _ if known.filled_qty >= known.qty => OrderStatus::Filled,
+        // It has ended all the same.
+        ended @ (OrderStatus::Canceled | OrderStatus::Expired) => ended,
+        OrderStatus::Rejected => OrderStatus::Expired,
+        _ => OrderStatus::PartiallyFilled,
+    };
     let closing = closing(&trade);
     let books = LiveTrade::recounted(of(&trade, Side::Buy), of(&trade, Side::Sell), missing, closing);
     recount(&mut trade, &books);

@@ -3,13 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use model::{BotTurned, DomainEvent, EventData, EventId, Timestamp};
+use model::{
+    BotTurned, DomainEvent, EventData, EventId, Order, OrderStatus, Qty, Quote, Timestamp, Trade, TradeStatus,
+};
+use rust_decimal::Decimal;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::write::write_counted;
 use super::*;
 use crate::change::Change;
+use crate::record::LateBooking;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -280,6 +284,87 @@ async fn files_that_are_gone_take_nothing_and_are_told_of() {
         let why = taken.told_soon().await;
         assert!(why.contains("was deleted or replaced"), "{why}");
         println!("{name}: told after {:?}", began.elapsed());
+        taken.close().await;
+    }
+}
+
+/// A trade with one order, as it is at some point.
+fn trade(bot: model::BotId, status: TradeStatus, order: OrderStatus) -> Trade {
+    let closed_at = (status == TradeStatus::Closed).then_some(NOW);
+    let (qty, quote) = (Qty::new(Decimal::ONE).unwrap(), Quote::new(Decimal::ONE).unwrap());
+    let order = Order {
+        id: model::OrderId::from_u128(7),
+        client_order_id: model::ClientOrderId::from_u128(7),
+        side: model::Side::Sell,
+        kind: model::OrderType::Market,
+        status: order,
+        price: "1".parse().unwrap(),
+        qty,
+        filled_qty: qty,
+        created_at: NOW,
+        fills: Vec::new(),
+        receipt: None,
+    };
+    Trade {
+        id: model::TradeId::from_u128(7),
+        bot_id: bot,
+        exchange: model::Exchange::Binance,
+        pair: "BTC/USDT".parse().unwrap(),
+        side: model::Side::Buy,
+        status,
+        dry_run: false,
+        opened_at: NOW,
+        closed_at,
+        entry_price: Decimal::ONE,
+        exit_price: None,
+        amount: qty,
+        stake: quote,
+        fees: quote,
+        unvalued_fees: 0,
+        profit: closed_at.map(|_| quote),
+        profit_pct: None,
+        profit_usd: None,
+        usd_rate: None,
+        exit_reason: None,
+        stop_price: None,
+        take_profit_price: None,
+        orders: vec![order],
+    }
+}
+
+#[tokio::test]
+async fn what_has_ended_is_not_opened_again_by_a_late_row() {
+    for taken in Taken::all().await {
+        let account = taken.store.create_account("one", NOW).await.unwrap().id;
+        let bot = model::BotId::from_u128(1);
+        taken
+            .store
+            .run(format!(
+                "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status, created_at)
+                 VALUES ('{bot}', '{account}', 'binance', 'BTC/USDT', 'dca', FALSE, '{{}}', 'stopped', 0)"
+            ))
+            .await;
+        let book = async |status, order| {
+            let late = LateBooking {
+                account_id: account,
+                trade: trade(bot, status, order),
+                before: None,
+                dust: None,
+            };
+            let mut batch = Batch::default();
+            batch.add(Change { late: Some(Box::new(late)), ..Change::default() });
+            taken.store.write(batch).await.unwrap();
+            let found = taken.store.trade(account, model::TradeId::from_u128(7)).await.unwrap().unwrap();
+            (found.status, found.closed_at, found.orders[0].status)
+        };
+        let open = (TradeStatus::Open, None, OrderStatus::Open);
+        assert_eq!(book(TradeStatus::Open, OrderStatus::Open).await, open);
+        let ended = (TradeStatus::Closed, Some(NOW), OrderStatus::Canceled);
+        assert_eq!(book(TradeStatus::Closed, OrderStatus::Canceled).await, ended);
+        assert_eq!(book(TradeStatus::Open, OrderStatus::PartiallyFilled).await, ended);
+        // What is booked late is.
+        let filled = (TradeStatus::Closed, Some(NOW), OrderStatus::Filled);
+        assert_eq!(book(TradeStatus::Closed, OrderStatus::Filled).await, filled);
         taken.close().await;
     }
 }

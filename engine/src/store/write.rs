@@ -115,20 +115,26 @@ static WRITE_TRADES: Statement = Statement::new(
          exit_price, amount, stake, fees, profit, profit_pct, profit_usd, usd_rate, exit_reason, stop_price,
          take_profit_price, unvalued_fees) SELECT *",
     22,
+    // A trade that is closed stays so, whoever writes.
     "WHERE v.column1 IS NOT NULL
      ON CONFLICT (id) DO UPDATE SET status = excluded.status, closed_at = excluded.closed_at,
          entry_price = excluded.entry_price, exit_price = excluded.exit_price, amount = excluded.amount,
          stake = excluded.stake, fees = excluded.fees, profit = excluded.profit, profit_pct = excluded.profit_pct,
          profit_usd = excluded.profit_usd, usd_rate = excluded.usd_rate, exit_reason = excluded.exit_reason, stop_price = excluded.stop_price,
-         take_profit_price = excluded.take_profit_price, unvalued_fees = excluded.unvalued_fees",
+         take_profit_price = excluded.take_profit_price, unvalued_fees = excluded.unvalued_fees
+     WHERE trades.status <> 'closed' OR excluded.status = 'closed'",
 );
 static WRITE_ORDERS: Statement = Statement::new(
     "INSERT INTO orders (id, trade_id, client_order_id, side, kind, status, price, qty, filled_qty, created_at,
          receipt) SELECT *",
     11,
+    // An order that has ended stays so, whoever writes.
     "WHERE v.column1 IS NOT NULL
-     ON CONFLICT (id) DO UPDATE SET status = excluded.status, filled_qty = excluded.filled_qty,
-         receipt = excluded.receipt",
+     ON CONFLICT (id) DO UPDATE SET status = CASE
+             WHEN orders.status IN ('filled', 'canceled', 'expired', 'rejected')
+                 AND excluded.status NOT IN ('filled', 'canceled', 'expired', 'rejected') THEN orders.status
+             ELSE excluded.status END,
+         filled_qty = excluded.filled_qty, receipt = excluded.receipt",
 );
 static WRITE_FILLS: Statement = Statement::new(
     "INSERT INTO fills (id, order_id, at, price, qty, fee, fee_asset, fee_price, venue_trade_id) SELECT *",
