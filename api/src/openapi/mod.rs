@@ -27,6 +27,7 @@
 //! `body = List<Row>`, its parameters `Page<RowId>`. An example of a body stands in the annotation
 //! (`example = json!(…)`) or on the type (`#[schema(example = json!(…))]`).
 
+mod asset;
 mod common;
 mod events;
 mod operation;
@@ -34,11 +35,12 @@ pub(crate) mod page;
 
 use std::sync::LazyLock;
 
-use actix_web::http::header;
-use actix_web::{HttpResponse, web};
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpRequest, HttpResponse};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder};
 
+use asset::Asset;
 pub(crate) use operation::{Operation, keyed, operations, unkeyed};
 
 /// The groups of operations, in the order in which they are shown.
@@ -106,8 +108,10 @@ fn build() -> OpenApi {
 /// The OpenAPI 3.1 description of this API; `botprimex openapi` prints the same bytes.
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "Service", security(()),
     responses((status = 200, description = "The document.", body = serde_json::Value)))]
-pub(crate) async fn json() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(document())
+pub(crate) async fn json(request: HttpRequest) -> HttpResponse {
+    static DOCUMENT: LazyLock<Asset> =
+        LazyLock::new(|| Asset::new("application/json", Bytes::from_static(document().as_bytes())));
+    DOCUMENT.answer(&request)
 }
 
 /// The document, the page that shows it, and what that page loads.

@@ -55,7 +55,12 @@ async fn the_document_and_its_page_need_no_key_and_load_nothing_from_elsewhere()
     let get = |path: &str| reqwest::get(format!("{}{path}", server.url));
     let answer = get("/v1/openapi.json").await.unwrap();
     assert_eq!(answer.headers()["content-type"], "application/json");
+    let tag = answer.headers()["etag"].clone();
     assert_eq!(answer.text().await.unwrap(), api::openapi_document());
+    let again = reqwest::Client::new().get(format!("{}/v1/openapi.json", server.url));
+    let again = again.header("if-none-match", &tag).send().await.unwrap();
+    assert_eq!((again.status().as_u16(), &again.headers()["etag"]), (304, &tag));
+    assert_eq!(again.text().await.unwrap(), "");
     let page = get("/v1/docs").await.unwrap();
     assert!(page.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
     let page = page.text().await.unwrap();
