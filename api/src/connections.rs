@@ -1,5 +1,5 @@
-//! How many connections a client may hold open, and how long one may be open without asking anything, so that nobody
-//! takes them all.
+//! How many connections a client may hold open, how long one may be open without asking anything, and how long an answer
+//! may wait for its client to read it, so that nobody takes them all.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -27,6 +27,14 @@ pub(crate) const MOST: usize = 4_096;
 /// look after one that sends the head of its next request a byte at a time.
 const IDLE_WITHIN: Duration = Duration::from_secs(12);
 
+/// How long a client may take to read the next piece of an answer.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// How much of an answer the system takes over before it is sent, in bytes; Linux makes it twice as much. Where it is
+/// left to grow by itself, up to four megabytes wait there for a client that does not read, and one that reads slowly
+/// seems not to read for longer than [`READ_WITHIN`].
+const SEND_BUFFER: usize = 128 * 1024;
+
 /// How long the last answer has to get out.
 const FAREWELL: Duration = Duration::from_millis(100);
 
@@ -46,6 +54,8 @@ enum Doing {
     Idle(Instant),
     /// A request is being answered.
     Answering,
+    /// A piece of an answer waits to be read, since then.
+    Sending(Instant),
     /// It was told that it is closed: what it sent behind its last request is not read as another.
     Closed,
 }
@@ -74,17 +84,28 @@ impl Connection {
         self.doing.set(Doing::Answering);
     }
 
-    /// Its answer is made, and is the last one or not.
+    /// More of an answer is being made.
+    pub(crate) fn answering(&self) {
+        self.doing.set(Doing::Answering);
+    }
+
+    /// A piece of an answer was handed over.
+    pub(crate) fn sending(&self) {
+        self.doing.set(Doing::Sending(Instant::now()));
+    }
+
+    /// An answer is over, and is the last one or not.
     pub(crate) fn end(&self, is_last: bool) {
         self.doing.set(if is_last { Doing::Closed } else { Doing::Idle(Instant::now()) });
     }
 
-    /// Returns once nothing was asked for too long.
-    async fn idled(&self) {
+    /// Returns once nothing was asked, or read, for too long.
+    async fn overdue(&self) {
         loop {
             let left = match self.doing.get() {
                 Doing::Idle(since) => IDLE_WITHIN.saturating_sub(since.elapsed()),
-                Doing::Answering | Doing::Closed => IDLE_WITHIN,
+                Doing::Sending(since) => READ_WITHIN.saturating_sub(since.elapsed()),
+                Doing::Answering | Doing::Closed => READ_WITHIN,
             };
             if left.is_zero() {
                 return;
@@ -99,13 +120,13 @@ impl Connection {
     }
 }
 
-/// What closes an idle connection; it ends with the connection.
+/// What closes a connection that is overdue; it ends with the connection.
 struct Watch(JoinHandle<()>);
 
 impl Watch {
     fn over(connection: Connection) -> Self {
         Self(rt::spawn(async move {
-            connection.idled().await;
+            connection.overdue().await;
             connection.shut();
         }))
     }
@@ -132,6 +153,8 @@ impl Connections {
     pub(crate) fn opened(&self, socket: &dyn Any, kept: &mut Extensions) {
         let Some(socket) = socket.downcast_ref::<TcpStream>() else { return };
         let Ok(peer) = socket.peer_addr() else { return };
+        // Where it cannot be set, only more memory is used.
+        drop(SockRef::from(socket).set_send_buffer_size(SEND_BUFFER));
         if let Ok(connection) = Connection::of(socket) {
             kept.insert(Watch::over(connection.clone()));
             kept.insert(connection);

@@ -5,8 +5,8 @@ use std::panic::AssertUnwindSafe;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
 use futures_util::FutureExt;
@@ -14,6 +14,7 @@ use model::RequestId;
 use tracing::Instrument as _;
 
 use crate::connections::Connection;
+use crate::paced::{HeadBody, PacedBody};
 use crate::{ApiError, error, headers};
 
 /// Wraps everything the server answers, and tells the connection's watch that it is at work.
@@ -28,16 +29,23 @@ pub(crate) async fn edge(
         return answered(request, next).await;
     };
     connection.begin().await;
-    let answer = answered(request, next).await;
-    let (status, is_stream) = match &answer {
-        Ok(answer) => (answer.status(), answer.response().body().size() == BodySize::Stream),
-        Err(error) => (error.as_response_error().status_code(), false),
+    let is_head = request.method() == Method::HEAD;
+    let answer = match answered(request, next).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            connection.end(error::closes(error.as_response_error().status_code()));
+            return Err(error);
+        }
     };
-    // What is sent bit by bit goes on until the connection ends.
-    if !is_stream {
-        connection.end(error::closes(status));
-    }
-    answer
+    let is_last = error::closes(answer.status());
+    Ok(answer.map_body(|_, body| {
+        let size = body.size();
+        if is_head || matches!(size, BodySize::None | BodySize::Sized(0)) {
+            connection.end(is_last);
+            return HeadBody(size).boxed();
+        }
+        PacedBody::new(body, connection, is_last).boxed()
+    }))
 }
 
 /// Answers a request.

@@ -12,6 +12,7 @@ mod error;
 mod headers;
 pub mod limit;
 mod openapi;
+mod paced;
 pub mod query;
 mod server;
 mod v1;
