@@ -11,6 +11,9 @@ use serde::Serialize;
 
 use crate::headers;
 
+/// After how many seconds a request is to be sent again that could not be taken.
+const BUSY_S: u64 = 5;
+
 /// Everything a request can fail of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ApiError {
@@ -264,6 +267,9 @@ impl ApiError {
             }
             Self::RateLimited { retry_after_s, .. } => {
                 answer.insert_header((header::RETRY_AFTER, *retry_after_s));
+            }
+            Self::Unavailable | Self::VenueSilent(_) => {
+                answer.insert_header((header::RETRY_AFTER, BUSY_S));
             }
             _ => {}
         }

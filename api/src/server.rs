@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::connections::{self, Connections};
 use crate::edge::edge;
-use crate::v1::{self, Closing, Door, UnderWay};
+use crate::v1::{self, Closing, Door, Exports, UnderWay};
 use crate::{AccessConfig, ApiError};
 
 /// How long a stop waits for requests under way, in seconds.
@@ -125,7 +125,7 @@ fn bind(config: &ApiConfig, closing: watch::Receiver<bool>) -> io::Result<(Bound
 fn bind_api(config: &ApiConfig, closing: watch::Receiver<bool>) -> io::Result<(SocketAddr, Server)> {
     let door = web::Data::new(Door::new(&config.access));
     let under_way = web::Data::new(UnderWay::default());
-    let closing = web::Data::new(Closing(closing));
+    let (closing, exports) = (web::Data::new(Closing(closing)), web::Data::new(Exports::default()));
     let connections = Connections::new(config.access.max_connections_per_ip, config.access.trusted_proxy);
     let (listen, config) = (config.listen, config.clone());
     let server = HttpServer::new(move || {
@@ -134,6 +134,7 @@ fn bind_api(config: &ApiConfig, closing: watch::Receiver<bool>) -> io::Result<(S
             .app_data(door.clone())
             .app_data(under_way.clone())
             .app_data(closing.clone())
+            .app_data(exports.clone())
             .app_data(web::Data::new(config.engine.clone()))
             .wrap(from_fn(edge))
             .configure(move |app| routes(app, config))

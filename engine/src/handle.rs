@@ -24,12 +24,14 @@ use crate::change::{BotStatus, Change, NewBot, Positions};
 use crate::clock;
 use crate::error::EngineError;
 use crate::exchanges::Connections;
-use crate::ledger::Ledger;
+use crate::fair::FairSemaphore;
+use crate::ledger::{Ledger, LedgerError};
 use crate::lives::is_under_way;
 use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::portfolio::{KnownBalances, PriceBook};
 use crate::rates::Rates;
+use crate::reservations::{Reservation, Reservations};
 use crate::signals::Carrier;
 use crate::stats::BotStats;
 use crate::store::{
@@ -92,6 +94,26 @@ pub(crate) struct Inner {
     pub(crate) carrier: Carrier,
     /// Candles that were asked for lately.
     pub(crate) candles: CandleBook,
+    /// How accounts share what there is.
+    pub(crate) turns: Turns,
+}
+
+/// How accounts share what there is, and keep to their plans.
+pub(crate) struct Turns {
+    /// Who reads lists from the store.
+    lists: FairSemaphore<AccountId>,
+    /// Bots that are about to be made.
+    pub(crate) new_bots: Reservations,
+    /// Bots that are about to live.
+    pub(crate) starts: Reservations,
+}
+
+impl Turns {
+    /// With as many readers of lists as the store has room for.
+    pub(crate) fn over(store: &Store) -> Self {
+        let (new_bots, starts) = (Reservations::default(), Reservations::default());
+        Self { lists: store.list_shares(), new_bots, starts }
+    }
 }
 
 impl Inner {
@@ -127,6 +149,28 @@ impl EngineHandle {
         Ok(answer?)
     }
 
+    /// Reads a list from the store when it is its account's turn: a few such reads are made at once, so that one
+    /// account's long lists delay neither another's nor what is looked up by its id.
+    pub(crate) async fn read_list<T, F>(
+        &self,
+        account: AccountId,
+        ask: impl FnOnce(Store) -> F,
+    ) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let turn = self.inner.turns.lists.acquire(account).await;
+        self.on_store(move |store| {
+            let asked = ask(store);
+            async move {
+                let _turn = turn;
+                asked.await
+            }
+        })
+        .await
+    }
+
     // Bots
 
     /// Makes a bot, stopped, where the account's plan has room for it; with what its owner should know.
@@ -156,9 +200,9 @@ impl EngineHandle {
         answer: impl FnOnce(&BotView, &[Warning]) -> Result<(T, Option<KeptAnswer>), E>,
     ) -> Result<T, E> {
         self.take_work()?;
-        self.has_room_for_a_bot(account_id, plan).await?;
         self.owns_named(account_id, &definition).await?;
         let warnings = self.check(&definition).await?;
+        let room = self.room_for_a_bot(account_id, plan).await?;
         let bot = NewBot { id: BotId::new(), account_id, definition, created_at: clock::now() };
         let stored = StoredBot {
             id: bot.id,
@@ -173,8 +217,20 @@ impl EngineHandle {
         let view = BotView { bot: stored, open_trade: None, stats: BotStats::default(), capital };
         let (told, answer) = answer(&view, &warnings)?;
         let change = Change { created: Some(Box::new(bot)), answer, ..Change::default() };
-        self.inner.ledger.commit(change).await.map_err(EngineError::from)?;
+        self.commit_within(room, change).await?;
         Ok(told)
+    }
+
+    /// Commits what a place was reserved for. The place is held until that is durable, even where nobody waits for it
+    /// any more.
+    async fn commit_within(&self, room: Option<Reservation>, change: Change) -> Result<(), EngineError> {
+        let durable = self.inner.ledger.enqueue(change)?;
+        let committed = self.inner.io.spawn(async move {
+            let committed = durable.wait().await;
+            drop(room);
+            committed
+        });
+        Ok(committed.await.map_err(|_| LedgerError::Stopped)??)
     }
 
     /// A bot with what it holds and has made.
@@ -250,7 +306,8 @@ impl EngineHandle {
         limit: u32,
         after: Option<BotId>,
     ) -> Result<Page<StoredBot>, EngineError> {
-        self.on_store(move |store| async move { store.bots(account, &filter, limit, after).await }).await
+        let ask = move |store: Store| async move { store.bots(account, &filter, limit, after).await };
+        self.read_list(account, ask).await
     }
 
     /// Gives a bot the definition that `redefine` makes of its present one. A running bot goes on under it at once.
@@ -364,7 +421,7 @@ impl EngineHandle {
         after: Option<TradeId>,
     ) -> Result<Page<Trade>, EngineError> {
         let ask = move |store: Store| async move { store.trades(account, &filter, limit, after).await };
-        let page = self.on_store(ask).await?;
+        let page = self.read_list(account, ask).await?;
         Ok(Page { rows: self.marked(page.rows).await, has_more: page.has_more })
     }
 
@@ -380,7 +437,7 @@ impl EngineHandle {
         after: Option<TradeId>,
     ) -> Result<Page<Trade>, EngineError> {
         let ask = move |store: Store| async move { store.trade_rows(account, &filter, limit, after).await };
-        let page = self.on_store(ask).await?;
+        let page = self.read_list(account, ask).await?;
         Ok(Page { rows: self.marked(page.rows).await, has_more: page.has_more })
     }
 
@@ -412,7 +469,8 @@ impl EngineHandle {
                 return Err(EngineError::field("starting_after", why));
             }
         }
-        self.on_store(move |store| async move { store.events(account, &filter, limit, after).await }).await
+        let ask = move |store: Store| async move { store.events(account, &filter, limit, after).await };
+        self.read_list(account, ask).await
     }
 
     /// Whether the account has, or once had, such a bot: its trades stay readable.

@@ -19,6 +19,7 @@ use crate::error::EngineError;
 use crate::handle::{ANSWER, EngineHandle, unknown_pair};
 use crate::ledger::Durable;
 use crate::record::{self, Recorder};
+use crate::reservations::Reservation;
 use crate::store::StoredBot;
 use crate::view::BotView;
 
@@ -46,11 +47,10 @@ impl EngineHandle {
             if self.market(&bot.definition.pair).await == Some(None) {
                 return Err(unknown_pair(&bot.definition));
             }
-            if !self.holds(account, id).await? {
-                self.has_room_for_a_life(account).await?;
-            }
-            if let Some(durable) = self.launch(Launch { bot, stopping: None, exchange_id }).await? {
-                break durable;
+            let room =
+                if self.holds(account, id).await? { None } else { self.room_for_a_life(account).await? };
+            if self.launch_within(room, Launch { bot, stopping: None, exchange_id }).await? {
+                break Durable::ALREADY;
             }
         };
         durable.wait().await?;
@@ -120,6 +120,22 @@ impl EngineHandle {
     async fn launch(&self, launch: Launch) -> Result<Option<Durable>, EngineError> {
         let _followed = self.inner.rates.ready(&launch.bot.definition).await;
         self.inner.fleet.send(launch).timeout(ANSWER).await?
+    }
+
+    /// Brings a bot to life for which a place was reserved, and waits until that is durable; false where it lives by now.
+    /// The place is held until then, even where nobody waits any more.
+    async fn launch_within(&self, room: Option<Reservation>, launch: Launch) -> Result<bool, EngineError> {
+        let engine = self.clone();
+        let launched = self.inner.io.spawn(async move {
+            let durable = engine.launch(launch).await?;
+            let is_new = durable.is_some();
+            if let Some(durable) = durable {
+                durable.wait().await?;
+            }
+            drop(room);
+            Ok(is_new)
+        });
+        launched.await.map_err(|_| EngineError::Unavailable("the engine stops".to_owned()))?
     }
 
     /// Gives a bot that does not live these rules; false where it lives by now, and has to be told.

@@ -2,7 +2,7 @@
 //! through the `metrics` facade. Every handle is looked up once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -15,6 +15,8 @@ pub struct Meters {
     ticks: AtomicU64,
     decisions: AtomicU64,
     under_way: Totals,
+    /// How many events wait in memory for webhook endpoints.
+    webhook_events: Arc<AtomicUsize>,
     orders: [OrderMeters; 3],
     published: Published,
 }
@@ -26,6 +28,7 @@ impl Default for Meters {
             ticks: AtomicU64::default(),
             decisions: AtomicU64::default(),
             under_way: Totals::default(),
+            webhook_events: Arc::default(),
             orders: [Role::Entry(0), Role::Exit, Role::Protection].map(OrderMeters::of),
             published: Published::default(),
         }
@@ -41,6 +44,16 @@ impl Meters {
     /// Moves that bots were woken by and have decided on.
     pub fn decisions(&self) -> u64 {
         self.decisions.load(Ordering::Acquire)
+    }
+
+    /// How many events wait in memory for webhook endpoints.
+    pub fn webhook_events(&self) -> usize {
+        self.webhook_events.load(Ordering::Relaxed)
+    }
+
+    /// Where the number of events that wait in memory for webhook endpoints is kept.
+    pub(crate) fn webhook_events_count(&self) -> Arc<AtomicUsize> {
+        self.webhook_events.clone()
     }
 
     pub(crate) fn count_ticks(&self, ticks: u64) {
@@ -83,6 +96,7 @@ impl Meters {
             (&published.unknown, now(&totals.unknown)),
             (&published.up, now(&totals.up)),
             (&published.down, now(&totals.down)),
+            (&published.webhook_events, i64::try_from(self.webhook_events()).unwrap_or(i64::MAX)),
         ] {
             gauge.set(f64::from(i32::try_from(value).unwrap_or(i32::MAX)));
         }
@@ -102,6 +116,7 @@ struct Published {
     unknown: Gauge,
     up: Gauge,
     down: Gauge,
+    webhook_events: Gauge,
 }
 
 impl Default for Published {
@@ -117,6 +132,7 @@ impl Default for Published {
             unknown: gauge!("botprimex_orders_unknown"),
             up: gauge!("botprimex_exchange_connections", "state" => "up"),
             down: gauge!("botprimex_exchange_connections", "state" => "down"),
+            webhook_events: gauge!("botprimex_webhook_events_in_memory"),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::actors::fleet::{Fleet, Recover, Recovered, Remember};
 use crate::billing::{self, StripeConfig};
 use crate::candles::CandleBook;
 use crate::exchanges::{Connections, Venue};
-use crate::handle::{EngineHandle, Inner};
+use crate::handle::{EngineHandle, Inner, Turns};
 use crate::ledger::Ledger;
 use crate::live::Gateway;
 use crate::live::appraisal;
@@ -245,10 +245,10 @@ impl Engine {
         let meters = Arc::new(Meters::default());
 
         let (trading, webhooks) = (Thread::start("trading")?, Thread::start("webhooks")?);
-        let hub = Hub::new(store.clone(), io.handle().clone(), &webhooks.arbiter, &vault, targets(&config))
+        let targets = targets(&config);
+        let hub = Hub::new(store.clone(), io.handle().clone(), &webhooks.arbiter, &vault, targets, &meters)
             .map_err(|error| StartError::Client(error.to_string()))?;
-        let followers = Followers::default();
-        let views = Arc::new(Views::default());
+        let (followers, views) = (Followers::default(), Arc::new(Views::default()));
         let (rung, sends, followed, seen) = (hub.clone(), gateway.clone(), followers.clone(), views.clone());
         let (ledger, writer) = Ledger::new(store.clone(), move |news| {
             seen.forget(&news.changed);
@@ -323,6 +323,7 @@ impl Engine {
             views,
             carrier: signals::Carrier::default(),
             candles: CandleBook::default(),
+            turns: Turns::over(&store),
         };
         let handle = EngineHandle { inner: Arc::new(inner) };
         let recovered = io.spawn(recover(handle.clone()));

@@ -167,7 +167,7 @@ impl EventStream {
                 let ask = move |store: crate::store::Store| async move {
                     store.events_after(account, after, PAGE).await
                 };
-                let events = self.engine.on_store(ask).await?;
+                let events = self.engine.read_list(self.account, ask).await?;
                 self.may_have_more = events.len() >= PAGE as usize;
                 if let Some(last) = events.last() {
                     self.after = last.seq;

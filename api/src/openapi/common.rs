@@ -161,6 +161,7 @@ pub(super) fn components(mut components: Components) -> Components {
         let names: &[&str] = match rule.status {
             "401" => &["X-Request-Id", "WWW-Authenticate"],
             "429" => &["X-Request-Id", "RateLimit-Policy", "RateLimit", "Retry-After"],
+            "503" => &["X-Request-Id", "Retry-After"],
             _ => &["X-Request-Id"],
         };
         response.headers.extend(names.iter().copied().map(header));

@@ -1,18 +1,56 @@
 //! Trades as CSV (RFC 4180): a header, CRLF, exact decimals, and no cell that a spreadsheet would take for a formula.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, web};
-use engine::{EngineHandle, TradeFilter};
+use engine::{EngineHandle, FairPermit, FairSemaphore, TradeFilter};
 use futures_util::stream;
 use model::{AccountId, ExitReason, Side, Trade, TradeId, TradeStatus};
 
 use crate::ApiError;
 
 /// Rows that are read at once.
-const AT_ONCE: u32 = 500;
+const AT_ONCE: u32 = 200;
+
+/// How many exports of one account run at once, and how many of all.
+const PER_ACCOUNT: usize = 2;
+const IN_ALL: usize = 64;
+
+/// How long the next export waits for one of them to end.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// After how many seconds one that waited in vain may be asked for again.
+const RETRY_AFTER_S: u64 = 5;
+
+/// The exports that run. Each ends with its answer, which is cut off where it is not read.
+#[derive(Clone, Debug)]
+pub(crate) struct Exports(FairSemaphore<AccountId>);
+
+impl Default for Exports {
+    fn default() -> Self {
+        Self(FairSemaphore::new(IN_ALL, PER_ACCOUNT))
+    }
+}
+
+impl Exports {
+    /// Waits for an account's turn.
+    ///
+    /// # Errors
+    /// [`ApiError::RateLimited`] where the account's own exports take too long, and [`ApiError::Unavailable`] where
+    /// those of others do.
+    async fn begin(&self, account: AccountId) -> Result<FairPermit<AccountId>, ApiError> {
+        match tokio::time::timeout(WAIT, self.0.acquire(account)).await {
+            Ok(permit) => Ok(permit),
+            Err(_) if self.0.is_used_up(account) => {
+                Err(ApiError::RateLimited { of: "exports at once", retry_after_s: RETRY_AFTER_S })
+            }
+            Err(_) => Err(ApiError::Unavailable),
+        }
+    }
+}
 
 /// The columns, named as in JSON. A trade's orders have no place in a row.
 const HEADER: &str = "id,bot_id,exchange,pair,side,status,dry_run,opened_at,closed_at,entry_price,exit_price,amount,\
@@ -26,18 +64,25 @@ struct Reading {
     after: Option<TradeId>,
     /// How many rows may still come.
     left: u64,
+    _export: FairPermit<AccountId>,
 }
 
-/// An account's trades, newest first, as they are read: at most `most`, or all.
-pub(super) fn trades(
+/// An account's trades, newest first, as they are read: at most `most`, or all. A page is read when the client has taken
+/// the one before, and nothing of the store is held between them.
+///
+/// # Errors
+/// As [`Exports::begin`].
+pub(super) async fn trades(
+    exports: &Exports,
     engine: web::Data<EngineHandle>,
     account: AccountId,
     filter: TradeFilter,
     after: Option<TradeId>,
     most: Option<u32>,
-) -> HttpResponse {
+) -> Result<HttpResponse, ApiError> {
+    let export = exports.begin(account).await?;
     let left = most.map_or(u64::MAX, u64::from);
-    let reading = Some(Reading { engine, account, filter, after, left });
+    let reading = Some(Reading { engine, account, filter, after, left, _export: export });
     let header = stream::once(async { Ok::<_, ApiError>(Bytes::from_static(HEADER.as_bytes())) });
     let rows = stream::unfold(reading, |reading| async move {
         let mut reading = reading?;
@@ -47,10 +92,11 @@ pub(super) fn trades(
             Err(error) => Some((Err(error), None)),
         }
     });
-    HttpResponse::Ok()
+    let answer = HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present"))
         .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"trades.csv\""))
-        .streaming(futures_util::StreamExt::chain(header, rows))
+        .streaming(futures_util::StreamExt::chain(header, rows));
+    Ok(answer)
 }
 
 impl Reading {

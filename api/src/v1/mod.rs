@@ -21,6 +21,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web;
 
 pub(crate) use auth::{Caller, Door};
+pub(crate) use csv::Exports;
 pub(crate) use once::UnderWay;
 pub(crate) use stream::Closing;
 

@@ -7,7 +7,7 @@ use model::{
 };
 
 use super::auth::Caller;
-use super::csv;
+use super::csv::{self, Exports};
 use super::once::Once;
 use super::show::{self, List};
 use crate::ApiError;
@@ -28,7 +28,8 @@ type Engine = web::Data<EngineHandle>;
         ("from" = Option<Timestamp>, Query, description = "Only trades opened at this time or later."),
         ("to" = Option<Timestamp>, Query, description = "Only trades opened before this time."),
         ("format" = inline(Option<Format>), Query, description = "`csv` gives one row a trade, of all that the filters let \
-            through unless there is a `limit`."),
+            through unless there is a `limit`. Two such exports of an account run at once, and the next ones wait for \
+            up to five seconds; then they are answered with a 429. One that is not read for ten seconds is cut off."),
     ),
     responses((status = 200, description = "A page of trades; as CSV, rows under a header.",
         content((List<Trade> = "application/json"), (String = "text/csv")))))]
@@ -52,7 +53,8 @@ pub(crate) async fn list(
         ("from" = Option<Timestamp>, Query, description = "Only trades opened at this time or later."),
         ("to" = Option<Timestamp>, Query, description = "Only trades opened before this time."),
         ("format" = inline(Option<Format>), Query, description = "`csv` gives one row a trade, of all that the filters let \
-            through unless there is a `limit`."),
+            through unless there is a `limit`. Two such exports of an account run at once, and the next ones wait for \
+            up to five seconds; then they are answered with a 429. One that is not read for ten seconds is cut off."),
     ),
     responses((status = 200, description = "A page of trades; as CSV, rows under a header.",
         content((List<Trade> = "application/json"), (String = "text/csv")))))]
@@ -103,7 +105,8 @@ async fn page(
     }
     if format == Some(Format::Csv) {
         let most = has_limit.then_some(page.limit);
-        return Ok(csv::trades(engine.clone(), account, filter, page.starting_after, most));
+        let exports = request.app_data::<web::Data<Exports>>().ok_or(ApiError::Internal)?;
+        return csv::trades(exports, engine.clone(), account, filter, page.starting_after, most).await;
     }
     let trades = engine.trades(account, filter, page.limit, page.starting_after).await?;
     show::list(&trades, |trade| Ok(trade.clone()), |trade| trade.id.to_string())

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use api::AccessConfig;
 use engine::Store;
+use futures_util::future::join_all;
 use model::{Payout, PayoutId, PayoutStatus, Period, PlanLimits, Plans, Subscription, Tier, Timestamp};
 use serde_json::{Value, json};
 
@@ -147,6 +148,36 @@ async fn beyond_a_plan_nothing_is_made() {
     assert!(give(&server, &tenant, &narrow(), Tier::Standard).await);
     assert_eq!(server.post(&tenant, "/v1/webhooks", &hook).await.status, 201);
     assert_eq!(server.post(&tenant, "/v1/webhooks", &hook).await.status, 409);
+    server.stop().await;
+}
+
+#[actix_web::test]
+async fn a_plan_is_not_passed_by_requests_at_once() {
+    let mut plans = Plans::default();
+    plans.standard = PlanLimits { bots: Some(3), webhooks: 3, ..plans.standard };
+    let server = Server::start_with(NOWHERE, plans, AccessConfig::default()).await;
+    let tenant = server.tenant(&[]).await;
+    let hook = json!({"url": "https://example.com/a"}).to_string();
+    for (path, body) in [("/v1/bots", SEED), ("/v1/webhooks", &hook)] {
+        let answers = join_all((0..16).map(|_| server.post(&tenant, path, body))).await;
+        let made = answers.iter().filter(|answer| answer.status == 201).count();
+        let refused = answers.iter().filter(|answer| answer.status == 409).count();
+        assert_eq!((made, refused), (3, 13), "{path}");
+        assert_eq!(server.get(&tenant, path).await.body["data"].as_array().unwrap().len(), 3);
+    }
+    // A smaller plan than what is there: of those only so many are started.
+    assert!(give(&server, &tenant, &plans, Tier::Pro).await);
+    for _ in 0..3 {
+        assert_eq!(server.post(&tenant, "/v1/bots", SEED).await.status, 201);
+    }
+    assert!(give(&server, &tenant, &plans, Tier::Standard).await);
+    let bots = server.get(&tenant, "/v1/bots").await.body;
+    let paths = bots["data"].as_array().unwrap().iter();
+    let paths: Vec<_> = paths.map(|bot| format!("/v1/bots/{}/start", bot["id"].as_str().unwrap())).collect();
+    let answers = join_all(paths.iter().map(|path| server.post(&tenant, path, ""))).await;
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
+    assert_eq!((count(200), count(409)), (3, 3), "{statuses:?}");
     server.stop().await;
 }
 

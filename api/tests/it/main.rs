@@ -23,4 +23,5 @@ mod stream;
 mod stripe;
 mod tenants;
 mod trades;
+mod unread;
 mod webhooks;

@@ -22,6 +22,7 @@ use crate::change::Change;
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::EngineHandle;
+use crate::reservations::Reservation;
 use crate::store::{Account, Billing, Store, StoreError};
 
 pub(crate) use stripe::{StripeEvent, StripeSubscription};
@@ -173,44 +174,41 @@ impl EngineHandle {
         Ok(AccountView { account: billing.account, subscription, bots, webhooks })
     }
 
-    /// Refuses one more bot where the plan is used up. Of requests that come at once a few may slip through. The store is
+    /// Reserves room for one more bot, to be held until it is stored; refuses it where the plan is used up. The store is
     /// not asked about a `plan` that holds any number; what it says counts, since the caller may know of a former one.
-    pub(crate) async fn has_room_for_a_bot(&self, account: AccountId, plan: Tier) -> Result<(), EngineError> {
-        let plans = self.inner.plans;
-        if plans.of(plan).bots.is_none() {
-            return Ok(());
+    pub(crate) async fn room_for_a_bot(
+        &self,
+        account: AccountId,
+        plan: Tier,
+    ) -> Result<Option<Reservation>, EngineError> {
+        if self.inner.plans.of(plan).bots.is_none() {
+            return Ok(None);
         }
-        let ask = move |store: Store| async move {
-            let plan = store.plan(account).await?;
-            match plan.and_then(|plan| plans.of(plan).bots.map(|most| (plan, most))) {
-                Some((plan, most)) => Ok(Some((plan, most, store.bots_there(account).await?))),
-                None => Ok(None),
-            }
-        };
-        match self.on_store(ask).await? {
-            Some((plan, most, there)) if there >= u64::from(most) => {
-                Err(used_up(format!("the plan {plan} holds {most} bots: delete one, or take a larger plan")))
-            }
-            _ => Ok(()),
-        }
+        let Some((plan, most)) = self.bots_allowed(account).await? else { return Ok(None) };
+        let count = || self.on_store(move |store| async move { store.bots_there(account).await });
+        let room = self.inner.turns.new_bots.reserve(account, u64::from(most), count).await?;
+        let refused = || format!("the plan {plan} holds {most} bots: delete one, or take a larger plan");
+        Ok(Some(room.ok_or_else(|| used_up(refused()))?))
     }
 
-    /// Refuses to start one more bot where the plan has fewer than live already.
-    pub(crate) async fn has_room_for_a_life(&self, account: AccountId) -> Result<(), EngineError> {
-        let plans = self.inner.plans;
-        let ask = move |store: Store| async move {
-            let plan = store.plan(account).await?;
-            match plan.and_then(|plan| plans.of(plan).bots.map(|most| (plan, most))) {
-                Some((plan, most)) => Ok(Some((plan, most, store.bots_alive(account).await?))),
-                None => Ok(None),
-            }
-        };
-        match self.on_store(ask).await? {
-            Some((plan, most, alive)) if alive >= u64::from(most) => Err(used_up(format!(
-                "the plan {plan} holds {most} bots, and as many run: stop one, or take a larger plan"
-            ))),
-            _ => Ok(()),
-        }
+    /// Reserves room for one more bot that lives, to be held until its start is stored; refuses it where as many live
+    /// as the plan holds.
+    pub(crate) async fn room_for_a_life(
+        &self,
+        account: AccountId,
+    ) -> Result<Option<Reservation>, EngineError> {
+        let Some((plan, most)) = self.bots_allowed(account).await? else { return Ok(None) };
+        let count = || self.on_store(move |store| async move { store.bots_alive(account).await });
+        let room = self.inner.turns.starts.reserve(account, u64::from(most), count).await?;
+        let refused =
+            || format!("the plan {plan} holds {most} bots, and as many run: stop one, or take a larger plan");
+        Ok(Some(room.ok_or_else(|| used_up(refused()))?))
+    }
+
+    /// An account's plan and how many bots it holds; `None` where that is any number.
+    async fn bots_allowed(&self, account: AccountId) -> Result<Option<(Tier, u32)>, EngineError> {
+        let plan = self.on_store(move |store| async move { store.plan(account).await }).await?;
+        Ok(plan.and_then(|plan| Some((plan, self.inner.plans.of(plan).bots?))))
     }
 }
 

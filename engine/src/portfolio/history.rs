@@ -13,7 +13,7 @@ use super::{Figures, Portfolio};
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::{EngineHandle, Inner};
-use crate::store::{Page, StoreError};
+use crate::store::{Page, Store, StoreError};
 
 /// How far apart points are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
@@ -110,9 +110,8 @@ impl EngineHandle {
         limit: u32,
     ) -> Result<Page<HistoryPoint>, EngineError> {
         let step = interval.seconds();
-        let rows = self
-            .on_store(move |store| async move { store.points(account, step, from, to, limit + 1).await })
-            .await?;
+        let ask = move |store: Store| async move { store.points(account, step, from, to, limit + 1).await };
+        let rows = self.read_list(account, ask).await?;
         let point = |(at, text): (Timestamp, String)| {
             let Stored { live, dry_run } = serde_json::from_str(&text).map_err(|_| StoreError::Corrupt {
                 column: "figures",

@@ -23,7 +23,7 @@ use crate::change::BotStatus;
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::EngineHandle;
-use crate::store::{BotFilter, Page};
+use crate::store::{BotFilter, Page, Store};
 use crate::view::sold;
 
 /// How old a count of a real account may be that is shown.
@@ -70,7 +70,8 @@ impl EngineHandle {
         let accounts = self.live_accounts(account, age).await?;
         let prices = self.prices().await?;
         let as_of = clock::now();
-        let holdings = self.on_store(move |store| async move { store.holdings(account).await }).await?;
+        let ask = move |store: Store| async move { store.holdings(account).await };
+        let holdings = self.read_list(account, ask).await?;
         Ok(reckon::reckon(&holdings, &accounts, &prices, self.inner.markets.fee(), as_of))
     }
 

@@ -211,6 +211,7 @@ impl EngineHandle {
         after: Option<SignalId>,
     ) -> Result<crate::store::Page<Signal>, EngineError> {
         self.stored(account, bot).await?;
-        self.on_store(move |store| async move { store.signals(account, bot, limit, after).await }).await
+        let ask = move |store: Store| async move { store.signals(account, bot, limit, after).await };
+        self.read_list(account, ask).await
     }
 }

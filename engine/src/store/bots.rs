@@ -119,14 +119,14 @@ impl Store {
         after: Option<BotId>,
     ) -> Result<Page<StoredBot>, StoreError> {
         let sql = "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
-            FROM bots WHERE account_id = $1 AND deleted_at IS NULL AND ($2 IS NULL OR id < $2)
+            FROM bots WHERE account_id = $1 AND deleted_at IS NULL AND id < $2
                 AND ($3 IS NULL OR status = $3) AND ($4 IS NULL OR exchange = $4) AND ($5 IS NULL OR pair = $5)
                 AND ($6 IS NULL OR strategy = $6) AND ($7 IS NULL OR dry_run = $7)
             ORDER BY id DESC LIMIT $8";
         let rows: Result<Vec<StoredBot>, StoreError> = reading!(self, pool => {
             let query = sqlx::query(sql)
                 .bind(account.to_string())
-                .bind(after.map(|id| id.to_string()))
+                .bind(after.unwrap_or(BotId::from_u128(u128::MAX)).to_string())
                 .bind(filter.status.map(BotStatus::as_str))
                 .bind(filter.exchange.map(Exchange::as_str))
                 .bind(filter.pair.as_ref().map(ToString::to_string))

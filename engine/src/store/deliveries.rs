@@ -1,6 +1,8 @@
 //! Deliveries as they are stored: what is still to be made, and a log of the others.
 
-use model::{DeliveryId, EventId, EventKind, Timestamp, WebhookId};
+use std::collections::HashMap;
+
+use model::{AccountId, DeliveryId, EventId, EventKind, Timestamp, WebhookId};
 use sqlx::Row as _;
 
 use super::idempotency::keep;
@@ -97,6 +99,15 @@ impl DeliveryStatus {
             Self::Failed => "failed",
         }
     }
+}
+
+/// What the store has of an endpoint's deliveries that a start has to know of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct OpenRows {
+    /// The place of the last event that such a delivery is of.
+    pub(crate) last_event: Option<i64>,
+    /// The first replay that waits.
+    pub(crate) first_replay: Option<DeliveryId>,
 }
 
 /// Which deliveries of an endpoint.
@@ -256,20 +267,73 @@ impl Store {
         }
     }
 
-    /// Deliveries that a start has to know of: of everybody, or of one endpoint.
+    /// What there is of deliveries that a start has to know of, by endpoint.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn open_rows(&self) -> Result<HashMap<WebhookId, OpenRows>, StoreError> {
+        let sql = "SELECT webhook_id, MAX(event_seq) AS last_event,
+                MIN(CASE WHEN origin = 'replay' AND status = 'waiting' THEN id END) AS first_replay
+            FROM deliveries WHERE is_open GROUP BY webhook_id";
+        reading!(self, pool => {
+            let mut found = HashMap::new();
+            for row in sqlx::query(sql).fetch_all(pool).await? {
+                let first_replay: Option<String> = row.try_get("first_replay")?;
+                let rows = OpenRows {
+                    last_event: row.try_get("last_event")?,
+                    first_replay: first_replay.map(|text| parsed("id", &text)).transpose()?,
+                };
+                found.insert(parsed("webhook_id", row.try_get("webhook_id")?)?, rows);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Deliveries of events that a start has to know of: of one endpoint, of events after a place and up to another.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn open_deliveries(
         &self,
-        webhook: Option<WebhookId>,
+        webhook: WebhookId,
+        after: i64,
+        until: i64,
     ) -> Result<Vec<Delivery>, StoreError> {
-        let sql =
-            "SELECT * FROM deliveries WHERE is_open AND ($1 IS NULL OR webhook_id = $1) ORDER BY event_seq";
+        let sql = "SELECT * FROM deliveries WHERE is_open AND webhook_id = $1 AND event_seq > $2 AND event_seq <= $3
+            AND origin = 'event' ORDER BY event_seq";
         reading!(self, pool => {
-            let query = sqlx::query(sql).bind(webhook.map(|id| id.to_string()));
+            let query = sqlx::query(sql).bind(webhook.to_string()).bind(after).bind(until);
             query.fetch_all(pool).await?.into_iter().map(|row| Ok(delivery!(row))).collect()
         })
+    }
+
+    /// An endpoint's replays that wait, oldest first, `after` being the last that is known; one whose event is forgotten
+    /// cannot be made any more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn waiting_replays(
+        &self,
+        account: AccountId,
+        webhook: WebhookId,
+        after: DeliveryId,
+        limit: usize,
+    ) -> Result<Vec<(StoredEvent, Delivery)>, StoreError> {
+        let sql =
+            "SELECT * FROM deliveries WHERE webhook_id = $1 AND id > $2 AND origin = 'replay' AND is_open
+            AND status = 'waiting' ORDER BY id LIMIT $3";
+        let replays: Result<Vec<Delivery>, StoreError> = reading!(self, pool => {
+            let query = sqlx::query(sql)
+                .bind(webhook.to_string())
+                .bind(after.to_string())
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+            query.fetch_all(pool).await?.into_iter().map(|row| Ok(delivery!(row))).collect()
+        });
+        let replays = replays?;
+        let places: Vec<i64> = replays.iter().map(|replay| replay.event_seq).collect();
+        let events = self.events_at(account, &places).await?;
+        let found = |replay: Delivery| Some((events.get(&replay.event_seq)?.clone(), replay));
+        Ok(replays.into_iter().filter_map(found).collect())
     }
 
     /// An endpoint's deliveries, newest first, `after` being the last of the page before.
@@ -283,13 +347,13 @@ impl Store {
         limit: u32,
         after: Option<DeliveryId>,
     ) -> Result<Page<Delivery>, StoreError> {
-        let sql = "SELECT * FROM deliveries WHERE webhook_id = $1 AND ($2 IS NULL OR id < $2)
+        let sql = "SELECT * FROM deliveries WHERE webhook_id = $1 AND id < $2
             AND ($3 IS NULL OR status = $3) AND ($4 = '' OR $4 LIKE '%,' || kind || ',%')
             ORDER BY id DESC LIMIT $5";
         let rows: Result<Vec<Delivery>, StoreError> = reading!(self, pool => {
             let query = sqlx::query(sql)
                 .bind(webhook.to_string())
-                .bind(after.map(|id| id.to_string()))
+                .bind(after.unwrap_or(DeliveryId::from_u128(u128::MAX)).to_string())
                 .bind(filter.status.map(DeliveryStatus::as_str))
                 .bind(listed(&filter.kinds))
                 .bind(i64::from(limit) + 1);

@@ -1,7 +1,9 @@
 //! The outbox: what was committed, in the order in which it is told.
 
+use std::collections::HashMap;
+
 use model::{AccountId, BotId, EventId, EventKind, Timestamp};
-use sqlx::Row as _;
+use sqlx::{QueryBuilder, Row as _};
 
 use super::{Page, Store, StoreError, parsed, reading, worded, writing};
 
@@ -107,6 +109,35 @@ impl Store {
         })
     }
 
+    /// An account's events at these places, as far as they are kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn events_at(
+        &self,
+        account: AccountId,
+        places: &[i64],
+    ) -> Result<HashMap<i64, StoredEvent>, StoreError> {
+        if places.is_empty() {
+            return Ok(HashMap::new());
+        }
+        reading!(self, pool => {
+            let mut select = QueryBuilder::new("SELECT * FROM events WHERE account_id = ");
+            select.push_bind(account.to_string()).push(" AND seq IN (");
+            let mut listed = select.separated(", ");
+            for place in places {
+                listed.push_bind(*place);
+            }
+            select.push(")");
+            let mut found = HashMap::new();
+            for row in select.build().fetch_all(pool).await? {
+                let event = stored_event!(row);
+                found.insert(event.seq, event);
+            }
+            Ok(found)
+        })
+    }
+
     /// An account's event.
     ///
     /// # Errors
@@ -131,11 +162,11 @@ impl Store {
         after: Option<EventId>,
     ) -> Result<Page<StoredEvent>, StoreError> {
         const NEWEST_FIRST: &str = "SELECT * FROM events WHERE account_id = $1
-                AND ($2 IS NULL OR seq < (SELECT seq FROM events WHERE id = $2 AND account_id = $1))
+                AND seq < COALESCE((SELECT seq FROM events WHERE id = $2 AND account_id = $1), 9223372036854775807)
                 AND ($3 = '' OR $3 LIKE '%,' || kind || ',%') AND ($4 IS NULL OR bot_id = $4)
                 AND at >= $5 AND at < $6 ORDER BY seq DESC LIMIT $7";
         const OLDEST_FIRST: &str = "SELECT * FROM events WHERE account_id = $1
-                AND ($2 IS NULL OR seq > (SELECT seq FROM events WHERE id = $2 AND account_id = $1))
+                AND seq > COALESCE((SELECT seq FROM events WHERE id = $2 AND account_id = $1), 0)
                 AND ($3 = '' OR $3 LIKE '%,' || kind || ',%') AND ($4 IS NULL OR bot_id = $4)
                 AND at >= $5 AND at < $6 ORDER BY seq LIMIT $7";
         let sql = if filter.ascending { OLDEST_FIRST } else { NEWEST_FIRST };

@@ -271,13 +271,13 @@ impl Store {
         limit: u32,
         after: Option<SignalId>,
     ) -> Result<Page<Signal>, StoreError> {
-        let sql = "SELECT * FROM signals WHERE account_id = $1 AND bot_id = $2 AND ($3 IS NULL OR id < $3)
+        let sql = "SELECT * FROM signals WHERE account_id = $1 AND bot_id = $2 AND id < $3
             ORDER BY id DESC LIMIT $4";
         let rows: Result<Vec<Signal>, StoreError> = reading!(self, pool => {
             let query = sqlx::query(sql)
                 .bind(account.to_string())
                 .bind(bot.to_string())
-                .bind(after.map(|id| id.to_string()))
+                .bind(after.unwrap_or(SignalId::from_u128(u128::MAX)).to_string())
                 .bind(i64::from(limit) + 1);
             query.fetch_all(pool).await?.into_iter().map(|row| Ok(signal!(row))).collect()
         });

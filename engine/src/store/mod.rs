@@ -47,7 +47,7 @@ pub use subscriptions::Billing;
 pub use trades::TradeFilter;
 pub use webhooks::{Progress, Webhook};
 
-pub(crate) use deliveries::Notes;
+pub(crate) use deliveries::{Notes, OpenRows};
 #[cfg(test)]
 pub(crate) use exchanges::tests::{connection, stores};
 pub(crate) use fence::{OnLoss, Tenure};
@@ -61,11 +61,13 @@ pub(crate) use write::Batch;
 pub use write::News;
 
 use self::writer::{PostgresWriter, SqliteWriter};
+use crate::fair::FairSemaphore;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use model::AccountId;
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -131,6 +133,10 @@ fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {
 
 /// The first SQLite without the WAL-reset corruption race of 3.7.0 to 3.51.2.
 const LEAST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// How many connections read a file: two for lists ([`Store::list_shares`]), one each for the outbox and for webhook
+/// endpoints that are behind, and two for everything that is short.
+const READERS: u32 = 6;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -383,7 +389,7 @@ impl Store {
             .await
             .map_err(read_only)?;
         let checkpoints = checkpoint::start(&options, &writer).await?;
-        let readers = pool().max_connections(4).connect_with(options.read_only(true)).await?;
+        let readers = pool().max_connections(READERS).connect_with(options.read_only(true)).await?;
         Ok(Self::Sqlite { writer: SqliteWriter::new(writer, checkpoints), readers })
     }
 
@@ -398,6 +404,14 @@ impl Store {
             .connect_with(postgres_options(url)?)
             .await?;
         Ok(Self::Postgres { writer: PostgresWriter::new(readers.clone()), readers })
+    }
+
+    /// How many lists are read at once, and how many of one account's: the other connections are for what is short.
+    pub(crate) fn list_shares(&self) -> FairSemaphore<AccountId> {
+        match self {
+            Self::Sqlite { .. } => FairSemaphore::new(2, 1),
+            Self::Postgres { .. } => FairSemaphore::new(3, 2),
+        }
     }
 
     /// Whether a URL names a PostgreSQL server.

@@ -23,6 +23,19 @@ pub struct TradeFilter {
     pub to: Option<Timestamp>,
 }
 
+/// A page of an account's trades. It begins where the index says, however many are before it: were `id < $2` joined with
+/// `$2 IS NULL`, all of those would be looked at.
+const OF_ACCOUNT: &str = "SELECT * FROM trades WHERE account_id = $1 AND id < $2 AND $3 IS NULL
+        AND ($4 IS NULL OR pair = $4) AND ($5 IS NULL OR status = $5)
+        AND ($6 IS NULL OR opened_at >= $6) AND ($7 IS NULL OR opened_at < $7)
+    ORDER BY id DESC LIMIT $8";
+
+/// A page of a bot's; the account is compared in a way that keeps the databases from its index.
+const OF_BOT: &str = "SELECT * FROM trades WHERE account_id || '' = $1 AND id < $2 AND bot_id = $3
+        AND ($4 IS NULL OR pair = $4) AND ($5 IS NULL OR status = $5)
+        AND ($6 IS NULL OR opened_at >= $6) AND ($7 IS NULL OR opened_at < $7)
+    ORDER BY id DESC LIMIT $8";
+
 /// A column that may be NULL, as what its text stands for.
 macro_rules! maybe {
     ($row:ident, $column:literal) => {
@@ -124,17 +137,14 @@ macro_rules! fill_in_orders {
 /// A page of trades without their orders, as this connection sees them.
 macro_rules! trade_rows {
     ($connection:ident, $account:expr, $filter:expr, $limit:expr, $after:expr) => {{
-        let sql = "SELECT * FROM trades WHERE account_id = $1 AND ($2 IS NULL OR id < $2)
-                AND ($3 IS NULL OR bot_id = $3) AND ($4 IS NULL OR pair = $4) AND ($5 IS NULL OR status = $5)
-                AND ($6 IS NULL OR opened_at >= $6) AND ($7 IS NULL OR opened_at < $7)
-            ORDER BY id DESC LIMIT $8";
+        let sql = if $filter.bot_id.is_some() { OF_BOT } else { OF_ACCOUNT };
         let status = $filter.status.map(|status| match status {
             TradeStatus::Open => "open",
             TradeStatus::Closed => "closed",
         });
         let query = sqlx::query(sql)
             .bind($account.to_string())
-            .bind($after.map(|id: TradeId| id.to_string()))
+            .bind($after.unwrap_or(TradeId::from_u128(u128::MAX)).to_string())
             .bind($filter.bot_id.map(|id| id.to_string()))
             .bind($filter.pair.as_ref().map(ToString::to_string))
             .bind(status)
@@ -241,5 +251,28 @@ impl Store {
             (open_trades!(connection, account, key.bot_id), later)
         });
         Ok((open, self.summed_up(key, known, &later).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+    use crate::store::stores;
+
+    #[tokio::test]
+    async fn a_page_is_found_by_index_however_far_down_it_is() {
+        let (store, _folder) = stores().await.remove(0);
+        let Store::Sqlite { readers, .. } = &store else { panic!() };
+        for (sql, index) in [
+            (OF_ACCOUNT, "trades_by_account (account_id=? AND id<?)"),
+            (OF_BOT, "trades_by_bot (bot_id=? AND id<?)"),
+        ] {
+            let explain = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
+            let steps = explain.fetch_all(readers).await.unwrap();
+            let steps: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
+            assert_eq!(steps, [format!("SEARCH trades USING INDEX {index}")]);
+        }
     }
 }

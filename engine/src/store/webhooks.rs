@@ -131,6 +131,11 @@ impl Store {
                 .bind(&secrets.data_key)
                 .bind(&secrets.sealed)
                 .bind(i64::from(most));
+            if matches!(self, Self::Postgres { .. }) {
+                // Of two that count at once, each would count the other out. SQLite has one that writes.
+                let alone = sqlx::query("SELECT id FROM accounts WHERE id = $1 FOR NO KEY UPDATE");
+                alone.bind(webhook.account_id.to_string()).execute(&mut *transaction).await?;
+            }
             let settled: Option<i64> = insert.fetch_optional(&mut *transaction).await?;
             if let Some(answer) = answer.filter(|_| settled.is_some()) {
                 keep!(answer).execute(&mut *transaction).await?;

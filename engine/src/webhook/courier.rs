@@ -1,15 +1,17 @@
 //! The courier: what all webhook sinks share, so that an endpoint that is slow, dead or hostile holds up nothing but
 //! itself.
 //!
-//! One reader follows the outbox for all of them: what it reads is kept a while for the account that it is about, and each
-//! of the account's sinks is given of it what it asks for. One that is further behind has pages read for itself. One
-//! writer notes what came of the attempts of all of them, together.
+//! One reader follows the outbox for all of them: what it reads is kept a while, and each of the account's sinks is given
+//! of it what it asks for. One that is further behind has pages read for itself, when it is its account's turn. One
+//! writer notes what came of the attempts of all of them, together. What nobody has room for stays in the outbox, so
+//! that the memory that all this takes is bounded ([`super::share`]).
 
 mod feed;
+mod reading;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message};
@@ -19,11 +21,12 @@ use tokio::sync::oneshot;
 
 use super::endpoint::Endpoint;
 use super::post::Post;
-use super::queue::Queue;
-use super::sink::{Again, Changed, Heard, Leave, Rest, WebhookSink};
+use super::queue::{Fetch, Queue, Row};
+use super::share::Shares;
+use super::sink::{Again, Changed, Fetched, Heard, Leave, Rest, WebhookSink};
 use crate::actors::deliver;
 use crate::store::{
-    Delivery, DeliveryStatus, Notes, Origin, Progress, Store, StoreError, StoredEvent, Webhook,
+    Delivery, DeliveryStatus, Notes, OpenRows, Origin, Progress, Store, StoreError, StoredEvent, Webhook,
 };
 use feed::Feed;
 
@@ -42,6 +45,9 @@ const PAGE: u32 = 1_000;
 /// How many deliveries are noted without waiting for the next beat.
 const MANY_NOTES: usize = 1_000;
 
+/// While more deliveries than this are not noted yet, no sink is given more events.
+const MOST_UNNOTED: usize = 10_000;
+
 /// Something may have been committed.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -52,13 +58,13 @@ pub(crate) struct Doorbell;
 #[rtype(result = "()")]
 pub(crate) struct Begin(pub(crate) i64);
 
-/// An endpoint is there; `known` are its deliveries that a start has to know of.
+/// An endpoint is there; `rows` says what the store has of deliveries to it that are not settled.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Open {
     pub(crate) webhook: Webhook,
     pub(crate) endpoint: Arc<Endpoint>,
-    pub(crate) known: Vec<Delivery>,
+    pub(crate) rows: OpenRows,
 }
 
 /// An endpoint is another now; `hurry` where what failed before may work now.
@@ -75,10 +81,10 @@ pub(crate) struct Change {
 #[rtype(result = "()")]
 pub(crate) struct Close(pub(crate) WebhookId, pub(crate) oneshot::Sender<()>);
 
-/// Events are delivered once more.
+/// The store has events that are to be delivered once more.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Replay(pub(crate) WebhookId, pub(crate) Vec<(Arc<StoredEvent>, Delivery)>);
+pub(crate) struct Replay(pub(crate) WebhookId);
 
 /// Begin nothing more; tell when all that was under way is noted.
 #[derive(Message)]
@@ -90,10 +96,15 @@ pub(crate) struct Finish(pub(crate) oneshot::Sender<()>);
 #[rtype(result = "()")]
 struct Page(Result<Vec<StoredEvent>, String>);
 
-/// What the store had for one endpoint; and up to which place all was there.
+/// What the store had of the events that one endpoint waits for, of so many at most; and up to which place all was there.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Own(Want, i64, Result<Vec<StoredEvent>, String>);
+struct Own(Want, usize, i64, Result<Vec<Row>, String>);
+
+/// What the store had of what one endpoint asked for.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Found(WebhookId, Fetch, Result<Vec<Row>, String>);
 
 /// A sink has room for so many events after a place; it is answered when there are some.
 #[derive(Message, Clone, Copy)]
@@ -103,6 +114,11 @@ pub(super) struct Want {
     pub(super) read: i64,
     pub(super) room: usize,
 }
+
+/// A sink has room for what it left in the store; it is answered in any case.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub(super) struct WantFetched(pub(super) WebhookId, pub(super) Fetch);
 
 /// What came of a sink's attempt; and how far it is, with whether rows before that can be closed.
 #[derive(Message)]
@@ -128,7 +144,10 @@ struct Sink {
     account: AccountId,
     address: Addr<WebhookSink>,
     want: Option<Want>,
+    fetch: Option<Fetch>,
     settled: i64,
+    /// The last event of which the store had a delivery when the sink was opened.
+    known_until: i64,
 }
 
 /// The actor.
@@ -140,7 +159,10 @@ pub(crate) struct Courier {
     /// Rung from outside, so that a thousand commits are one message.
     bell: Arc<AtomicBool>,
     sinks: HashMap<WebhookId, Sink>,
-    feeds: HashMap<AccountId, Feed>,
+    /// How many sinks each account has.
+    siblings: HashMap<AccountId, Arc<AtomicUsize>>,
+    shares: Shares,
+    feed: Feed,
     /// The event that was read last.
     read: i64,
     is_reading: bool,
@@ -158,14 +180,23 @@ pub(crate) struct Courier {
 }
 
 impl Courier {
-    pub(crate) fn new(store: Store, io: Handle, post: Post, bell: Arc<AtomicBool>) -> Self {
+    /// `in_memory` is where the number of events that wait in memory is published.
+    pub(crate) fn new(
+        store: Store,
+        io: Handle,
+        post: Post,
+        bell: Arc<AtomicBool>,
+        in_memory: Arc<AtomicUsize>,
+    ) -> Self {
         Self {
             store,
             io,
             post,
             bell,
             sinks: HashMap::new(),
-            feeds: HashMap::new(),
+            siblings: HashMap::new(),
+            shares: Shares::new(in_memory),
+            feed: Feed::default(),
             read: 0,
             is_reading: false,
             may_have_more: false,
@@ -199,38 +230,13 @@ impl Courier {
 
     /// Follows the outbox, as long as somebody listens.
     fn follow(&mut self, ctx: &Context<Self>) {
-        if self.is_reading || !self.may_have_more || self.feeds.is_empty() || self.finishing.is_some() {
+        if self.is_reading || !self.may_have_more || self.feed.is_empty() || self.finishing.is_some() {
             return;
         }
         self.is_reading = true;
         self.may_have_more = false;
         let (store, read) = (self.store.clone(), self.read);
         self.ask(ctx, async move { store.outbox_after(read, PAGE).await }, Page);
-    }
-
-    /// Gives a sink what it has room for, once there is something.
-    fn serve(&mut self, id: WebhookId, ctx: &Context<Self>) {
-        let Some(sink) = self.sinks.get_mut(&id) else { return };
-        let Some(feed) = self.feeds.get(&sink.account) else { return };
-        let Some(want) = sink.want.take() else { return };
-        match feed.after(want.read, want.room) {
-            Some(events) if events.is_empty() => sink.want = Some(want),
-            Some(events) => deliver(&sink.address, Heard(events, 0)),
-            None => {
-                let (store, account, complete) = (self.store.clone(), sink.account, self.read);
-                let page = async move { store.events_after(account, want.read, PAGE).await };
-                self.ask(ctx, page, move |page| Own(want, complete, page));
-            }
-        }
-    }
-
-    /// Gives all sinks of some accounts, or of all, what they wait for.
-    fn serve_all(&mut self, of: Option<&HashSet<AccountId>>, ctx: &Context<Self>) {
-        let waits = |sink: &Sink| sink.want.is_some() && of.is_none_or(|told| told.contains(&sink.account));
-        let ids: Vec<_> = self.sinks.iter().filter(|(_, sink)| waits(sink)).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.serve(id, ctx);
-        }
     }
 
     /// Notes what came of the attempts since it did so last, of all endpoints at once.
@@ -279,7 +285,8 @@ impl Courier {
         let Some(sink) = self.sinks.remove(&id) else { return };
         deliver(&sink.address, Leave);
         if !self.sinks.values().any(|other| other.account == sink.account) {
-            self.feeds.remove(&sink.account);
+            self.feed.close(sink.account);
+            self.siblings.remove(&sink.account);
         }
     }
 
@@ -357,16 +364,18 @@ impl Handler<Open> for Courier {
     type Result = ();
 
     fn handle(&mut self, open: Open, ctx: &mut Self::Context) {
-        let Open { webhook, endpoint, known } = open;
-        if self.feeds.is_empty() {
+        let Open { webhook, endpoint, rows } = open;
+        if self.feed.is_empty() {
             // What was not followed is nobody's here.
             self.read = self.read.max(webhook.progress.settled);
         }
-        self.feeds.entry(webhook.account_id).or_insert_with(|| Feed::new(self.read));
         let (id, account, settled) = (webhook.id, webhook.account_id, webhook.progress.settled);
-        let queue = Queue::new(&webhook, known);
-        let address = WebhookSink::new(id, endpoint, queue, self.post.clone(), ctx.address()).start();
-        self.sinks.insert(id, Sink { account, address, want: None, settled });
+        self.feed.open(account, self.read);
+        let known_until = rows.last_event.unwrap_or(settled);
+        let queue = Queue::new(&webhook, known_until > settled, rows.first_replay);
+        let share = self.shares.endpoint(account, self.siblings.entry(account).or_default());
+        let address = WebhookSink::new(id, endpoint, queue, self.post.clone(), ctx.address(), share).start();
+        self.sinks.insert(id, Sink { account, address, want: None, fetch: None, settled, known_until });
         self.may_have_more = true;
         self.follow(ctx);
     }
@@ -400,9 +409,9 @@ impl Handler<Close> for Courier {
 impl Handler<Replay> for Courier {
     type Result = ();
 
-    fn handle(&mut self, Replay(id, deliveries): Replay, _: &mut Self::Context) {
+    fn handle(&mut self, Replay(id): Replay, _: &mut Self::Context) {
         if let Some(sink) = self.sinks.get(&id) {
-            deliver(&sink.address, Again(deliveries));
+            deliver(&sink.address, Again);
         }
     }
 }
@@ -438,9 +447,9 @@ impl Handler<Page> for Courier {
                 continue;
             }
             self.read = event.seq;
-            if let Some(feed) = self.feeds.get_mut(&event.account_id) {
-                told.insert(event.account_id);
-                feed.push(event);
+            let account = event.account_id;
+            if self.feed.push(event) {
+                told.insert(account);
             }
         }
         self.serve_all(Some(&told), ctx);
@@ -451,17 +460,48 @@ impl Handler<Page> for Courier {
 impl Handler<Own> for Courier {
     type Result = ();
 
-    fn handle(&mut self, Own(want, complete, events): Own, _: &mut Self::Context) {
+    fn handle(&mut self, Own(want, limit, complete, rows): Own, _: &mut Self::Context) {
         let Some(sink) = self.sinks.get_mut(&want.id) else { return };
-        match events {
-            Ok(events) => {
-                let read = if events.len() < PAGE as usize { complete } else { 0 };
-                deliver(&sink.address, Heard(events.into_iter().map(Arc::new).collect(), read));
+        match rows {
+            Ok(rows) => {
+                let read = if rows.len() < limit { complete } else { 0 };
+                deliver(&sink.address, Heard(rows, read));
             }
             Err(error) => {
                 sink.want = Some(want);
                 self.failed(&error);
             }
+        }
+    }
+}
+
+impl Handler<Found> for Courier {
+    type Result = ();
+
+    fn handle(&mut self, Found(id, fetch, rows): Found, _: &mut Self::Context) {
+        let Some(sink) = self.sinks.get_mut(&id) else { return };
+        match rows {
+            Ok(rows) => {
+                // Of a full page of replays some may be left out because their events are forgotten.
+                let is_full = rows.len() >= fetch.limit;
+                let has_more = is_full || (fetch.origin == Origin::Replay && !rows.is_empty());
+                deliver(&sink.address, Fetched(fetch, rows, has_more));
+            }
+            Err(error) => {
+                sink.fetch = Some(fetch);
+                self.failed(&error);
+            }
+        }
+    }
+}
+
+impl Handler<WantFetched> for Courier {
+    type Result = ();
+
+    fn handle(&mut self, WantFetched(id, fetch): WantFetched, ctx: &mut Self::Context) {
+        if let Some(sink) = self.sinks.get_mut(&id) {
+            sink.fetch = Some(fetch);
+            self.serve(id, ctx);
         }
     }
 }
@@ -519,6 +559,9 @@ impl Handler<Noted> for Courier {
                     }
                 }
                 self.end_closing();
+                if notes.deliveries.len() >= MOST_UNNOTED {
+                    self.serve_all(None, ctx);
+                }
                 if self.tried.len() >= MANY_NOTES {
                     self.note(ctx);
                 }

@@ -255,7 +255,7 @@ impl Endpoint {
     }
 
     /// The value of `webhook-signature`; after a rotation the secret before signs as well for a while.
-    pub(crate) fn signature(&self, id: &str, timestamp_s: &str, body: &str, now: Timestamp) -> String {
+    pub(crate) fn signature(&self, id: &str, timestamp_s: &str, body: &[u8], now: Timestamp) -> String {
         let valid = self.previous.iter().filter(|(_, until)| now < *until).map(|(signer, _)| signer);
         let signed = std::iter::once(&self.signer).chain(valid);
         signed.map(|signer| signer.sign(id, timestamp_s, body)).collect::<Vec<_>>().join(" ")
@@ -287,9 +287,9 @@ mod tests {
 
     /// Which of some secrets sign at a time.
     fn signing(webhook: &Webhook, secrets: &Secrets, of: &[Secret], now: Timestamp) -> Vec<bool> {
-        let signature = Endpoint::new(webhook, secrets).unwrap().signature("evt_1", "1", "{}", now);
+        let signature = Endpoint::new(webhook, secrets).unwrap().signature("evt_1", "1", b"{}", now);
         let signs = |secret: &Secret| {
-            let alone = Signer::new(secret).unwrap().sign("evt_1", "1", "{}");
+            let alone = Signer::new(secret).unwrap().sign("evt_1", "1", b"{}");
             signature.split(' ').any(|one| one == alone)
         };
         of.iter().map(signs).collect()

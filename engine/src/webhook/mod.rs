@@ -7,13 +7,14 @@ mod names;
 mod owner;
 mod post;
 mod queue;
+mod share;
 mod sign;
 mod sink;
 
 pub(crate) use address::Targets;
 pub use endpoint::{CONCURRENCY, NewWebhook, WEBHOOK_PORTS, WebhookPatch};
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,9 +27,10 @@ use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 use crate::actors::deliver;
 use crate::handle::Inner;
+use crate::meters::Meters;
 use crate::secrets::Vault;
-use crate::store::{Delivery, Origin, SealedWebhook, Store, StoreError, Webhook};
-use courier::{Begin, Close, Courier, Doorbell, Finish, Open, Replay};
+use crate::store::{OpenRows, SealedWebhook, Store, StoreError, Webhook};
+use courier::{Begin, Close, Courier, Doorbell, Finish, Open};
 use endpoint::{Endpoint, Secrets};
 use post::Post;
 
@@ -49,7 +51,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// A courier on this arbiter, which reads the store on `io`.
+    /// A courier on this arbiter, which reads the store on `io`, and counts in `meters` what waits in memory.
     ///
     /// # Errors
     /// Where the HTTP client cannot be made.
@@ -59,12 +61,14 @@ impl Hub {
         arbiter: &ArbiterHandle,
         vault: &Vault,
         targets: Targets,
+        meters: &Meters,
     ) -> Result<Self, reqwest::Error> {
         let (post, courier_post) = (Post::new(&targets)?, Post::new(&targets)?);
         let bell = Arc::new(AtomicBool::new(false));
-        let rung = bell.clone();
-        let courier =
-            Courier::start_in_arbiter(arbiter, move |_| Courier::new(store, io, courier_post, rung));
+        let (rung, in_memory) = (bell.clone(), meters.webhook_events_count());
+        let courier = Courier::start_in_arbiter(arbiter, move |_| {
+            Courier::new(store, io, courier_post, rung, in_memory)
+        });
         let locks = Arc::new(Inner::locks());
         Ok(Self { vault: vault.clone(), targets, post, courier, bell, locks })
     }
@@ -76,10 +80,7 @@ impl Hub {
     pub(crate) async fn begin(&self, store: &Store) -> Result<(), StoreError> {
         deliver(&self.courier, Begin(store.outbox_end().await?));
         store.end_tests().await?;
-        let mut known: HashMap<_, Vec<Delivery>> = HashMap::new();
-        for delivery in store.open_deliveries(None).await? {
-            known.entry(delivery.webhook_id).or_default().push(delivery);
-        }
+        let mut rows = store.open_rows().await?;
         for stored in store.all_webhooks().await? {
             let Some(secrets) = self.unsealed(&stored) else { continue };
             let SealedWebhook { webhook, secrets: kept } = stored;
@@ -87,33 +88,19 @@ impl Hub {
                 let sealed = secrets.seal(&self.vault, webhook.account_id, webhook.id);
                 store.change_webhook(&webhook, &sealed, None).await?;
             }
-            let (again, known) = known
-                .remove(&webhook.id)
-                .unwrap_or_default()
-                .into_iter()
-                .partition::<Vec<_>, _>(|delivery| delivery.origin == Origin::Replay);
-            let (id, account) = (webhook.id, webhook.account_id);
-            self.open(webhook, &secrets, known);
-            let mut replays = Vec::with_capacity(again.len());
-            for delivery in again {
-                // One whose event is forgotten by now cannot be made any more.
-                let event = store.event(account, delivery.event_id).await?;
-                replays.extend(event.map(|event| (Arc::new(event), delivery)));
-            }
-            if !replays.is_empty() {
-                deliver(&self.courier, Replay(id, replays));
-            }
+            let rows = rows.remove(&webhook.id).unwrap_or_default();
+            self.open(webhook, &secrets, rows);
         }
         Ok(())
     }
 
     /// Begins to deliver to an endpoint, from where it is.
-    fn open(&self, webhook: Webhook, secrets: &Secrets, known: Vec<Delivery>) {
+    fn open(&self, webhook: Webhook, secrets: &Secrets, rows: OpenRows) {
         if webhook.progress.disabled.is_some() {
             return;
         }
         match Endpoint::new(&webhook, secrets) {
-            Some(endpoint) => deliver(&self.courier, Open { webhook, endpoint, known }),
+            Some(endpoint) => deliver(&self.courier, Open { webhook, endpoint, rows }),
             None => tracing::error!(webhook = %webhook.id, "an endpoint's secret is none"),
         }
     }
@@ -162,3 +149,6 @@ impl Hub {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,5 @@
 //! What an endpoint's owner can ask for.
 
-use std::sync::Arc;
-
 use model::{AccountId, DeliveryId, EventId, Fault, Faults, Timestamp, WebhookId};
 use serde::Serialize;
 
@@ -18,8 +16,8 @@ use crate::error::EngineError;
 use crate::handle::EngineHandle;
 use crate::secrets::Secret;
 use crate::store::{
-    Delivery, DeliveryFilter, DeliveryStatus, EventFilter, Notes, Origin, Page, Progress, SealedWebhook,
-    Store, StoredEvent, Webhook,
+    Delivery, DeliveryFilter, DeliveryStatus, EventFilter, Notes, OpenRows, Origin, Page, Progress,
+    SealedWebhook, Store, StoredEvent, Webhook,
 };
 
 /// How many deliveries are made once more at most with one request.
@@ -89,7 +87,7 @@ impl EngineHandle {
             let message = format!("the plan holds {most} webhooks: delete one first, or take a larger plan");
             EngineError::Conflict { code: "too_many_webhooks", message }
         })?;
-        hub.open(stored, &secrets, Vec::new());
+        hub.open(stored, &secrets, OpenRows::default());
         Ok(told)
     }
 
@@ -242,7 +240,7 @@ impl EngineHandle {
         let kept = meanwhile(&delivery)?;
         self.note(vec![(delivery.clone(), true)], kept).await?;
         let post = self.inner.hub.post.clone();
-        let body = test_body(event_id, id, now);
+        let body = test_body(event_id, id, now).into();
         let sent = self
             .inner
             .io
@@ -271,8 +269,8 @@ impl EngineHandle {
         after: Option<DeliveryId>,
     ) -> Result<Page<Delivery>, EngineError> {
         self.sealed_webhook(account, webhook).await?;
-        self.on_store(move |store| async move { store.deliveries(webhook, &filter, limit, after).await })
-            .await
+        let ask = move |store: Store| async move { store.deliveries(webhook, &filter, limit, after).await };
+        self.read_list(account, ask).await
     }
 
     /// One delivery of an endpoint.
@@ -313,7 +311,7 @@ impl EngineHandle {
         let event = event.ok_or(EngineError::NotFound("event"))?;
         let again = Delivery::of(&event, webhook, Origin::Replay, clock::now());
         let (told, kept) = answer(&again)?;
-        self.replay(account, webhook, vec![(Arc::new(event), again)], kept).await?;
+        self.replay(account, webhook, vec![again], kept).await?;
         Ok(told)
     }
 
@@ -340,22 +338,22 @@ impl EngineHandle {
                 let page = store.events(account, &filter, 1_000, after).await?;
                 after = page.rows.last().map(|event| event.id);
                 // What comes after is on its way as it is.
-                missed.extend(
-                    page.rows.into_iter().filter(|event| event.seq <= settled && !taken.contains(&event.seq)),
-                );
+                let missing = |event: &&StoredEvent| event.seq <= settled && !taken.contains(&event.seq);
+                let replay = |event: &StoredEvent| Delivery::of(event, webhook, Origin::Replay, event.at);
+                missed.extend(page.rows.iter().filter(missing).map(replay));
                 if !page.has_more || missed.len() > MOST_REPLAYED {
                     return Ok(missed);
                 }
             }
         };
-        let mut missed = self.on_store(ask).await?;
+        let mut missed = self.read_list(account, ask).await?;
         let has_more = missed.len() > MOST_REPLAYED;
         missed.truncate(MOST_REPLAYED);
         let (told, kept) = answer(missed.len(), has_more)?;
         let now = clock::now();
-        let again = |event: StoredEvent| {
-            let delivery = Delivery::of(&event, webhook, Origin::Replay, now);
-            (Arc::new(event), delivery)
+        let again = |mut delivery: Delivery| {
+            (delivery.id, delivery.created_at, delivery.updated_at) = (DeliveryId::new(), now, now);
+            delivery
         };
         let again = missed.into_iter().map(again).collect();
         self.replay(account, webhook, again, kept).await?;
@@ -366,14 +364,14 @@ impl EngineHandle {
         &self,
         account: AccountId,
         webhook: WebhookId,
-        again: Vec<(Arc<StoredEvent>, Delivery)>,
+        again: Vec<Delivery>,
         answer: Option<KeptAnswer>,
     ) -> Result<(), EngineError> {
         let hub = &self.inner.hub;
         let _alone = hub.alone(webhook).await;
         self.enabled_webhook(account, webhook).await?;
-        self.note(again.iter().map(|(_, delivery)| (delivery.clone(), true)).collect(), answer).await?;
-        deliver(&hub.courier, Replay(webhook, again));
+        self.note(again.into_iter().map(|delivery| (delivery, true)).collect(), answer).await?;
+        deliver(&hub.courier, Replay(webhook));
         Ok(())
     }
 
@@ -429,7 +427,7 @@ impl EngineHandle {
         let progress =
             self.on_store(move |store| async move { store.turn_webhook(id, disabled, now).await }).await?;
         let webhook = Webhook { progress, ..webhook };
-        hub.open(webhook.clone(), secrets, Vec::new());
+        hub.open(webhook.clone(), secrets, OpenRows::default());
         Ok(webhook)
     }
 

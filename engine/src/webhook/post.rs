@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use model::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response};
@@ -61,7 +62,7 @@ impl Post {
         &self,
         endpoint: &Endpoint,
         id: &str,
-        body: String,
+        body: Bytes,
         now: Timestamp,
     ) -> (Outcome, Attempt) {
         let began = Instant::now();
@@ -94,7 +95,7 @@ impl Post {
         &self,
         endpoint: &Endpoint,
         id: &str,
-        body: String,
+        body: Bytes,
         now: Timestamp,
     ) -> Result<Response, &'static str> {
         // What was allowed when it was stored need not be now; a name is asked for again whenever it is dialled.

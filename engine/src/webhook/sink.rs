@@ -1,17 +1,20 @@
 //! A webhook sink: one endpoint, what it still has to hear, its back-off, and the requests on their way to it. Events
-//! come from the courier when it asks for them; what came of an attempt goes there to be written down.
+//! come from the courier when it asks for them; what came of an attempt goes there to be written down. How many events
+//! wait in memory and how many requests are under way is its account's share.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message, SpawnHandle};
+use bytes::Bytes;
 use model::{Timestamp, WebhookId};
 use rand::Rng as _;
 
-use super::courier::{Courier, Idle, Note, Want};
+use super::courier::{Courier, Idle, Note, Want, WantFetched};
 use super::endpoint::Endpoint;
 use super::post::Post;
-use super::queue::{Lane, Outcome, Queue};
+use super::queue::{Fetch, Lane, Outcome, Queue, Row};
+use super::share::Share;
 use crate::actors::deliver;
 use crate::clock;
 use crate::store::{Attempt, Delivery, StoredEvent, Webhook};
@@ -19,7 +22,12 @@ use crate::store::{Attempt, Delivery, StoredEvent, Webhook};
 /// Events of its account, and up to which place there are no others.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Heard(pub(super) Vec<Arc<StoredEvent>>, pub(super) i64);
+pub(super) struct Heard(pub(super) Vec<Row>, pub(super) i64);
+
+/// What it asked the store for, and whether there is more behind the last row.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Fetched(pub(super) Fetch, pub(super) Vec<Row>, pub(super) bool);
 
 /// Its owner changed it; `hurry` where what failed before may work now.
 #[derive(Message)]
@@ -30,10 +38,10 @@ pub(super) struct Changed {
     pub(super) hurry: bool,
 }
 
-/// Events are delivered once more.
+/// The store has events that are to be delivered once more.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Again(pub(super) Vec<(Arc<StoredEvent>, Delivery)>);
+pub(super) struct Again;
 
 /// Begin nothing more, and tell the courier once nothing is on its way.
 #[derive(Message)]
@@ -57,7 +65,9 @@ pub(super) struct WebhookSink {
     queue: Queue,
     post: Post,
     courier: Addr<Courier>,
+    share: Share,
     is_asking: bool,
+    is_fetching: bool,
     is_resting: bool,
     timer: Option<(Timestamp, SpawnHandle)>,
 }
@@ -69,8 +79,10 @@ impl WebhookSink {
         queue: Queue,
         post: Post,
         courier: Addr<Courier>,
+        share: Share,
     ) -> Self {
-        Self { id, endpoint, queue, post, courier, is_asking: false, is_resting: false, timer: None }
+        let (is_asking, is_fetching, is_resting, timer) = (false, false, false, None);
+        Self { id, endpoint, queue, post, courier, share, is_asking, is_fetching, is_resting, timer }
     }
 
     /// Asks for what there is room for, sends what is due, and sleeps until something is.
@@ -85,6 +97,14 @@ impl WebhookSink {
         while let Some((lane, event)) = self.queue.next(now) {
             self.send(lane, event, ctx);
         }
+        self.queue.set_window(self.share.window());
+        self.share.hold(self.queue.waiting());
+        if !self.is_fetching
+            && let Some(fetch) = self.queue.fetch()
+        {
+            self.is_fetching = true;
+            deliver(&self.courier, WantFetched(self.id, fetch));
+        }
         if let Some((read, room)) = self.queue.wants().filter(|_| !self.is_asking) {
             self.is_asking = true;
             deliver(&self.courier, Want { id: self.id, read, room });
@@ -94,9 +114,11 @@ impl WebhookSink {
 
     fn send(&self, lane: Lane, event: Arc<StoredEvent>, ctx: &Context<Self>) {
         let (me, post, endpoint) = (ctx.address(), self.post.clone(), self.endpoint.clone());
+        let under_way = self.share.request();
         // Not on the actor's context, which looks at all that it waits for whenever one is ready.
         actix_rt::spawn(async move {
-            let came = post.send(&endpoint, &event.id.to_string(), event.body.clone(), clock::now()).await;
+            let _under_way = under_way.await;
+            let came = post.send(&endpoint, &event.id.to_string(), body(&event), clock::now()).await;
             deliver(&me, Tried(lane, came));
         });
     }
@@ -131,6 +153,17 @@ impl WebhookSink {
     }
 }
 
+/// An event's body, which all endpoints share that it goes to.
+fn body(event: &Arc<StoredEvent>) -> Bytes {
+    struct Body(Arc<StoredEvent>);
+    impl AsRef<[u8]> for Body {
+        fn as_ref(&self) -> &[u8] {
+            self.0.body.as_bytes()
+        }
+    }
+    Bytes::from_owner(Body(event.clone()))
+}
+
 impl Actor for WebhookSink {
     type Context = Context<Self>;
 
@@ -144,7 +177,21 @@ impl Handler<Heard> for WebhookSink {
 
     fn handle(&mut self, Heard(events, read): Heard, ctx: &mut Self::Context) {
         self.is_asking = false;
+        // It may be smaller than when it was asked for.
+        self.queue.set_window(self.share.window());
         self.queue.push(events, read, clock::now());
+        self.note(None);
+        self.turn(ctx);
+    }
+}
+
+impl Handler<Fetched> for WebhookSink {
+    type Result = ();
+
+    fn handle(&mut self, Fetched(fetch, rows, has_more): Fetched, ctx: &mut Self::Context) {
+        self.is_fetching = false;
+        self.queue.set_window(self.share.window());
+        self.queue.fetched(fetch, rows, has_more, clock::now());
         self.note(None);
         self.turn(ctx);
     }
@@ -163,11 +210,8 @@ impl Handler<Changed> for WebhookSink {
 impl Handler<Again> for WebhookSink {
     type Result = ();
 
-    fn handle(&mut self, Again(deliveries): Again, ctx: &mut Self::Context) {
-        let now = clock::now();
-        for (event, delivery) in deliveries {
-            self.queue.replay(event, delivery, now);
-        }
+    fn handle(&mut self, _: Again, ctx: &mut Self::Context) {
+        self.queue.expect_replays();
         self.turn(ctx);
     }
 }

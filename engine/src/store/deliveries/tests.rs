@@ -100,7 +100,12 @@ async fn what_is_noted_of_deliveries_reads_as_it_was_written() {
             ..Notes::default()
         };
         store.note(&notes).await.unwrap();
-        assert_eq!(store.open_deliveries(None).await.unwrap(), made);
+        let last_event = Some(events[3].seq);
+        let open = async || store.open_rows().await.unwrap();
+        assert_eq!(open().await, HashMap::from([(webhook.id, OpenRows { last_event, first_replay: None })]));
+        let known = async |after, until| store.open_deliveries(webhook.id, after, until).await.unwrap();
+        assert_eq!(known(0, i64::MAX).await, made);
+        assert_eq!(known(events[1].seq, events[2].seq).await, made[1..2]);
         let stored = store.webhook(account, webhook.id).await.unwrap().unwrap();
         assert_eq!(stored.webhook, Webhook { progress, ..webhook.clone() });
 
@@ -112,7 +117,7 @@ async fn what_is_noted_of_deliveries_reads_as_it_was_written() {
             ..Notes::default()
         };
         store.note(&notes).await.unwrap();
-        assert_eq!(store.open_deliveries(Some(webhook.id)).await.unwrap(), made[2..], "the second is closed");
+        assert_eq!(known(0, i64::MAX).await, made[2..], "the second is closed");
         let newest_first: Vec<_> = made.iter().rev().cloned().collect();
         let page = store.deliveries(webhook.id, &DeliveryFilter::default(), 2, None).await.unwrap();
         assert_eq!((page.rows.as_slice(), page.has_more), (&newest_first[..2], true));
@@ -127,7 +132,7 @@ async fn what_is_noted_of_deliveries_reads_as_it_was_written() {
         store.note(&late).await.unwrap();
         let stored = store.webhook(account, webhook.id).await.unwrap().unwrap();
         assert_eq!(stored.webhook.progress, off, "what is noted late turns nothing on again");
-        assert_eq!(store.open_deliveries(None).await.unwrap(), []);
+        assert_eq!(open().await, HashMap::new());
         let given_up = store.delivery(webhook.id, made[2].id).await.unwrap().unwrap();
         assert_eq!(given_up.status, DeliveryStatus::Failed);
         let on = store.turn_webhook(webhook.id, None, NOW).await.unwrap();
@@ -136,14 +141,22 @@ async fn what_is_noted_of_deliveries_reads_as_it_was_written() {
             (Some("tired".to_owned()), Delivery::of(&events[3], webhook.id, Origin::Replay, NOW));
         let notes = Notes {
             progress: vec![(webhook.id, Progress { disabled: tired, disabled_at: Some(NOW), ..on })],
-            deliveries: vec![(again, true)],
             ..Notes::default()
         };
+        let second = Delivery::of(&events[2], webhook.id, Origin::Replay, NOW);
+        let replays = [again.clone(), second.clone()].map(|replay| (replay, true)).to_vec();
+        store.note(&Notes { deliveries: replays, ..Notes::default() }).await.unwrap();
+        let rows = OpenRows { last_event, first_replay: Some(again.id) };
+        assert_eq!(open().await, HashMap::from([(webhook.id, rows)]));
+        let waiting =
+            async |after, limit| store.waiting_replays(account, webhook.id, after, limit).await.unwrap();
+        assert_eq!(waiting(DeliveryId::from_u128(0), 1).await, [(events[3].clone(), again.clone())]);
+        assert_eq!(waiting(again.id, 9).await, [(events[2].clone(), second)]);
         store.note(&notes).await.unwrap();
-        assert_eq!(store.open_deliveries(None).await.unwrap(), [], "given up with its endpoint");
+        assert_eq!(open().await, HashMap::new(), "given up with its endpoint");
 
         assert_eq!(store.forget_deliveries(webhook.id, NOW, 1, 1).await.unwrap(), 1, "in steps");
-        assert_eq!(store.forget_deliveries(webhook.id, NOW, 1, 9).await.unwrap(), 2);
+        assert_eq!(store.forget_deliveries(webhook.id, NOW, 1, 9).await.unwrap(), 3);
         assert_eq!(store.forget_deliveries(webhook.id, NOW, 1, 9).await.unwrap(), 0, "the newest stays");
         assert_eq!(store.forget_deliveries(webhook.id, NOW.plus_seconds(1), 1, 9).await.unwrap(), 1);
 

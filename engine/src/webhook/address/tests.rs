@@ -188,7 +188,7 @@ async fn refused_by(targets: &Targets, url: &str) -> String {
     // Another test of this process may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let post = Post::new(targets).unwrap();
-    let (outcome, attempt) = post.send(&endpoint(url), "evt_1", "{}".to_owned(), crate::clock::now()).await;
+    let (outcome, attempt) = post.send(&endpoint(url), "evt_1", "{}".into(), crate::clock::now()).await;
     assert_eq!((outcome, attempt.http_status), (Outcome::Failed(None), None), "{url}");
     attempt.error.unwrap()
 }

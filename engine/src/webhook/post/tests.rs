@@ -38,7 +38,7 @@ async fn send(url: &str) -> (Outcome, Attempt, Duration) {
     };
     let endpoint = Endpoint::new(&webhook, &Secrets::new(Vec::new())).unwrap();
     let (post, began) = (Post::new(&Targets::new(true, &WEBHOOK_PORTS)).unwrap(), Instant::now());
-    let (outcome, attempt) = post.send(&endpoint, "evt_1", BODY.to_owned(), crate::clock::now()).await;
+    let (outcome, attempt) = post.send(&endpoint, "evt_1", BODY.into(), crate::clock::now()).await;
     (outcome, attempt, began.elapsed())
 }
 
