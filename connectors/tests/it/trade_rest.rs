@@ -198,6 +198,53 @@ async fn an_order_whose_answer_is_lost_or_broken_is_unknown_and_never_sent_again
     }
 }
 
+#[tokio::test]
+async fn an_answer_about_something_else_is_not_taken_for_the_one_that_was_asked_for() {
+    let foreign = [
+        FILLED.replace("00ab", "00ac"),
+        FILLED.replace("BTCUSDT", "ETHUSDT"),
+        FILLED.replace("\"BUY\"", "\"SELL\""),
+    ];
+    for (place, order) in foreign.iter().enumerate() {
+        let (rest, _) = serve(vec![ok(order)]).await;
+        let error = rest.place(&buy(), at()).await.unwrap_err();
+        let VenueError::Unknown { message } = &error else { panic!("{error}") };
+        assert_silent(message);
+        if place == 2 {
+            continue;
+        }
+        let (rest, _) = serve(vec![ok(order), ok(order)]).await;
+        let error = rest.cancel(&pair(), id(), at()).await.unwrap_err();
+        assert!(matches!(error, VenueError::Unknown { .. }), "{error}");
+        let error = rest.order(&pair(), id(), at()).await.unwrap_err();
+        assert!(matches!(error, VenueError::Retry { .. }), "{error}");
+    }
+    let of_other_pair = format!("[{}]", foreign[1]);
+    let execution = |symbol: &str, order: i64| {
+        format!(
+            r#"[{{"symbol":"{symbol}","id":56,"orderId":{order},"price":"30000","qty":"0.001","commission":"0",
+            "commissionAsset":"BTC","time":1700000000200,"isBuyer":true,"isMaker":false}}]"#
+        )
+    };
+    let (rest, _) = serve(vec![
+        ok(&of_other_pair),
+        ok(&of_other_pair),
+        ok(&of_other_pair),
+        ok(&execution("BTCUSDT", 29)),
+        ok(&execution("ETHUSDT", 28)),
+        ok(&execution("BTCUSDT", 28)),
+    ])
+    .await;
+    let is_retry = |error: VenueError| matches!(error, VenueError::Retry { .. });
+    assert!(is_retry(rest.open_orders(Some(&pair()), at()).await.unwrap_err()));
+    assert_eq!(rest.open_orders(None, at()).await.unwrap().len(), 1);
+    assert!(is_retry(rest.orders_since(&pair(), OrdersFrom::Id(7), at()).await.unwrap_err()));
+    let of_order = ExecutionsFrom::Order(28);
+    assert!(is_retry(rest.executions(&pair(), of_order, at()).await.unwrap_err()));
+    assert!(is_retry(rest.executions(&pair(), of_order, at()).await.unwrap_err()));
+    assert_eq!(rest.executions(&pair(), of_order, at()).await.unwrap().len(), 1);
+}
+
 /// No address, parameter, key, secret or signature.
 #[track_caller]
 fn assert_silent(message: &str) {

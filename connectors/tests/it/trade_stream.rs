@@ -311,6 +311,37 @@ async fn an_answer_that_does_not_come_leaves_the_order_unknown_and_the_connectio
 }
 
 #[tokio::test]
+async fn an_answer_about_another_order_leaves_the_order_unknown() {
+    let (venue, config) = Venue::open().await;
+    let (mut driven, mut peer) = Driven::up(&venue, config).await;
+    for (field, other) in [("clientOrderId", "another"), ("symbol", "ETHUSDT"), ("side", "SELL")] {
+        let mut foreign = order("FILLED");
+        foreign[field] = json!(other);
+        let asked = [
+            (driven.stream.place(&body(), at()), true),
+            (driven.stream.cancel(&pair(), id(), at()), true),
+            (driven.stream.order_status(&pair(), id()), false),
+        ];
+        for (asked, is_order) in asked {
+            let request = driven.with(peer.request()).await;
+            peer.answer(&request, &foreign).await;
+            let result = driven.answer(asked).await;
+            // What is taken back or asked for is named by its id and pair alone.
+            let expected = match (field, is_order) {
+                ("side", _) if request["method"] != "order.place" => result.is_ok(),
+                (_, true) => is_unknown(&result),
+                (_, false) => is_retry(&result),
+            };
+            assert!(expected, "{field}: {result:?}");
+        }
+    }
+    let asked = driven.stream.place(&body(), at());
+    let request = driven.with(peer.request()).await;
+    peer.answer(&request, &order("NEW")).await;
+    assert_eq!(driven.answer(asked).await, Ok(VenueStatus::New));
+}
+
+#[tokio::test]
 async fn an_answer_that_cannot_be_read_leaves_the_order_unknown() {
     let (venue, config) = Venue::open().await;
     let (mut driven, mut peer) = Driven::up(&venue, config).await;

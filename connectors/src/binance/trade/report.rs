@@ -1,7 +1,11 @@
 //! What the venue says of orders, their executions and the account, read exactly.
 
-use model::{Price, Qty, Quote, Side, Timestamp};
+use model::{Pair, Price, Qty, Quote, Side, Timestamp};
 use rust_decimal::Decimal;
+
+use super::request::side_word;
+use crate::binance::error::{Effect, VenueError};
+use crate::binance::subscriptions::symbol;
 
 /// An order as the venue knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +39,31 @@ pub struct OrderReport {
     pub updated_at: Option<Timestamp>,
     /// What filled it: only in the answer to its placing, empty everywhere else.
     pub fills: Vec<Execution>,
+}
+
+impl OrderReport {
+    /// Whether it can be about an order of this pair and side.
+    pub fn is_of(&self, pair: &Pair, side: Side) -> bool {
+        self.symbol == symbol(pair) && self.side == side
+    }
+
+    /// The report, where it is about the order that these parameters name: the pair, the client id and, where an order
+    /// is placed, the side. An answer about another order says nothing about the one that was asked for.
+    pub(super) fn matching(self, parameters: &str, effect: Effect) -> Result<Self, VenueError> {
+        let differs = |(name, value): &(&str, &str)| match *name {
+            "symbol" => self.symbol != *value,
+            "newClientOrderId" | "origClientOrderId" => self.client_order_id != *value,
+            "side" => side_word(self.side) != *value,
+            _ => false,
+        };
+        match parameters.split('&').filter_map(|pair| pair.split_once('=')).find(differs) {
+            None => Ok(self),
+            Some((name, _)) => {
+                let message = format!("the answer is about another order: its {name} differs");
+                Err(VenueError::unanswered(effect, message))
+            }
+        }
+    }
 }
 
 /// Where an order stands at the venue.

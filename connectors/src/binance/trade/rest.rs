@@ -105,7 +105,7 @@ impl TradeRest {
     pub async fn place(&self, body: &str, at: Timestamp) -> Result<OrderReport, VenueError> {
         let answer =
             self.signed(Method::POST, "/api/v3/order", body.to_owned(), at, MAX_ANSWER_BYTES).await?;
-        read_order(&answer).map_err(|error| unusable(Effect::Order, &error))
+        order_of(&answer, body, Effect::Order)
     }
 
     /// Takes an order back; how it stood then.
@@ -119,8 +119,9 @@ impl TradeRest {
         at: Timestamp,
     ) -> Result<OrderReport, VenueError> {
         let query = format!("symbol={}&origClientOrderId={id}", symbol(pair));
-        let answer = self.signed(Method::DELETE, "/api/v3/order", query, at, MAX_ANSWER_BYTES).await?;
-        read_order(&answer).map_err(|error| unusable(Effect::Order, &error))
+        let answer =
+            self.signed(Method::DELETE, "/api/v3/order", query.clone(), at, MAX_ANSWER_BYTES).await?;
+        order_of(&answer, &query, Effect::Order)
     }
 
     /// An order by its client id; `None` where the venue does not know it, which shortly after its placing proves
@@ -135,9 +136,9 @@ impl TradeRest {
         at: Timestamp,
     ) -> Result<Option<OrderReport>, VenueError> {
         let query = format!("symbol={}&origClientOrderId={id}", symbol(pair));
-        match self.signed(Method::GET, "/api/v3/order", query, at, MAX_ANSWER_BYTES).await {
+        match self.signed(Method::GET, "/api/v3/order", query.clone(), at, MAX_ANSWER_BYTES).await {
             Err(VenueError::Rejected { code: -2013, .. }) => Ok(None),
-            answer => read_order(&answer?).map(Some).map_err(|error| unreadable(&error)),
+            answer => order_of(&answer?, &query, Effect::Read).map(Some),
         }
     }
 
@@ -152,7 +153,8 @@ impl TradeRest {
     ) -> Result<Vec<OrderReport>, VenueError> {
         let query = pair.map_or_else(String::new, |pair| format!("symbol={}", symbol(pair)));
         let answer = self.signed(Method::GET, "/api/v3/openOrders", query, at, MAX_PAGE_BYTES).await?;
-        read_orders(&answer).map_err(|error| unreadable(&error))
+        let orders = read_orders(&answer).map_err(|error| unreadable(&error))?;
+        all_match(orders, |order| pair.is_none_or(|pair| order.symbol == symbol(pair)))
     }
 
     /// A pair's orders of every status, oldest first, at most [`PAGE`].
@@ -171,7 +173,8 @@ impl TradeRest {
         };
         let query = format!("symbol={}&{from}&limit={PAGE}", symbol(pair));
         let answer = self.signed(Method::GET, "/api/v3/allOrders", query, at, MAX_PAGE_BYTES).await?;
-        read_orders(&answer).map_err(|error| unreadable(&error))
+        let orders = read_orders(&answer).map_err(|error| unreadable(&error))?;
+        all_match(orders, |order| order.symbol == symbol(pair))
     }
 
     /// A pair's executions, oldest first, at most [`PAGE`].
@@ -184,6 +187,10 @@ impl TradeRest {
         from: ExecutionsFrom,
         at: Timestamp,
     ) -> Result<Vec<Execution>, VenueError> {
+        let of = match from {
+            ExecutionsFrom::Order(order) | ExecutionsFrom::OrderId { order, .. } => Some(order),
+            ExecutionsFrom::Id(_) | ExecutionsFrom::Since(_) => None,
+        };
         let from = match from {
             ExecutionsFrom::Id(id) => format!("fromId={id}"),
             ExecutionsFrom::Since(since) => format!("startTime={}", since.millis()),
@@ -192,7 +199,10 @@ impl TradeRest {
         };
         let query = format!("symbol={}&{from}&limit={PAGE}", symbol(pair));
         let answer = self.signed(Method::GET, "/api/v3/myTrades", query, at, MAX_PAGE_BYTES).await?;
-        read_executions(&answer).map_err(|error| unreadable(&error))
+        let executions = read_executions(&answer).map_err(|error| unreadable(&error))?;
+        all_match(executions, |execution| {
+            execution.symbol == symbol(pair) && of.is_none_or(|order| execution.venue_order_id == order)
+        })
     }
 
     /// The account and what it holds.
@@ -247,6 +257,16 @@ impl TradeRest {
         let key = Some((&self.key, self.account));
         self.rest.transport.call(Call { method, path: &path, form, key, effect, most }).await
     }
+}
+
+/// The order in an answer, where it is the one that the request's parameters name.
+fn order_of(answer: &[u8], parameters: &str, effect: Effect) -> Result<OrderReport, VenueError> {
+    read_order(answer).map_err(|error| unusable(effect, &error))?.matching(parameters, effect)
+}
+
+/// The rows of an answer, where all of them are about what was asked for.
+fn all_match<T>(rows: Vec<T>, matches: impl Fn(&T) -> bool) -> Result<Vec<T>, VenueError> {
+    if rows.iter().all(matches) { Ok(rows) } else { Err(unreadable(&"it is about another pair or order")) }
 }
 
 /// An answer to a read that is not what the venue documents: nothing happened, and the next may be better.

@@ -88,11 +88,11 @@ struct Sent {
     by: Instant,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum What {
     Subscription,
     Time,
-    Asked(Effect),
+    Asked(Ask),
 }
 
 /// The venue's clock, as it was last told.
@@ -257,7 +257,7 @@ impl Talk {
             What::Subscription
         } else {
             let Some((_, ask)) = self.waiting.pop_front() else { return };
-            What::Asked(ask.effect())
+            What::Asked(ask)
         };
         self.next_id = self.next_id.max(id);
         self.sent.insert(id, Sent { what, by: now + self.answer_within });
@@ -314,8 +314,10 @@ impl Talk {
             return;
         };
         match sent.what {
-            What::Asked(effect) => {
-                let result = answer.order(effect).map(Box::new);
+            What::Asked(ask) => {
+                let effect = ask.effect();
+                let order = answer.order(effect).and_then(|order| order.matching(ask.parameters(), effect));
+                let result = order.map(Box::new);
                 self.needs_time |= matches!(result, Err(VenueError::Clock { .. }));
                 events.push(TradeEvent::Answer { id: AskId(id), result });
             }
@@ -378,10 +380,10 @@ impl Talk {
         }
         let seconds = self.answer_within.as_secs();
         for (id, sent) in self.sent.extract_if(.., |_, sent| sent.by <= now) {
-            let What::Asked(effect) = sent.what else {
+            let What::Asked(ask) = sent.what else {
                 return Err(fault(format!("the venue did not answer in {seconds} s")));
             };
-            events.push(unanswered(AskId(id), effect, format!("no answer in {seconds} s")));
+            events.push(unanswered(AskId(id), ask.effect(), format!("no answer in {seconds} s")));
         }
         Ok(())
     }
@@ -390,8 +392,12 @@ impl Talk {
     pub(super) fn lose(&mut self, reason: &str, events: &mut Vec<TradeEvent>) {
         self.phase = Phase::Lost;
         for (id, sent) in std::mem::take(&mut self.sent) {
-            if let What::Asked(effect) = sent.what {
-                events.push(unanswered(AskId(id), effect, format!("the connection was lost: {reason}")));
+            if let What::Asked(ask) = sent.what {
+                events.push(unanswered(
+                    AskId(id),
+                    ask.effect(),
+                    format!("the connection was lost: {reason}"),
+                ));
             }
         }
         self.turn_away(events);
