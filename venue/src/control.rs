@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::limits::Used;
 use crate::params::Params;
 use crate::player::Move;
+use crate::rules::Rule;
 use crate::world::World;
 use crate::{Shared, clock, http};
 
@@ -26,6 +27,7 @@ pub(crate) fn routes(service: &mut ServiceConfig) {
         .route("/venue/balance", web::post().to(balance))
         .route("/venue/cancel", web::post().to(cancel))
         .route("/venue/sell", web::post().to(sell))
+        .route("/venue/rules", web::post().to(rules))
         .route("/venue/reports", web::post().to(reports))
         .route("/venue/accepted", web::get().to(accepted))
         .route("/venue/ledger", web::get().to(ledger));
@@ -129,14 +131,28 @@ async fn accepted(shared: web::Data<Shared>, query: Query<BTreeMap<String, Strin
     http::told(&requests, Used::default())
 }
 
+/// Replaces the rules by which requests go wrong: a list, empty where all is to be well. Answers how many requests each
+/// of the former rules was applied to.
+async fn rules(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
+    let list = serde_json::from_slice::<Vec<Value>>(&body).ok();
+    let list = list.and_then(|list| list.iter().map(Rule::read).collect::<Option<Vec<Rule>>>());
+    let replaced = list.map(|list| std::mem::replace(&mut *shared.rules(), list));
+    let hits = replaced.map(|former| former.iter().map(|rule| rule.hits).collect::<Vec<_>>());
+    http::told(
+        &hits.map(|hits| json!({ "hits": hits })).ok_or_else(|| Fault::mandatory("rules")),
+        Used::default(),
+    )
+}
+
 async fn ledger(shared: web::Data<Shared>, query: Query<BTreeMap<String, String>>) -> HttpResponse {
     let wanted = query.get("key");
     let world = shared.world();
     let keys = shared.keys.iter().map(|key| &key.name);
     let accounts = keys.zip(&world.accounts).filter(|(key, _)| wanted.is_none_or(|wanted| wanted == *key));
     let accounts: Vec<Value> = accounts.map(|(key, account)| books(&world, key, account)).collect();
-    let books =
-        json!({"time": clock::now().millis(), "faults": shared.dice.happened(), "accounts": accounts});
+    let hits: Vec<u64> = shared.rules().iter().map(|rule| rule.hits).collect();
+    let books = json!({"time": clock::now().millis(), "faults": shared.dice.happened(), "hits": hits,
+        "accounts": accounts});
     http::told(&Ok(books), Used::default())
 }
 

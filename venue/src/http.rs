@@ -20,7 +20,7 @@ use crate::call::Call;
 use crate::fault::{Ack, Fault};
 use crate::limits::Used;
 use crate::params::Params;
-use crate::{Shared, clock, control, socket, talk};
+use crate::{Shared, clock, control, rules, socket, talk};
 
 /// For how long a request is good that does not say it, and the longest that one may say, in µs.
 const WINDOW_US: i64 = 5_000_000;
@@ -125,12 +125,16 @@ pub(crate) fn ask(
     if call == Call::PlaceOrder && shared.dice.happens("ordersRefused", shared.config.faults.reject_rate) {
         return Err(Fault::new(-2010, "This action is disabled on this account."));
     }
+    if let Some(fault) = rules::refusal(&mut shared.rules(), call, params) {
+        return Err(fault);
+    }
     let now = clock::now();
-    let result = call.answer(&mut shared.world(), account, params, now);
-    if shared.config.control && result.is_ok() {
+    let mut answer = call.answer(&mut shared.world(), account, params, now)?;
+    if shared.config.control {
         shared.accepted().extend(Accepted::of(call, account, params, from, now));
     }
-    result
+    rules::misattribute(&mut shared.rules(), call, params, &mut answer);
+    Ok(answer)
 }
 
 pub(crate) fn told(result: &Result<Value, Fault>, used: Used) -> HttpResponse {

@@ -13,6 +13,7 @@
 //! | `POST /venue/balance` | `key`, `asset`, `delta` | moves funds in, or out where negative and free |
 //! | `POST /venue/cancel` | `key`, `symbol`, `orderId` or `clientOrderId` | cancels an order |
 //! | `POST /venue/sell` | `key`, `symbol`, `quantity`, `side` (`SELL`) | a market order, its client id beginning `web_` |
+//! | `POST /venue/rules` | a list of `call` (as `order.place`), `side`, `type`, `code`, `msg` | refuses such requests, or answers with another order where there is no `code`, until the next list; answers how often each of the former was applied |
 //! | `POST /venue/reports` | `told` | user streams fall silent while it is `false`, their sockets staying healthy |
 //! | `GET /venue/ledger` | query `key` | every account with all its orders, fills and balances, and how often each fault happened |
 //! | `GET /venue/accepted` | query `key` | every request that changed an order of that account, and which address it came from |
@@ -54,6 +55,7 @@ mod player;
 #[cfg(test)]
 mod refusals;
 mod reports;
+mod rules;
 mod socket;
 mod talk;
 mod world;
@@ -80,6 +82,7 @@ use keys::Key;
 use limits::Limits;
 use market::Market;
 use player::Move;
+use rules::Rule;
 use world::World;
 
 /// Why a venue could not start.
@@ -103,6 +106,7 @@ pub(crate) struct Shared {
     hub: Mutex<Hub>,
     limits: Mutex<Limits>,
     pub(crate) dice: Arc<Dice>,
+    rules: Mutex<Vec<Rule>>,
     /// Moves of the market by hand, for the player to make.
     pub(crate) moves: mpsc::UnboundedSender<Move>,
     /// When the market began, by this machine's clock.
@@ -124,6 +128,7 @@ impl Shared {
             hub: Mutex::default(),
             limits: Mutex::new(Limits::new(config.faults.ban_after, config.faults.ban)),
             dice,
+            rules: Mutex::default(),
             moves,
             began: OnceLock::new(),
             subscribed: Notify::new(),
@@ -137,6 +142,11 @@ impl Shared {
     /// to read.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What goes wrong because a test asked for it.
+    pub(crate) fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who listens to what. Taken after the world where both are.

@@ -145,6 +145,22 @@ impl Rig {
         assert!(answer.status().is_success(), "{answer:?}");
     }
 
+    /// Lets requests to the exchange go wrong by these rules from now on, none where all is to be well; how many requests
+    /// each of the former rules was applied to.
+    pub(crate) async fn rules(&self, rules: &Value) -> Vec<u64> {
+        let url = format!("http://{}/venue/rules", self.venue);
+        let answer = self.http.post(url).body(rules.to_string()).send().await.unwrap();
+        let told: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        serde_json::from_value(told["hits"].clone()).unwrap_or_else(|_| panic!("{told}"))
+    }
+
+    /// How many requests the first rule was applied to so far.
+    pub(crate) async fn hits(&self) -> u64 {
+        let url = format!("http://{}/venue/ledger", self.venue);
+        let text = self.http.get(url).send().await.unwrap().text().await.unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["hits"][0].as_u64().unwrap()
+    }
+
     /// The exchange's own books of our account.
     pub(crate) async fn books(&self) -> Value {
         let url = format!("http://{}/venue/ledger", self.venue);
