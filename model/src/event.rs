@@ -146,7 +146,7 @@ pub struct BotTurned {
     pub reason: String,
 }
 
-/// The data of `bot.error`.
+/// The data of `bot.error`: a trouble that begins, or one that is over.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct BotFailed {
     /// Which bot.
@@ -155,6 +155,9 @@ pub struct BotFailed {
     pub code: String,
     /// A sentence for people, without secrets.
     pub message: String,
+    /// Whether it is over: what was reported under this code does not last any more. Each cause is reported once while it
+    /// lasts.
+    pub resolved: bool,
 }
 
 /// The data of `trade.opened`.

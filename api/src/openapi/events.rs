@@ -60,10 +60,11 @@ fn all() -> [Event; 8] {
                     "price": 55702.1, "dry_run": true}),
             ),
             EventKind::BotError => (
-                "A bot cannot go on by itself",
+                "Something keeps a bot from what it is to do, or does not any more (`resolved`). Each cause is reported once \
+                 while it lasts; a bot that cannot go on by itself also has the status `error`",
                 named::<BotFailed>(),
                 json!({"bot_id": BOT, "code": "insufficient_balance",
-                    "message": "the account holds 12.4 USDT of the 50 that the order needs"}),
+                    "message": "the account holds 12.4 USDT of the 50 that the order needs", "resolved": false}),
             ),
             EventKind::SubscriptionChanged => (
                 "An account's plan, or its state, changed",

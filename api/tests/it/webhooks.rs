@@ -27,6 +27,7 @@ impl Server {
                 bot_id: BotId::from_u128(bot),
                 code: "test".to_owned(),
                 message: (*message).to_owned(),
+                resolved: false,
             }),
         };
         let events = messages.iter().map(event).collect();

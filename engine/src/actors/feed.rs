@@ -90,10 +90,13 @@ pub(crate) enum Since {
 #[rtype(result = "()")]
 pub(crate) struct Leave(pub(crate) Place);
 
-/// No price has been heard for long; why, in words for its owner. The bot goes on.
-#[derive(Message)]
+/// No price has been heard for long, or one is heard again; in words for its owner. The bot goes on.
+#[derive(Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Stale(pub(crate) Arc<str>);
+pub(crate) struct Stale {
+    pub(crate) message: Arc<str>,
+    pub(crate) is_over: bool,
+}
 
 impl Stale {
     /// Its code in `bot.error`.
@@ -240,6 +243,9 @@ impl MarketFeed {
         let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return };
         if symbol.silence.is_silent() {
             tracing::info!(pair = %symbol.pair, "its stream is heard again");
+            if symbol.silence.is_told() {
+                symbol.live.tell(&fresh());
+            }
             symbol.silence.heard();
         }
         // Times never go back (contract §4), whatever the venue sends.
@@ -295,16 +301,21 @@ fn note_mark(index: &mut WatchIndex, pair: &Pair, ledger: &Ledger) {
     }
 }
 
-fn paper_stale() -> Arc<str> {
-    "market data has been down for a minute; the bot goes on by itself once it is back".into()
+fn paper_stale() -> Stale {
+    let message = "market data has been down for a minute; the bot goes on by itself once it is back";
+    Stale { message: message.into(), is_over: false }
 }
 
-fn live_stale(pair: &Pair) -> Arc<str> {
-    format!(
+fn live_stale(pair: &Pair) -> Stale {
+    let message = format!(
         "no price of {pair} is known: its stream is silent, and the venue does not tell when it is asked; the bot goes \
          on by itself once it does, and a stop that rests at the venue stands"
-    )
-    .into()
+    );
+    Stale { message: message.into(), is_over: false }
+}
+
+fn fresh() -> Stale {
+    Stale { message: "prices are known again".into(), is_over: true }
 }
 
 impl Symbol {
@@ -335,6 +346,9 @@ impl Symbol {
             }
             return;
         };
+        if self.silence.is_told() {
+            self.live.tell(&fresh());
+        }
         self.silence.priced();
         self.last.confirm();
         if self.last.get() == Some(price) {
@@ -393,9 +407,9 @@ impl Watchers {
         }
     }
 
-    fn tell(&self, why: &Arc<str>) {
+    fn tell(&self, stale: &Stale) {
         for watcher in self.bots.iter().flatten() {
-            deliver(&watcher.bot, Stale(why.clone()));
+            deliver(&watcher.bot, stale.clone());
         }
     }
 }
@@ -464,6 +478,11 @@ impl Handler<Heard> for MarketFeed {
                 }
                 StreamEvent::Connected => {
                     tracing::info!("market data is connected");
+                    if self.downtime.is_told() {
+                        for symbol in &self.symbols {
+                            symbol.paper.tell(&fresh());
+                        }
+                    }
                     self.downtime.up();
                 }
                 StreamEvent::Disconnected { reason, retry_in } => {
@@ -545,9 +564,9 @@ impl Handler<Join> for MarketFeed {
         deliver(&bot, Joined(Place { symbol: id, is_live, slot }));
         // What the others were told holds for it as well.
         if is_live && symbol.silence.is_told() {
-            deliver(&bot, Stale(live_stale(&pair)));
+            deliver(&bot, live_stale(&pair));
         } else if !is_live && self.downtime.is_told() {
-            deliver(&bot, Stale(paper_stale()));
+            deliver(&bot, paper_stale());
         }
     }
 }

@@ -598,6 +598,8 @@ mod tests {
             role: Role::Exit,
             receipt: Receipt::default(),
             stamped_at: Timestamp::MIN,
+            decided: std::time::Instant::now(),
+            trigger: None,
         };
         Change { intents: vec![intent], ..change(number, BotStatus::Running, false) }
     }

@@ -7,6 +7,7 @@ pub(crate) mod sent;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use actix::Addr;
 use connectors::binance::trade::{
@@ -14,7 +15,7 @@ use connectors::binance::trade::{
     VenueStatus,
 };
 use dashmap::DashMap;
-use model::{BotId, ClientOrderId, ExchangeId, Pair, Qty, Quote, Receipt, Timestamp, TradeId};
+use model::{BotId, ClientOrderId, ExchangeId, Pair, Price, Qty, Quote, Receipt, Timestamp, TradeId};
 use strategies::live::{End, Execution, LiveOrder, Report, Role, Terms};
 
 use crate::actors::deliver;
@@ -41,6 +42,10 @@ pub struct Intent {
     pub receipt: Receipt,
     /// What its request is stamped with, by the venue's clock.
     pub stamped_at: Timestamp,
+    /// When it was decided, by the clock that an order's age is reckoned by.
+    pub decided: Instant,
+    /// The price at or below which it is still to be bought; `None` of what hangs on no price.
+    pub trigger: Option<Price>,
 }
 
 /// The time by the venue's clock that a request about a journaled order is stamped with. It is taken before the commit
@@ -68,7 +73,18 @@ impl Intent {
     ) -> Self {
         let request = request(pair, order);
         let body = request.body();
-        Self { exchange_id, bot_id, trade_id, request, role: order.role, body, receipt, stamped_at }
+        Self {
+            exchange_id,
+            bot_id,
+            trade_id,
+            request,
+            role: order.role,
+            body,
+            receipt,
+            stamped_at,
+            decided: Instant::now(),
+            trigger: order.trigger,
+        }
     }
 }
 

@@ -210,7 +210,12 @@ fn told(order: &JournaledOrder, late: Qty, status: TradeStatus) -> DomainEvent {
     };
     let verb = if order.side == Side::Buy { "bought" } else { "sold" };
     let message = format!("order {id} {verb} {late} {base} late, when {what}");
-    let data = EventData::BotError(BotFailed { bot_id: order.bot_id, code: code.to_owned(), message });
+    let data = EventData::BotError(BotFailed {
+        bot_id: order.bot_id,
+        code: code.to_owned(),
+        message,
+        resolved: false,
+    });
     DomainEvent {
         id: EventId::new(),
         account_id: order.account_id,

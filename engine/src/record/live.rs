@@ -150,11 +150,12 @@ impl Decision {
                     events
                         .push(self.bot.event(at, EventData::TradeClosed(Box::new(TradeClosed::from(trade)))));
                 }
-                (LiveStep::Told { code, message }, _) => {
+                (LiveStep::Told { code, message } | LiveStep::Resolved { code, message }, _) => {
                     let told = BotFailed {
                         bot_id: self.bot.bot_id,
                         code: (*code).to_owned(),
                         message: message.clone(),
+                        resolved: matches!(step, LiveStep::Resolved { .. }),
                     };
                     events.push(self.bot.event(clock::now(), EventData::BotError(told)));
                 }

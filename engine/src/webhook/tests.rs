@@ -67,6 +67,7 @@ impl Rig {
                 bot_id: BotId::from_u128(account.as_u128() ^ bot),
                 code: "test".to_owned(),
                 message: "x".repeat(300),
+                resolved: false,
             }),
         };
         let events = (0..times).flat_map(|_| (0..bots).map(event)).collect();

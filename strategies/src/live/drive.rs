@@ -3,7 +3,7 @@
 use model::{ExitReason, OrderKind, Price, Qty};
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::order::{LiveOrder, Role, Terms};
+use super::order::{LiveOrder, Recall, Role, Terms};
 use super::trade::{Closing, LiveTrade};
 use super::{Goal, LiveBot, LiveStep, Mint, Pause, RISE};
 use crate::dca::{Action, Event};
@@ -21,19 +21,23 @@ impl LiveBot {
                 self.buy_reached(mint, steps);
                 self.protect(mint, steps);
             }
-            Goal::Release => self.take_back(|_| true, steps),
+            Goal::Release => {
+                self.withdraw_entries(steps);
+                self.take_back(|_| true, steps);
+            }
             Goal::Leave(reason) => self.leave(reason, mint, steps),
         }
     }
 
     fn leave(&mut self, reason: ExitReason, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+        self.withdraw_entries(steps);
         // What is locked in a resting order cannot be sold by another.
         self.take_back(|order| order.role == Role::Protection, steps);
         if self.is_selling() {
             return;
         }
         match self.sellable() {
-            Some(qty) if self.leaving.until <= self.now => {
+            Some(qty) if self.leaving.is_over(self.clock) => {
                 self.place(Role::Exit, Terms::Market, qty, Some(reason), mint, steps);
             }
             Some(_) => {}
@@ -63,7 +67,7 @@ impl LiveBot {
             }
             (Some(_), _) => self.take_back(|order| order.role == Role::Protection, steps),
             (None, Some((stop, qty))) => {
-                if !self.is_above(stop) || self.protecting.until > self.now {
+                if !self.is_above(stop) || !self.protecting.is_over(self.clock) {
                     return;
                 }
                 let least = stop.decimal() * (Decimal::ONE - STOP_SLACK);
@@ -114,7 +118,7 @@ impl LiveBot {
     }
 
     pub(super) fn may_enter(&self) -> bool {
-        self.entering.until <= self.now && !self.is_entering() && !self.is_exiting()
+        self.entering.is_over(self.clock) && !self.is_entering() && !self.is_exiting()
     }
 
     pub(super) fn enter(
@@ -153,11 +157,12 @@ impl LiveBot {
             reason,
             decided: self.last.unwrap_or(Price::MIN),
             at: self.now,
+            trigger: self.machine.next_trigger().filter(|_| matches!(role, Role::Entry(1..))),
             executions: Vec::new(),
             executed: Qty::ZERO,
             end: None,
             is_cancel_asked: false,
-            is_canceling: false,
+            recall: Recall::No,
             is_booked: false,
         };
         self.trade.orders.push(order.clone());
@@ -166,10 +171,23 @@ impl LiveBot {
 
     /// Asks, once, for open orders to be taken back.
     fn take_back(&mut self, which: impl Fn(&LiveOrder) -> bool, steps: &mut Vec<LiveStep>) {
-        let open = self.trade.orders.iter_mut().filter(|order| order.end.is_none() && !order.is_canceling);
+        let open = self
+            .trade
+            .orders
+            .iter_mut()
+            .filter(|order| order.end.is_none() && order.recall != Recall::Canceled);
         for order in open.filter(|order| which(order)) {
-            (order.is_cancel_asked, order.is_canceling) = (true, true);
+            (order.is_cancel_asked, order.recall) = (true, Recall::Canceled);
             steps.push(LiveStep::Cancel(order.client_id));
+        }
+    }
+
+    /// Keeps entries that have not left from leaving, asking once: what is on its way out buys nothing more.
+    fn withdraw_entries(&mut self, steps: &mut Vec<LiveStep>) {
+        let open = self.trade.orders.iter_mut().filter(|order| order.end.is_none() && order.role.is_entry());
+        for order in open.filter(|order| order.recall == Recall::No) {
+            order.recall = Recall::Withdrawn;
+            steps.push(LiveStep::Withdraw(order.client_id));
         }
     }
 
@@ -188,6 +206,9 @@ impl LiveBot {
 
     fn finish(&mut self, reason: ExitReason, steps: &mut Vec<LiveStep>) {
         let at = self.trade.sold_at().unwrap_or(self.now);
+        for code in ["exit_refused", "stop_refused"] {
+            self.resolve(code, "the trade is closed", steps);
+        }
         self.machine.on(&Event::Sold { at: self.now });
         self.turn_to(Goal::Trade);
         (self.entering, self.leaving, self.protecting) = (Pause::NONE, Pause::NONE, Pause::NONE);

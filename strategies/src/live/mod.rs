@@ -14,6 +14,7 @@ mod order;
 mod outcome;
 mod pause;
 mod trade;
+mod troubles;
 mod words;
 
 use std::borrow::Cow;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use order::{End, Execution, LiveOrder, Report, Role, Terms};
 use pause::Pause;
 pub use trade::{Closing, LiveTrade, cost_of};
+use troubles::Troubles;
 pub use words::CannotAdd;
 use words::Goal;
 
@@ -57,6 +59,8 @@ pub enum LiveStep {
     Place(LiveOrder),
     /// Take this order back.
     Cancel(ClientOrderId),
+    /// Do not send this order if it has not left yet; the report that it is canceled follows then.
+    Withdraw(ClientOrderId),
     /// Ask the venue for this order and its executions.
     Ask(ClientOrderId),
     /// This order came to nothing, and is not kept any more.
@@ -81,6 +85,13 @@ pub enum LiveStep {
         /// A sentence.
         message: String,
     },
+    /// What was told under this code is over.
+    Resolved {
+        /// The code.
+        code: &'static str,
+        /// A sentence.
+        message: String,
+    },
     /// It cannot go on, and holds nothing.
     GaveUp {
         /// A stable word for programs.
@@ -100,6 +111,8 @@ pub struct LiveBot {
     /// The market's last price and time that it was told of.
     last: Option<Price>,
     now: Timestamp,
+    /// The time that pauses go by: the engine's, which goes on while nothing is traded.
+    clock: Timestamp,
     entering: Pause,
     leaving: Pause,
     protecting: Pause,
@@ -107,6 +120,7 @@ pub struct LiveBot {
     reached: Option<Price>,
     /// Whether its owner knows that its trade is too small for a stop that rests at the venue.
     is_told_of_no_stop: bool,
+    troubles: Troubles,
 }
 
 /// A [`LiveBot`] as it is serialised.
@@ -124,6 +138,8 @@ struct State<'a> {
     reached: Option<Price>,
     #[serde(default)]
     is_told_of_no_stop: bool,
+    #[serde(default)]
+    troubles: Cow<'a, Troubles>,
 }
 
 impl Serialize for LiveBot {
@@ -139,6 +155,7 @@ impl Serialize for LiveBot {
             protecting: self.protecting,
             reached: self.reached,
             is_told_of_no_stop: self.is_told_of_no_stop,
+            troubles: Cow::Borrowed(&self.troubles),
         };
         state.serialize(serializer)
     }
@@ -158,11 +175,13 @@ impl LiveBot {
             goal: Goal::Trade,
             last: None,
             now: Timestamp::MIN,
+            clock: Timestamp::MIN,
             entering: Pause::NONE,
             leaving: Pause::NONE,
             protecting: Pause::NONE,
             reached: None,
             is_told_of_no_stop: false,
+            troubles: Troubles::default(),
         }
     }
 
@@ -184,11 +203,13 @@ impl LiveBot {
             goal: state.goal,
             last: state.last,
             now: state.now,
+            clock: Timestamp::MIN,
             entering: state.entering,
             leaving: state.leaving,
             protecting: state.protecting,
             reached: state.reached,
             is_told_of_no_stop: state.is_told_of_no_stop,
+            troubles: state.troubles.into_owned(),
         })
     }
 
@@ -202,6 +223,30 @@ impl LiveBot {
 
     /// Does what its rules say now that they have changed.
     pub fn follow(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+        self.drive(mint, steps);
+    }
+
+    /// Tells it the time that its pauses go by, before anything else is told. It is never less than it was.
+    pub fn set_time(&mut self, now: Timestamp) {
+        self.clock = self.clock.max(now);
+    }
+
+    /// When it is to be told that time has passed, by the clock of [`LiveBot::set_time`], if nothing else happens.
+    pub fn timer(&self) -> Option<Timestamp> {
+        let waits = match self.goal {
+            Goal::Leave(_) if !self.is_selling() => [Some(self.leaving.until), None],
+            // An order under way is reported on.
+            Goal::Leave(_) | Goal::Release => [None, None],
+            Goal::Trade => [
+                Some(self.entering.until).filter(|_| !self.is_entering()),
+                Some(self.protecting.until).filter(|_| self.machine.is_holding()),
+            ],
+        };
+        waits.into_iter().flatten().filter(|until| *until > self.clock).min()
+    }
+
+    /// Tells it that the time of [`LiveBot::timer`] has come: it does what had to wait for it.
+    pub fn on_time(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
         self.drive(mint, steps);
     }
 
@@ -242,6 +287,9 @@ impl LiveBot {
         let Some(order) = self.trade.orders.get_mut(place) else { return false };
         let was_booked = order.is_booked;
         let heard = order.hear(report);
+        let (role, is_open) = (order.role, order.end.is_none());
+        self.note_answer(report.client_id, role, is_open, steps);
+        let Some(order) = self.trade.orders.get_mut(place) else { return true };
         if heard.has_begun_to_fill && order.role == Role::Protection {
             self.stopped_at_venue(place, steps);
         }
@@ -306,6 +354,7 @@ impl LiveBot {
     /// After a pause in which it was not to watch: takes no price before this time for one that it slept through.
     pub fn count_from(&mut self, at: Timestamp) {
         self.machine.count_from(at);
+        self.troubles.forget();
     }
 
     /// Goes on where it was cut off: what it was selling it sells, what it had let go of it takes up.
@@ -314,6 +363,7 @@ impl LiveBot {
             self.goal = Goal::Trade;
         }
         (self.entering, self.protecting) = (Pause::NONE, Pause::NONE);
+        self.leaving = self.leaving.ended();
         self.drive(mint, steps);
     }
 
@@ -338,39 +388,28 @@ impl LiveBot {
 
     /// Whether it waits to sell what was refused, and so much free on the account is enough for it.
     pub fn could_sell_from(&self, free: Decimal) -> bool {
-        let waits = self.is_leaving() && !self.is_selling() && self.leaving.until > self.now;
+        let waits = self.is_leaving() && !self.is_selling() && !self.leaving.is_over(self.clock);
         waits && self.sellable().is_some_and(|all| all.decimal() <= free)
     }
 
-    /// Tells it that coins which it could not sell have become free.
+    /// Tells it that coins which it could not sell have become free: it does not wait much longer.
     pub fn on_freed(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
-        self.leaving.until = self.now;
+        self.leaving = self.leaving.shortened(self.clock);
         self.drive(mint, steps);
     }
 
-    /// What it sleeps on.
+    /// What it sleeps on, beside its [`LiveBot::timer`].
     pub fn watch(&self) -> Watch {
         match self.goal {
-            Goal::Release => Watch::NEVER,
-            // An order under way is reported on; else it waits to try again.
-            Goal::Leave(_) if self.is_selling() || self.is_entering() => Watch::NEVER,
-            Goal::Leave(_) => Watch { at: Some(self.leaving.until), ..Watch::NEVER },
+            Goal::Release | Goal::Leave(_) => Watch::NEVER,
             Goal::Trade => self.trading_watch(),
         }
     }
 
     fn trading_watch(&self) -> Watch {
-        let is_paused = self.entering.until > self.now;
-        let mut watch = if is_paused && !self.is_entering() {
-            let out = self.machine.way_out();
-            Watch { at: Some(self.entering.until), ..out }
-        } else {
-            self.machine.watch()
-        };
+        let is_paused = !self.entering.is_over(self.clock) && !self.is_entering();
+        let mut watch = if is_paused { self.machine.way_out() } else { self.machine.watch() };
         if self.machine.is_holding() && self.rules.stop_on_venue {
-            if self.protecting.until > self.now {
-                watch.at = Some(watch.at.map_or(self.protecting.until, |at| at.min(self.protecting.until)));
-            }
             // What trails wakes nobody as it rises: the resting stop is taken along in steps.
             if let (Some(trail), Some(stop)) = (watch.trail, self.resting_stop()) {
                 let keep = Decimal::ONE - trail.distance.decimal();

@@ -122,6 +122,18 @@ pub struct Report {
     pub executions: Vec<Execution>,
 }
 
+/// How far an order was asked not to fill.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Recall {
+    /// Not at all.
+    #[default]
+    No,
+    /// Not to leave if it has not left yet.
+    Withdrawn,
+    /// To be taken back wherever it is.
+    Canceled,
+}
+
 /// An order.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LiveOrder {
@@ -141,6 +153,10 @@ pub struct LiveOrder {
     pub decided: Price,
     /// When it was decided, by the market's clock.
     pub at: Timestamp,
+    /// The price at or below which its step of the ladder is bought; `None` of what hangs on no price. It matters until
+    /// the order has left, which no restart lets it do.
+    #[serde(skip)]
+    pub trigger: Option<Price>,
     /// What is known to have filled it, in the order of the venue's numbers.
     pub executions: Vec<Execution>,
     /// How much of it has filled in all; more than `executions` say while some of them were not told.
@@ -149,9 +165,9 @@ pub struct LiveOrder {
     pub end: Option<End>,
     /// Whether it was ever asked to be taken back.
     pub is_cancel_asked: bool,
-    /// Whether that was since the process began: whether the venue heard of an earlier request is not known.
+    /// What was asked since the process began: whether the venue heard of an earlier request is not known.
     #[serde(skip)]
-    pub(super) is_canceling: bool,
+    pub(super) recall: Recall,
     /// Whether its bot has drawn its conclusions from its end.
     pub(super) is_booked: bool,
 }
@@ -184,11 +200,12 @@ impl LiveOrder {
             reason: None,
             decided,
             at,
+            trigger: None,
             executions: Vec::new(),
             executed: Qty::ZERO,
             end: Some(End::Canceled),
             is_cancel_asked: false,
-            is_canceling: false,
+            recall: Recall::No,
             is_booked: true,
         }
     }

@@ -1,18 +1,16 @@
 //! What the end of an order means for its bot.
 
-use model::{ExitReason, Price, Qty};
+use model::{ClientOrderId, ExitReason, Price, Qty};
 use rust_decimal::Decimal;
 
 use super::order::{End, LiveOrder, Role, Terms};
-use super::{Goal, LiveBot, LiveStep, Pause, trade};
+use super::pause::{Backoff, Pause};
+use super::{Goal, LiveBot, LiveStep, trade};
 use crate::dca::Event;
 use crate::paper::Trouble;
 
 /// Refusals in a row after which a bot that holds nothing gives up, where waiting mends nothing.
 const MOST_REFUSALS: u32 = 3;
-
-/// The longest wait before it is tried again to buy what the venue refused for what may pass.
-const LONGEST_ENTRY_PAUSE_S: u64 = 5 * 60;
 
 /// Words of refusals that may pass by themselves: they are about the account's state and the market's, not about the
 /// order (the venue's `errors.md`, "Messages for -1010, -2010 and -2011").
@@ -23,6 +21,9 @@ const MAY_PASS: [&str; 5] = [
     "market is closed",
     "maintenance",
 ];
+
+/// What is over once it buys.
+const ENTRY_TROUBLES: [&str; 3] = ["entry_refused", "stake_below_minimum", "amount_out_of_range"];
 
 fn may_pass(words: &str) -> bool {
     let words = words.to_ascii_lowercase();
@@ -37,6 +38,8 @@ impl LiveBot {
         // Neither what we took back ourselves nor what the venue never had was cancelled there by somebody else.
         let is_our_doing = order.is_cancel_asked || order.end == Some(End::NeverArrived);
         let has_filled = !order.told().is_zero();
+        // Withdrawn before it left: its step waits for its trigger again, and at first no longer.
+        let is_withdrawn = order.end == Some(End::Canceled);
         let refused = match &order.end {
             Some(End::Rejected(words)) => Some(words.clone()),
             _ => None,
@@ -48,11 +51,17 @@ impl LiveBot {
                 if index == 0 {
                     steps.push(LiveStep::Opened);
                 }
+                for code in ENTRY_TROUBLES {
+                    self.resolve(code, "the bot buys again", steps);
+                }
             }
-            Role::Entry(_) => self.not_bought(refused, steps),
+            Role::Entry(_) => self.not_bought(refused, is_withdrawn, steps),
             Role::Added if has_filled => self.bought(place),
             Role::Added => self.not_added(refused.as_deref(), steps),
-            Role::Exit if has_filled => self.leaving = Pause::NONE,
+            Role::Exit if has_filled => {
+                self.leaving = Pause::NONE;
+                self.resolve("exit_refused", "the venue sells again", steps);
+            }
             Role::Exit => self.not_sold(refused.as_deref(), steps),
             Role::Protection if has_filled => {}
             Role::Protection => self.not_protected(refused, is_our_doing, steps),
@@ -74,25 +83,24 @@ impl LiveBot {
         self.last = self.last.or(Some(price));
     }
 
-    fn not_bought(&mut self, refused: Option<Box<str>>, steps: &mut Vec<LiveStep>) {
+    fn not_bought(&mut self, refused: Option<Box<str>>, is_withdrawn: bool, steps: &mut Vec<LiveStep>) {
         self.machine.on(&Event::NotBought);
         self.reached = None;
         let Some(words) = refused else {
-            // The book gave nothing at the price: the next tick may.
-            self.entering = Pause { until: self.now.plus_seconds(1), ..self.entering };
+            self.entering = if is_withdrawn {
+                self.entering.after_loss(Backoff::EMPTY_ENTRY, self.clock)
+            } else {
+                self.entering.after_nothing(Backoff::EMPTY_ENTRY, self.clock)
+            };
             return;
         };
-        self.entering = self.entering.after_refusal(self.now);
-        if !may_pass(&words) {
-            let message = format!("the venue refused to buy: {words}");
-            return self.tell_trouble("entry_refused", message, steps);
+        self.entering = self.entering.after_refusal(Backoff::REFUSED_ENTRY, self.clock);
+        if may_pass(&words) {
+            let message = || format!("the venue refused to buy: {words}; it is tried again until it passes");
+            return self.report_trouble("entry_refused", &words, message, steps);
         }
-        let longest = self.now.plus_seconds(LONGEST_ENTRY_PAUSE_S);
-        self.entering.until = self.entering.until.min(longest);
-        if self.entering.refusals == 1 {
-            let message = format!("the venue refused to buy: {words}; it is tried again until it passes");
-            steps.push(LiveStep::Told { code: "entry_refused", message });
-        }
+        let message = format!("the venue refused to buy: {words}");
+        self.tell_trouble("entry_refused", &words, message, steps);
     }
 
     fn not_added(&mut self, refused: Option<&str>, steps: &mut Vec<LiveStep>) {
@@ -105,34 +113,51 @@ impl LiveBot {
     fn not_sold(&mut self, refused: Option<&str>, steps: &mut Vec<LiveStep>) {
         let Some(words) = refused else {
             // The book gave nothing, or it never arrived.
-            self.leaving = Pause { until: self.now.plus_seconds(1), ..self.leaving };
+            self.leaving = self.leaving.after_nothing(Backoff::EXIT, self.clock);
             return;
         };
-        self.leaving = self.leaving.after_refused_exit(self.now);
-        if self.is_leaving() && self.leaving.is_to_be_told() {
-            let times = match self.leaving.refusals {
-                1 => String::new(),
-                times => format!(" {times} times"),
+        self.leaving = self.leaving.after_refusal(Backoff::EXIT, self.clock);
+        if self.is_leaving() {
+            let message = || {
+                format!(
+                    "the venue refused to sell: {words}; it is tried again every few seconds, and once coins become free"
+                )
             };
-            let message = format!(
-                "the venue refused to sell{times}: {words}; it is tried again every few seconds, and once coins \
-                 become free"
-            );
-            steps.push(LiveStep::Told { code: "exit_refused", message });
+            self.report_trouble("exit_refused", words, message, steps);
         }
     }
 
     fn not_protected(&mut self, refused: Option<Box<str>>, is_our_doing: bool, steps: &mut Vec<LiveStep>) {
         if let Some(words) = refused {
-            self.protecting = self.protecting.after_refusal(self.now);
+            self.protecting = self.protecting.after_refusal(Backoff::STOP, self.clock);
             let message =
-                format!("the stop cannot rest at the venue ({words}); the engine's own stop watches");
-            steps.push(LiveStep::Told { code: "stop_refused", message });
+                || format!("the stop cannot rest at the venue ({words}); the engine's own stop watches");
+            self.report_trouble("stop_refused", &words, message, steps);
         } else if is_our_doing {
             self.protecting = Pause::NONE;
         } else if self.goal == Goal::Trade {
-            let message = "the stop was cancelled at the venue; it is placed again".to_owned();
-            steps.push(LiveStep::Told { code: "stop_canceled", message });
+            self.protecting = self.protecting.after_loss(Backoff::STOP, self.clock);
+            if self.protecting.is_first() {
+                let message = "the stop was cancelled at the venue; it is placed again".to_owned();
+                steps.push(LiveStep::Told { code: "stop_canceled", message });
+            }
+        }
+    }
+
+    /// The venue has said something of an order: what that ends is reported.
+    pub(super) fn note_answer(
+        &mut self,
+        id: ClientOrderId,
+        role: Role,
+        is_open: bool,
+        steps: &mut Vec<LiveStep>,
+    ) {
+        if role == Role::Protection && is_open {
+            self.resolve("stop_refused", "the stop rests at the venue", steps);
+        }
+        if self.troubles.has("order_unknown") {
+            let message = "it is known what became of the order";
+            self.resolve_cause("order_unknown", &id.to_string(), message, steps);
         }
     }
 
@@ -175,17 +200,18 @@ impl LiveBot {
     /// Waits after what keeps its machine from buying, and tells of it.
     pub(super) fn meet(&mut self, trouble: Option<Trouble>, steps: &mut Vec<LiveStep>) {
         if let Some(trouble) = trouble {
-            self.entering = self.entering.after_refusal(self.now);
-            self.tell_trouble(trouble.code(), trouble.to_string(), steps);
+            self.entering = self.entering.after_refusal(Backoff::REFUSED_ENTRY, self.clock);
+            self.tell_trouble(trouble.code(), trouble.code(), trouble.to_string(), steps);
         }
     }
 
     /// Tells of what keeps it from buying; a bot that holds nothing gives up after a few times.
-    pub(super) fn tell_trouble(&mut self, code: &'static str, message: String, steps: &mut Vec<LiveStep>) {
-        let gives_up = self.entering.refusals >= MOST_REFUSALS && !self.machine.is_holding();
-        let told =
-            if gives_up { LiveStep::GaveUp { code, message } } else { LiveStep::Told { code, message } };
-        steps.push(told);
+    fn tell_trouble(&mut self, code: &'static str, cause: &str, message: String, steps: &mut Vec<LiveStep>) {
+        if self.entering.refusals >= MOST_REFUSALS && !self.machine.is_holding() {
+            steps.push(LiveStep::GaveUp { code, message });
+        } else {
+            self.report_trouble(code, cause, || message, steps);
+        }
     }
 
     /// Tells that most of a trade is left as dust.

@@ -106,6 +106,9 @@ impl LiveBot {
         if !self.is_leaving() {
             self.leaving = Pause::NONE;
         }
+        if !matches!(goal, Goal::Leave(_)) {
+            self.troubles.end("exit_refused");
+        }
         self.reached = None;
         self.goal = goal;
         self.machine.set_leaving(self.is_leaving());

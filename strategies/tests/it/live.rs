@@ -64,6 +64,8 @@ impl Resting {
 struct Venue {
     orders: BTreeMap<ClientOrderId, Resting>,
     refused: BTreeSet<ClientOrderId>,
+    /// Journaled, and not yet sent.
+    unsent: Vec<LiveOrder>,
     /// Said and not yet heard.
     reports: Vec<Report>,
     free: Decimal,
@@ -78,6 +80,7 @@ impl Venue {
         Self {
             orders: BTreeMap::new(),
             refused: BTreeSet::new(),
+            unsent: Vec::new(),
             reports: Vec::new(),
             free: Decimal::ZERO,
             locked: Decimal::ZERO,
@@ -107,7 +110,33 @@ impl Venue {
         self.reports.push(report);
     }
 
+    /// Entries may have to wait.
     fn place(&mut self, order: LiveOrder) {
+        if order.role.is_entry() && self.roll(6) == 0 {
+            return self.unsent.push(order);
+        }
+        self.take(order);
+    }
+
+    /// What waits is sent, or has waited too long.
+    fn send_one(&mut self) {
+        let Some(order) = self.unsent.pop() else { return };
+        if self.roll(3) == 0 { self.drop_unsent(order.client_id, End::Expired) } else { self.take(order) }
+    }
+
+    fn withdraw(&mut self, id: ClientOrderId) {
+        if self.unsent.extract_if(.., |order| order.client_id == id).count() > 0 {
+            self.drop_unsent(id, End::Canceled);
+        }
+    }
+
+    fn drop_unsent(&mut self, id: ClientOrderId, end: End) {
+        self.refused.insert(id);
+        let (executed, executions) = (Qty::ZERO, Vec::new());
+        self.reports.push(Report { client_id: id, end: Some(end), executed, executions });
+    }
+
+    fn take(&mut self, order: LiveOrder) {
         let id = order.client_id;
         assert!(!self.orders.contains_key(&id) && !self.refused.contains(&id), "an id is used once");
         if self.roll(12) == 0 {
@@ -207,7 +236,8 @@ impl Venue {
     fn cancel(&mut self, id: ClientOrderId) {
         match self.orders.get(&id) {
             Some(resting) if resting.end.is_none() => self.end(id, End::Canceled),
-            _ => self.ask(id),
+            Some(_) => self.ask(id),
+            None => self.withdraw(id),
         }
     }
 
@@ -277,11 +307,15 @@ impl World {
             match step {
                 LiveStep::Place(order) => self.venue.place(order),
                 LiveStep::Cancel(id) => self.venue.cancel(id),
+                LiveStep::Withdraw(id) => self.venue.withdraw(id),
                 LiveStep::Ask(id) => self.venue.ask(id),
                 LiveStep::Closed(trade) => self.closed.push(*trade),
                 LiveStep::Opened => self.opened += 1,
                 LiveStep::Told { code, .. } => self.told.push(code),
-                LiveStep::Ended(_) | LiveStep::StopHit { .. } | LiveStep::GaveUp { .. } => {}
+                LiveStep::Ended(_)
+                | LiveStep::StopHit { .. }
+                | LiveStep::GaveUp { .. }
+                | LiveStep::Resolved { .. } => {}
             }
         }
     }
@@ -289,6 +323,11 @@ impl World {
     fn tick(&mut self, price: Price, second: i64) {
         self.venue.trade_at(price);
         let moved = PriceMove::tick(price, Timestamp::from_millis(second * 1_000));
+        let is_due = self.bot.timer().is_some_and(|due| due <= moved.at);
+        self.bot.set_time(moved.at);
+        if is_due {
+            self.with(|bot, mint, steps| bot.on_time(&mut || mint(), steps));
+        }
         let watch = self.bot.watch();
         if watch.is_left_by(price, moved.at, price) {
             self.with(|bot, mint, steps| bot.on_move(&moved, &mut || mint(), steps));
@@ -325,6 +364,9 @@ impl World {
 
     /// Lets the bot hear one of the reports that are under way, whichever, perhaps again later.
     fn hear_one(&mut self) {
+        if self.venue.roll(3) == 0 {
+            self.venue.send_one();
+        }
         if self.venue.reports.is_empty() {
             return;
         }
@@ -342,7 +384,7 @@ impl World {
 
     fn hear_all(&mut self) {
         for _ in 0..10_000 {
-            if self.venue.reports.is_empty() {
+            if self.venue.reports.is_empty() && self.venue.unsent.is_empty() {
                 return;
             }
             self.hear_one();
@@ -353,6 +395,9 @@ impl World {
     /// The process dies; what was said meanwhile is lost, and every open order is asked for.
     fn crash(&mut self) {
         let state = serde_json::to_string(&self.bot).unwrap();
+        for order in std::mem::take(&mut self.venue.unsent) {
+            self.venue.drop_unsent(order.client_id, End::NeverArrived);
+        }
         let proven: Vec<Report> = self
             .venue
             .reports
@@ -621,6 +666,7 @@ fn refused(words: &str, times: usize) -> (Vec<&'static str>, i64) {
         };
         let mut steps = Vec::new();
         second += pause;
+        bot.set_time(Timestamp::from_millis(second * 1_000));
         bot.on_move(
             &PriceMove::tick(price("100"), Timestamp::from_millis(second * 1_000)),
             &mut mint,
@@ -636,7 +682,7 @@ fn refused(words: &str, times: usize) -> (Vec<&'static str>, i64) {
             LiveStep::GaveUp { .. } => Some("gave up"),
             _ => None,
         }));
-        pause = bot.watch().at.unwrap().millis() / 1_000 - second;
+        pause = bot.timer().unwrap().millis() / 1_000 - second;
     }
     (told, pause)
 }
@@ -658,7 +704,7 @@ fn a_refusal_that_cannot_pass_ends_a_bot_that_holds_nothing() {
     for words in
         ["FILTER: NOTIONAL", "status 400: Invalid symbol.", "status 401: Invalid API-key, IP, or permissions"]
     {
-        assert_eq!(refused(words, 3).0, ["entry_refused", "entry_refused", "gave up"], "{words}");
+        assert_eq!(refused(words, 3).0, ["entry_refused", "gave up"], "{words}");
     }
 }
 

@@ -66,6 +66,8 @@ impl Desk {
                     Terms::Market | Terms::Limit(_) => format!("{:?} {}", order.role, order.qty),
                 },
                 LiveStep::Cancel(id) => format!("cancel {:?}", self.order(*id).role),
+                LiveStep::Withdraw(id) => format!("withdraw {:?}", self.order(*id).role),
+                LiveStep::Resolved { code, .. } => format!("{code} over"),
                 LiveStep::Closed(trade) => format!("closed {}", trade.closing.unwrap().reason.as_str()),
                 LiveStep::StopHit { stop, .. } => format!("stop {stop}"),
                 LiveStep::Told { code, .. } => (*code).to_owned(),
@@ -84,8 +86,19 @@ impl Desk {
         self.orders.iter().find(|order| order.client_id == id).unwrap()
     }
 
+    /// Time passes while nothing is traded.
+    fn wait(&mut self, seconds: i64) {
+        self.second += seconds;
+        let now = Timestamp::from_millis(self.second * 1_000);
+        let is_due = self.bot.timer().is_some_and(|due| due <= now);
+        self.bot.set_time(now);
+        if is_due {
+            self.act(|bot, mint, steps| bot.on_time(&mut || mint(), steps));
+        }
+    }
+
     fn tick(&mut self, at: &str) {
-        self.second += 1;
+        self.wait(1);
         let moved = PriceMove::tick(price(at), Timestamp::from_millis(self.second * 1_000));
         if self.bot.watch().is_left_by(moved.price, moved.at, moved.price) {
             self.act(|bot, mint, steps| bot.on_move(&moved, &mut || mint(), steps));
@@ -119,6 +132,7 @@ impl Desk {
     fn restart(&mut self, fields: &str) {
         let state = serde_json::to_string(&self.bot).unwrap();
         self.bot = LiveBot::restore(plan(fields), rules(self.stop_on_venue), &state).unwrap();
+        self.wait(0);
         self.act(|bot, mint, steps| bot.take_up(&mut || mint(), steps));
     }
 
@@ -159,8 +173,22 @@ impl Desk {
 
     /// The venue refused the latest order.
     fn refused(&mut self) {
+        self.refused_with("not today");
+    }
+
+    fn refused_with(&mut self, words: &str) {
         let role = self.orders.last().unwrap().role;
-        self.report(role, Some(End::Rejected("not today".into())), "0", Price::MIN);
+        self.report(role, Some(End::Rejected(words.into())), "0", Price::MIN);
+    }
+
+    /// How long the bot waits while nothing is traded until it does something, in seconds; at most a while.
+    fn waits_for(&mut self, line: &str) -> i64 {
+        let from = self.second;
+        while !self.said().iter().any(|said| said == line) {
+            assert!(self.second - from < 1_000, "it never says {line}");
+            self.wait(1);
+        }
+        self.second - from
     }
 
     /// What was done and told since it was looked at last.
@@ -384,41 +412,168 @@ fn a_stop_trails_from_the_high_that_it_knows_once_its_owner_wishes() {
 }
 
 #[test]
-fn what_must_be_sold_is_tried_again_every_few_seconds_and_told_of_rarely() {
+fn what_must_be_sold_is_tried_again_every_few_seconds_though_nothing_is_traded() {
     let mut desk = Desk::holding(FIELDS, false);
     desk.tick("101.40");
+    desk.said();
     let (mut waited, mut told) = (Vec::new(), Vec::new());
     for refusal in 1..=100 {
-        desk.refused();
-        if desk.said().iter().any(|line| line == "exit_refused") {
+        desk.refused_with(if refusal < 50 { "Market is closed." } else { "not today" });
+        if desk.said.iter().any(|line| line == "exit_refused") {
             told.push(refusal);
         }
-        let from = desk.second;
-        while !desk.said().iter().any(|line| line == "Exit 0.5") {
-            desk.tick("101.40");
-        }
-        waited.push(desk.second - from);
+        waited.push(desk.waits_for("Exit 0.5"));
     }
     assert_eq!(waited[..6], [1, 2, 4, 5, 5, 5]);
     assert!(waited.iter().all(|seconds| *seconds <= 5));
-    assert_eq!(told, [1, 8, 64]);
-    // Once it is sold the next one begins anew.
+    assert_eq!(told, [1, 50], "each cause once");
+    // Once it is sold that is over, and the next one begins anew.
     desk.fill("101.40");
-    assert_eq!(desk.said(), ["closed take_profit"]);
+    assert_eq!(desk.said(), ["exit_refused over", "closed take_profit"]);
 }
 
 #[test]
-fn coins_that_become_free_are_sold_at_once_where_they_are_enough() {
+fn a_sale_for_which_the_book_gave_nothing_backs_off_as_well() {
+    let mut desk = Desk::holding(FIELDS, false);
+    desk.tick("101.40");
+    desk.said();
+    let mut waited = Vec::new();
+    for _ in 0..5 {
+        desk.report(Role::Exit, Some(End::Expired), "0", Price::MIN);
+        waited.push(desk.waits_for("Exit 0.5"));
+    }
+    assert_eq!(waited, [1, 2, 4, 5, 5]);
+}
+
+#[test]
+fn a_restart_sells_at_once_what_was_refused_and_does_not_tell_again() {
+    let mut desk = Desk::holding(FIELDS, false);
+    desk.tick("101.40");
+    desk.refused();
+    assert_eq!(desk.said(), ["Exit 0.5", "exit_refused"]);
+    desk.restart(FIELDS);
+    assert_eq!(desk.said(), ["Exit 0.5"]);
+    desk.refused();
+    assert!(desk.said().is_empty());
+    assert_eq!(desk.waits_for("Exit 0.5"), 2, "it was the second refusal");
+}
+
+#[test]
+fn a_stop_that_the_venue_refuses_is_tried_ever_more_rarely_and_told_of_once() {
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.canceled(Role::Protection);
+    assert_eq!(desk.said(), ["stop_canceled", "rest 0.5 under 96.09"]);
+    let mut waited = Vec::new();
+    for refusal in 0..8 {
+        desk.refused();
+        assert_eq!(desk.said.iter().any(|line| line == "stop_refused"), refusal == 0);
+        waited.push(desk.waits_for("rest 0.5 under 96.09"));
+    }
+    assert_eq!(waited, [4, 8, 16, 32, 60, 60, 60, 60]);
+    desk.open();
+    assert_eq!(desk.said(), ["stop_refused over"]);
+}
+
+#[test]
+fn a_stop_that_is_cancelled_again_and_again_is_placed_ever_more_rarely() {
+    let mut desk = Desk::holding(FIELDS, true);
+    let mut waited = Vec::new();
+    for loss in 0..5 {
+        desk.canceled(Role::Protection);
+        assert_eq!(desk.said.iter().any(|line| line == "stop_canceled"), loss == 0);
+        waited.push(desk.waits_for("rest 0.5 under 96.09"));
+        desk.open();
+    }
+    assert_eq!(waited, [0, 4, 8, 16, 32]);
+    desk.wait(200);
+    desk.canceled(Role::Protection);
+    assert_eq!(desk.said(), ["stop_canceled", "rest 0.5 under 96.09"], "another hand, long after");
+}
+
+#[test]
+fn a_trouble_of_a_trade_is_over_with_it() {
+    let mut desk = Desk::holding(FIELDS, true);
+    desk.canceled(Role::Protection);
+    desk.refused();
+    desk.said();
+    desk.tick("101.40");
+    desk.fill("101.40");
+    assert_eq!(desk.said(), ["Exit 0.5", "stop_refused over", "closed take_profit"]);
+}
+
+#[test]
+fn coins_that_become_free_are_sold_soon_where_they_are_enough() {
     let mut desk = Desk::holding(FIELDS, false);
     assert!(!desk.bot.could_sell_from("1".parse().unwrap()), "nothing is to be sold");
     desk.tick("101.40");
     assert!(!desk.bot.could_sell_from("1".parse().unwrap()), "a sale is under way");
+    desk.said();
+    for _ in 0..4 {
+        desk.refused();
+        desk.waits_for("Exit 0.5");
+    }
     desk.refused();
+    desk.said();
     assert!(!desk.bot.could_sell_from("0.499".parse().unwrap()), "too few");
     assert!(desk.bot.could_sell_from("0.5".parse().unwrap()));
-    desk.said();
-    desk.act(|bot, mint, steps| bot.on_freed(&mut || mint(), steps));
-    assert_eq!(desk.said(), ["Exit 0.5"]);
+    for _ in 0..3 {
+        desk.act(|bot, mint, steps| bot.on_freed(&mut || mint(), steps));
+        assert!(desk.said().is_empty(), "however often that is told, not twice a second");
+    }
+    assert_eq!(desk.waits_for("Exit 0.5"), 1, "it would have waited for five");
+}
+
+/// What its owner or the market does.
+type Act = fn(&mut Desk);
+
+#[test]
+fn a_buy_that_has_not_left_does_not_leave_once_its_trade_is_to_end() {
+    let ends: [(Act, &[&str]); 3] = [
+        (Desk::close, &["withdraw Entry(1)", "Exit 0.5"]),
+        (|desk| desk.tick("109.40"), &["withdraw Entry(1)", "Exit 0.5"]),
+        (Desk::hold, &["withdraw Entry(1)", "cancel Entry(1)"]),
+    ];
+    for (end, expected) in ends {
+        let mut desk = Desk::holding(LADDER, false);
+        desk.tick("98");
+        assert_eq!(desk.said(), ["Entry(1) 0.511"]);
+        end(&mut desk);
+        assert_eq!(desk.said(), expected);
+        desk.wait(1);
+        assert!(desk.said().is_empty(), "it is asked for once");
+        // It had not left.
+        desk.canceled(Role::Entry(1));
+        if desk.orders.last().unwrap().role == Role::Exit {
+            desk.fill("109.40");
+            assert!(desk.said()[0].starts_with("closed"));
+        }
+        assert!(desk.bot.is_quiet());
+    }
+}
+
+#[test]
+fn a_buy_that_did_not_leave_waits_for_its_trigger_again() {
+    let mut desk = Desk::holding(LADDER, false);
+    desk.tick("98");
+    let order = desk.orders.last().unwrap();
+    assert_eq!((order.role, order.trigger), (Role::Entry(1), Some(price("98.09"))));
+    assert_eq!(desk.orders[0].trigger, None, "the first hangs on no price");
+    // The price had left its trigger.
+    desk.canceled(Role::Entry(1));
+    desk.tick("98.10");
+    assert_eq!(desk.said(), ["Entry(1) 0.511"]);
+    desk.tick("98.09");
+    assert_eq!(desk.said(), ["Entry(1) 0.510"]);
+    // It waited too long: the next ones come ever more rarely.
+    for pause in [2, 4, 5, 5] {
+        desk.report(Role::Entry(1), Some(End::Expired), "0", Price::MIN);
+        for _ in 1..pause {
+            desk.tick("98.09");
+        }
+        assert!(desk.said().is_empty(), "{pause}");
+        desk.tick("98.09");
+        assert_eq!(desk.said(), ["Entry(1) 0.510"], "{pause}");
+    }
 }
 
 const LADDER: &str = r#"{"dry_run":false,"max_open_trades":4,"stop_loss":-20,"take_profit":9,
@@ -451,7 +606,7 @@ fn what_was_reached_is_forgotten_with_what_it_waited_for() {
     assert_eq!(desk.said(), ["Entry(1) 0.527", "entry_refused"]);
     desk.tick("98");
     desk.fill("98");
-    assert_eq!(desk.said(), ["Entry(1) 0.511"]);
+    assert_eq!(desk.said(), ["Entry(1) 0.511", "entry_refused over"]);
     // Its owner thinks better of it.
     for word in [Desk::hold, Desk::close] {
         let mut desk = Desk::holding(LADDER, false);

@@ -5,6 +5,7 @@ use model::{ClientOrderId, ExitReason, Price, Timestamp, TradeId};
 use strategies::live::{CannotAdd, LiveBot, LiveStep};
 use strategies::{Funds, Trouble};
 
+use super::live::Prompt;
 use super::{Bot, Hand};
 use crate::change::Positions;
 use crate::error::EngineError;
@@ -100,7 +101,7 @@ impl Handler<CloseTrade> for Bot {
             // It is being stopped with its coins: now it sells them first.
             self.recorder.set_stopping(Some(Positions::Close));
         }
-        self.live(None, ctx, |bot, steps| bot.close(close.reason, &mut ClientOrderId::new, steps));
+        self.live(Prompt::Word, ctx, |bot, steps| bot.close(close.reason, &mut ClientOrderId::new, steps));
         self.go_on(ctx);
         self.so_far()
     }
@@ -145,7 +146,7 @@ impl Handler<AddFunds> for Bot {
             // What is refused is not done.
             if added.is_ok() { add.attached } else { Attached::default() }
         };
-        self.live_with(None, ctx, act);
+        self.live_with(Prompt::Word, ctx, act);
         added.map_err(|why| match why {
             CannotAdd::NotHolding => refused("trade_closing", why.to_string()),
             CannotAdd::Entering => refused("entry_under_way", why.to_string()),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actix::{Addr, AsyncContext as _, Context, Handler};
+use actix::{Addr, AsyncContext as _, Context, Handler, WeakAddr};
 use model::{
     AccountId, BotDefinition, BotId, ClientOrderId, ExchangeId, ExitReason, Pair, Receipt,
     StrategyDefinition, Timestamp, TradeId,
@@ -12,11 +12,12 @@ use model::{
 use strategies::live::{LiveBot, LiveRules, LiveStep, Report, Role};
 use strategies::{Plan, RestoreError};
 
+use super::alarm::{Alarm, Due};
 use super::{Bot, Hand};
 use crate::actors::deliver;
 use crate::actors::exchange::{
     AskFor, Attach, Detach, ExchangeConnection, Freed, Holds, InDoubt, Journaled, LateFill, Limited, Locked,
-    Missing, Reported, TakenUp, Unclaimed, VenueClock,
+    Missing, Reported, TakenUp, Unclaimed, VenueClock, Withdraw,
 };
 use crate::actors::feed::{Join, Woken};
 use crate::change::Positions;
@@ -39,6 +40,20 @@ pub(crate) struct LiveHand {
     is_taken_up: bool,
     /// Counted until then, where the process has just started.
     unreconciled: Option<Unreconciled>,
+    /// What wakes it when nothing is traded, and how it reaches its bot.
+    alarm: Option<Alarm>,
+    me: Option<WeakAddr<Bot>>,
+}
+
+/// What made a live bot act.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Prompt {
+    /// A tick that was heard then.
+    Tick(Timestamp),
+    /// The time that it waited for came.
+    Time,
+    /// Its owner, or the venue.
+    Word,
 }
 
 /// The rules of a definition.
@@ -76,7 +91,7 @@ impl LiveHand {
                 LiveRun { exchange_id, bot, receipts: stored.receipts, leaving: stored.leaving }
             }
         };
-        Ok(Self { run, connection, clock, fees, is_taken_up: false, unreconciled })
+        Ok(Self { run, connection, clock, fees, is_taken_up: false, unreconciled, alarm: None, me: None })
     }
 
     /// The bot with what it keeps.
@@ -99,7 +114,14 @@ impl LiveHand {
         bot.machine().is_holding() || bot.is_leaving() || !bot.is_quiet()
     }
 
-    pub(super) fn attach(&self, id: BotId, pair: &Pair, trade: Option<(AccountId, TradeId)>, bot: Addr<Bot>) {
+    pub(super) fn attach(
+        &mut self,
+        id: BotId,
+        pair: &Pair,
+        trade: Option<(AccountId, TradeId)>,
+        bot: Addr<Bot>,
+    ) {
+        self.me = Some(bot.downgrade());
         let receipt = |id| self.run.receipts.get(&id).copied().unwrap_or_default();
         let orders = self.run.bot.open_orders().map(|order| (order.clone(), receipt(order.client_id)));
         let attach = Attach {
@@ -117,6 +139,13 @@ impl LiveHand {
         deliver(&self.connection, Detach(id));
     }
 
+    /// Sets the alarm for what the bot waits for now.
+    pub(super) fn set_alarm(&mut self) {
+        if let Some(me) = &self.me {
+            Alarm::set(&mut self.alarm, self.run.bot.timer(), me);
+        }
+    }
+
     pub(super) fn replan(&mut self, plan: Arc<Plan>, definition: &BotDefinition) {
         self.run.bot = self.run.bot.clone().replanned(plan, rules(definition));
     }
@@ -127,7 +156,7 @@ impl Bot {
     pub(super) fn on_live(&mut self, woken: &Woken, ctx: &mut Context<Self>) {
         #[cfg(test)]
         assert!(!self.panics, "as the test wants it");
-        self.live(Some(woken.heard_at), ctx, |bot, steps| {
+        self.live(Prompt::Tick(woken.heard_at), ctx, |bot, steps| {
             bot.on_move(&woken.moved, &mut ClientOrderId::new, steps);
         });
     }
@@ -135,11 +164,11 @@ impl Bot {
     /// Lets a live bot act, and carries out what it asks for.
     pub(super) fn live(
         &mut self,
-        ticked_at: Option<model::Timestamp>,
+        prompt: Prompt,
         ctx: &mut Context<Self>,
         act: impl FnOnce(&mut LiveBot, &mut Vec<LiveStep>),
     ) {
-        self.live_with(ticked_at, ctx, |bot, steps| {
+        self.live_with(prompt, ctx, |bot, steps| {
             act(bot, steps);
             Attached::default()
         });
@@ -148,7 +177,7 @@ impl Bot {
     /// Likewise; what `act` returns is written with what it does.
     pub(super) fn live_with(
         &mut self,
-        ticked_at: Option<model::Timestamp>,
+        prompt: Prompt,
         ctx: &mut Context<Self>,
         act: impl FnOnce(&mut LiveBot, &mut Vec<LiveStep>) -> Attached,
     ) {
@@ -156,10 +185,12 @@ impl Bot {
         let Hand::Live(hand) = &mut self.hand else { return };
         let mut steps = Vec::new();
         let was_leaving = hand.run.bot.is_leaving();
+        hand.run.bot.set_time(clock::steady());
         let mut attached = act(&mut hand.run.bot, &mut steps);
-        if steps.is_empty() && ticked_at.is_some() {
+        if steps.is_empty() && prompt != Prompt::Word {
             return;
         }
+        let ticked_at = if let Prompt::Tick(at) = prompt { Some(at) } else { None };
         let decided_at = Some(clock::now());
         hand.run.note(was_leaving, Receipt { ticked_at, decided_at, ..Receipt::default() }, &steps);
         let mut change = self.recorder.live_change(&hand.run, steps.clone(), status, hand.venue_time());
@@ -178,9 +209,14 @@ impl Bot {
         for step in steps {
             match step {
                 LiveStep::Ask(id) => deliver(&hand.connection, AskFor(id)),
+                // What does not leave needs no record first: no restart sends it.
+                LiveStep::Withdraw(id) => deliver(&hand.connection, Withdraw(id)),
                 LiveStep::GaveUp { code, message } => gave_up = Some((code, message)),
                 LiveStep::Told { code, message } => {
                     tracing::warn!(bot = %self.id, code, message, "a bot tells");
+                }
+                LiveStep::Resolved { code, message } => {
+                    tracing::info!(bot = %self.id, code, message, "a bot tells that it is over");
                 }
                 // An order leaves, or is taken back, once the change is durable.
                 LiveStep::Place(_)
@@ -239,13 +275,17 @@ impl Bot {
     pub(super) fn stop_live(&mut self, positions: Positions, ctx: &mut Context<Self>) -> bool {
         let mut mint = ClientOrderId::new;
         match positions {
-            Positions::Hold => self.live(None, ctx, |bot, steps| bot.release(&mut mint, steps)),
+            Positions::Hold => self.live(Prompt::Word, ctx, |bot, steps| bot.release(&mut mint, steps)),
             Positions::Close => {
-                self.live(None, ctx, |bot, steps| bot.close(ExitReason::Manual, &mut mint, steps));
+                self.live(Prompt::Word, ctx, |bot, steps| bot.close(ExitReason::Manual, &mut mint, steps));
             }
-            Positions::Drain => self.live(None, ctx, |bot, steps| bot.drain(&mut mint, steps)),
+            Positions::Drain => self.live(Prompt::Word, ctx, |bot, steps| bot.drain(&mut mint, steps)),
         }
         !self.is_taken_up() || self.hand.is_holding_back(Some(positions))
+    }
+
+    fn tell_resolved(&mut self, code: &'static str, message: String, ctx: &mut Context<Self>) {
+        self.live(Prompt::Word, ctx, |_, steps| steps.push(LiveStep::Resolved { code, message }));
     }
 
     /// Hands back executions of a trade that it is not in any more: they are booked on that one.
@@ -258,13 +298,13 @@ impl Bot {
     /// Its rules have changed: what rests at the venue follows them.
     pub(super) fn follow_live(&mut self, ctx: &mut Context<Self>) {
         if self.is_taken_up() {
-            self.live(None, ctx, |bot, steps| bot.follow(&mut ClientOrderId::new, steps));
+            self.live(Prompt::Word, ctx, |bot, steps| bot.follow(&mut ClientOrderId::new, steps));
         }
     }
 
     /// Its owner wants it to go on.
     pub(super) fn resume_live(&mut self, ctx: &mut Context<Self>) {
-        self.live(None, ctx, |bot, steps| bot.resume(&mut ClientOrderId::new, steps));
+        self.live(Prompt::Word, ctx, |bot, steps| bot.resume(&mut ClientOrderId::new, steps));
     }
 }
 
@@ -289,15 +329,15 @@ impl Handler<TakenUp> for Bot {
         live.unreconciled = None;
         match stopping {
             Some(Positions::Close) => {
-                self.live(None, ctx, |bot, steps| {
+                self.live(Prompt::Word, ctx, |bot, steps| {
                     bot.close(ExitReason::Manual, &mut ClientOrderId::new, steps);
                 });
             }
             Some(Positions::Hold) => {
-                self.live(None, ctx, |bot, steps| bot.release(&mut ClientOrderId::new, steps));
+                self.live(Prompt::Word, ctx, |bot, steps| bot.release(&mut ClientOrderId::new, steps));
             }
             Some(Positions::Drain) | None => {
-                self.live(None, ctx, |bot, steps| bot.take_up(&mut ClientOrderId::new, steps));
+                self.live(Prompt::Word, ctx, |bot, steps| bot.take_up(&mut ClientOrderId::new, steps));
             }
         }
         if !self.ended {
@@ -308,15 +348,33 @@ impl Handler<TakenUp> for Bot {
     }
 }
 
+impl Handler<Due> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, _: Due, ctx: &mut Self::Context) {
+        let Hand::Live(live) = &mut self.hand else { return };
+        live.alarm = None;
+        if self.ended || !live.is_taken_up {
+            return;
+        }
+        self.live(Prompt::Time, ctx, |bot, steps| bot.on_time(&mut ClientOrderId::new, steps));
+        self.go_on(ctx);
+    }
+}
+
 impl Handler<Locked> for Bot {
     type Result = ();
 
     fn handle(&mut self, Locked(why): Locked, ctx: &mut Self::Context) {
+        let Some(why) = why else {
+            let message = "the venue accepts the key again".to_owned();
+            return self.tell_resolved("exchange_auth", message, ctx);
+        };
         if let Hand::Live(live) = &mut self.hand {
             // There is nothing to wait for: the owner has to act.
             live.unreconciled = None;
         }
-        self.live(None, ctx, |bot, steps| {
+        self.live(Prompt::Word, ctx, |bot, steps| {
             let standing = if bot.machine().is_holding() {
                 "a stop that rests at the venue stands, the engine's own cannot act"
             } else {
@@ -332,11 +390,15 @@ impl Handler<Limited> for Bot {
     type Result = ();
 
     fn handle(&mut self, Limited { until }: Limited, ctx: &mut Self::Context) {
+        let Some(until) = until else {
+            let message = "the exchange may be asked again: what waited goes on".to_owned();
+            return self.tell_resolved("venue_limits", message, ctx);
+        };
         let message = format!(
             "the exchange has asked to be left alone until {until}: what is to be bought, sold or taken back waits; what \
              rests at the venue stands"
         );
-        self.live(None, ctx, |_, steps| steps.push(LiveStep::Told { code: "venue_limits", message }));
+        self.live(Prompt::Word, ctx, |_, steps| steps.push(LiveStep::Told { code: "venue_limits", message }));
     }
 }
 
@@ -353,7 +415,7 @@ impl Handler<Reported> for Bot {
         }
         let is_taken_up = self.is_taken_up();
         let mut is_ours = true;
-        self.live(None, ctx, |bot, steps| {
+        self.live(Prompt::Word, ctx, |bot, steps| {
             is_ours = bot.on_report(&report, &mut ClientOrderId::new, steps);
         });
         if !is_ours && !report.executions.is_empty() {
@@ -379,7 +441,7 @@ impl Handler<LateFill> for Bot {
             return;
         }
         let is_taken_up = self.is_taken_up();
-        self.live(None, ctx, |bot, steps| {
+        self.live(Prompt::Word, ctx, |bot, steps| {
             if !bot.knows(report.client_id) {
                 bot.adopt(report.client_id, side, qty);
             }
@@ -400,7 +462,9 @@ impl Handler<InDoubt> for Bot {
             "whether {what} {client_id} reached the exchange is not known yet; nothing else is sold until it is, or \
              until it is certain that it did not"
         );
-        self.live(None, ctx, |_, steps| steps.push(LiveStep::Told { code: "order_unknown", message }));
+        self.live(Prompt::Word, ctx, |bot, steps| {
+            bot.report_trouble("order_unknown", &client_id.to_string(), || message, steps);
+        });
     }
 }
 
@@ -408,7 +472,7 @@ impl Handler<Missing> for Bot {
     type Result = ();
 
     fn handle(&mut self, Missing(gone): Missing, ctx: &mut Self::Context) {
-        self.live(None, ctx, |bot, steps| bot.on_missing(gone, &mut ClientOrderId::new, steps));
+        self.live(Prompt::Word, ctx, |bot, steps| bot.on_missing(gone, &mut ClientOrderId::new, steps));
         self.go_on(ctx);
     }
 }
@@ -419,7 +483,7 @@ impl Handler<Freed> for Bot {
     fn handle(&mut self, Freed(free): Freed, ctx: &mut Self::Context) {
         let Hand::Live(live) = &self.hand else { return };
         if live.is_taken_up && live.run.bot.could_sell_from(free) {
-            self.live(None, ctx, |bot, steps| bot.on_freed(&mut ClientOrderId::new, steps));
+            self.live(Prompt::Word, ctx, |bot, steps| bot.on_freed(&mut ClientOrderId::new, steps));
             self.go_on(ctx);
         }
     }

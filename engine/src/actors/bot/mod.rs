@@ -1,6 +1,7 @@
 //! A bot: a strategy machine with its executor and books, and its watch. It decides nothing itself; it feeds the
 //! machine and carries out what comes back: on paper at once, on a real account through its exchange connection.
 
+mod alarm;
 mod by_hand;
 mod live;
 
@@ -221,6 +222,7 @@ impl Bot {
             self.unanswered = None;
             deliver(&self.feed, Rewatch { place, watch: self.watch(), since: Since::Tick(seq) });
         }
+        self.set_alarm();
     }
 
     /// Stops with `bot.stopped`.
@@ -261,9 +263,16 @@ impl Bot {
     }
 
     /// Watches what its rules say from now on; on ticks that it has not decided on yet as well.
-    fn rewatch(&self) {
+    fn rewatch(&mut self) {
         if let Some(place) = self.place {
             deliver(&self.feed, Rewatch { place, watch: self.watch(), since: Since::Unanswered });
+        }
+        self.set_alarm();
+    }
+
+    fn set_alarm(&mut self) {
+        if let Hand::Live(live) = &mut self.hand {
+            live.set_alarm();
         }
     }
 
@@ -289,7 +298,7 @@ impl Actor for Bot {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Hand::Live(live) = &self.hand {
+        if let Hand::Live(live) = &mut self.hand {
             let trade = self.recorder.trade_id().map(|trade| (self.recorder.account_id(), trade));
             live.attach(self.id, &self.pair, trade, ctx.address());
         }
@@ -372,13 +381,13 @@ impl Handler<Woken> for Bot {
 impl Handler<Stale> for Bot {
     type Result = ();
 
-    fn handle(&mut self, Stale(message): Stale, _: &mut Self::Context) {
+    fn handle(&mut self, Stale { message, is_over }: Stale, _: &mut Self::Context) {
         if self.ended {
             return;
         }
-        tracing::warn!(bot = %self.id, %message, "a bot hears no price");
+        tracing::warn!(bot = %self.id, %message, is_over, "a bot hears no price");
         let trouble = BotTrouble { code: Stale::CODE.to_owned(), message: message.as_ref().to_owned() };
-        self.record(self.recorder.told(trouble, crate::clock::now()));
+        self.record(self.recorder.told(trouble, is_over, crate::clock::now()));
     }
 }
 

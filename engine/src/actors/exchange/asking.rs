@@ -218,9 +218,11 @@ impl ExchangeConnection {
 
     fn asked(&mut self, asked: Asked) {
         let Asked { client_id: id, at, result } = asked;
+        if result.is_ok() {
+            self.unlock();
+        }
         let Some(order) = self.orders.get_mut(&id) else { return };
         order.is_asking = false;
-        self.is_locked &= result.is_err();
         let wait = (FIRST_WAIT * 2_u32.pow(order.asks.min(4))).min(LONGEST_WAIT);
         match result {
             Ok(Found::Order { report, venue_id }) => {

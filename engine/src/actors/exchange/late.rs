@@ -244,6 +244,10 @@ impl Handler<Known> for ExchangeConnection {
             ctx.notify_later(Known { order, user }, LOOK_EVERY);
             return;
         }
+        if !user.order.is_of(&order.pair, order.side) {
+            tracing::error!(connection = %self.id, order = %order.client_id, "a report contradicts its order");
+            return;
+        }
         let Some(report) = live::told(&user, &order.pair) else { return };
         let (trade_id, side, qty) = (order.trade_id, order.side, order.qty);
         let late = LateFill { trade_id, side, qty, report };

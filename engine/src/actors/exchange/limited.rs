@@ -1,4 +1,4 @@
-//! Orders that wait because the venue has asked to be left alone: whose they are is told once, until it is over.
+//! Orders that wait because the venue has asked to be left alone: whose they are is told once, and when it is over.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::clock;
 /// How long a wait has to be for anybody to be told.
 const WORTH_TELLING: Duration = Duration::from_secs(3);
 
-/// Orders of a bot wait until then.
+/// Orders of a bot wait until then; `None` once they do not any more.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Limited {
-    pub(crate) until: Timestamp,
+    pub(crate) until: Option<Timestamp>,
 }
 
 impl ExchangeConnection {
@@ -25,7 +25,11 @@ impl ExchangeConnection {
     pub(super) fn tell_limited(&mut self) {
         let now = Instant::now();
         let Some(until) = self.rest.budget().lock().blocked_until(now) else {
-            self.limited.clear();
+            for id in std::mem::take(&mut self.limited) {
+                if let Some(attached) = self.bots.get(&id) {
+                    deliver(&attached.bot, Limited { until: None });
+                }
+            }
             return;
         };
         if until - now < WORTH_TELLING {
@@ -37,7 +41,7 @@ impl ExchangeConnection {
             if let Some(attached) = self.bots.get(&id)
                 && self.limited.insert(id)
             {
-                deliver(&attached.bot, Limited { until });
+                deliver(&attached.bot, Limited { until: Some(until) });
             }
         }
     }

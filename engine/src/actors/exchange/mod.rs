@@ -9,11 +9,13 @@ mod late;
 mod limited;
 mod missed;
 mod resting;
+mod retry;
 mod sending;
 mod socket;
 mod stamping;
 mod tracked;
 mod venue_clock;
+mod withdrawing;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -43,6 +45,7 @@ pub(crate) use sending::{Journaled, TakeBack};
 pub(crate) use stamping::Restamped;
 use tracked::{Tracked, left_by};
 pub(crate) use venue_clock::VenueClock;
+pub(crate) use withdrawing::Withdraw;
 
 /// How often what is due is looked for.
 const TURN: Duration = Duration::from_millis(50);
@@ -108,10 +111,11 @@ pub(crate) struct InDoubt {
     pub(crate) role: Role,
 }
 
-/// The venue does not accept the key any more: nothing can be sent or asked over this connection.
+/// The venue does not accept the key any more, and why: nothing can be sent or asked over this connection. `None` once it
+/// does again.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Locked(pub(crate) String);
+pub(crate) struct Locked(pub(crate) Option<String>);
 
 /// A bot trades over this connection no more.
 #[derive(Message)]
@@ -145,8 +149,8 @@ pub(crate) struct ExchangeConnection {
     clock: VenueClock,
     socket: Option<socket::Line>,
     is_up: bool,
-    /// Its bots were told that the venue does not accept the key.
-    is_locked: bool,
+    /// The bots that were told that the venue does not accept the key.
+    locked: HashSet<BotId>,
     orders: HashMap<ClientOrderId, Tracked>,
     /// Orders that wait to be sent, exits first.
     unsent: VecDeque<ClientOrderId>,
@@ -181,7 +185,7 @@ impl ExchangeConnection {
             clock: parts.clock,
             socket: None,
             is_up: false,
-            is_locked: false,
+            locked: HashSet::new(),
             orders: HashMap::new(),
             unsent: VecDeque::new(),
             taken_back: HashMap::new(),
@@ -233,10 +237,21 @@ impl ExchangeConnection {
 
     /// The venue does not accept the key: its bots are told once, until it does again.
     fn lock(&mut self, why: &str) {
-        if !std::mem::replace(&mut self.is_locked, true) {
+        if self.locked.is_empty() {
             tracing::error!(connection = %self.id, why, "the venue does not accept an exchange connection's key");
-            for attached in self.bots.values() {
-                deliver(&attached.bot, Locked(why.to_owned()));
+        }
+        for (id, attached) in &self.bots {
+            if self.locked.insert(*id) {
+                deliver(&attached.bot, Locked(Some(why.to_owned())));
+            }
+        }
+    }
+
+    /// The venue accepts the key: whoever was told otherwise is told.
+    fn unlock(&mut self) {
+        for id in std::mem::take(&mut self.locked) {
+            if let Some(attached) = self.bots.get(&id) {
+                deliver(&attached.bot, Locked(None));
             }
         }
     }

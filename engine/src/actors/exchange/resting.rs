@@ -77,9 +77,11 @@ impl Handler<Looked> for ExchangeConnection {
     type Result = ();
 
     fn handle(&mut self, Looked { at, rested, result }: Looked, ctx: &mut Context<Self>) {
-        self.is_locked &= result.is_err();
         let open = match result {
-            Ok(open) => open,
+            Ok(open) => {
+                self.unlock();
+                open
+            }
             Err(VenueError::Auth { message, .. }) => return self.lock(&message),
             Err(error) => {
                 tracing::debug!(connection = %self.id, %error, "what rests could not be looked up");

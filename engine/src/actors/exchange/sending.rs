@@ -16,9 +16,6 @@ use crate::failpoint::{self, Control};
 use crate::live::{self, Intent, OrderStamp};
 use crate::markets::Verdict;
 
-/// How long an entry may wait to be sent; the price it was decided at is gone by then.
-pub(super) const STALE_AFTER: Duration = Duration::from_secs(5);
-
 /// How long an order waits at most for the venue's average price where one of its rules hangs on that.
 const AVERAGE_WITHIN: Duration = Duration::from_millis(500);
 
@@ -30,7 +27,7 @@ const TAKE_BACK_AGAIN: Duration = Duration::from_millis(200);
 /// REST.
 pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long a refused order waits before it is sent again where the venue does not say.
+/// How long a cancel waits before it is tried again that the venue did not carry out for now and does not say how long.
 const RESEND_AFTER: Duration = Duration::from_millis(500);
 
 /// The venue's words for an id that one of its open orders has.
@@ -65,6 +62,7 @@ impl ExchangeConnection {
     /// Sends what waits, as far as the venue's limits allow; exits go first.
     pub(super) fn send_waiting(&mut self, me: &Addr<Self>) {
         let now = Instant::now();
+        self.withdraw_outdated();
         for lane in [Lane::Exit, Lane::Normal] {
             let ready: Vec<ClientOrderId> = self
                 .unsent
@@ -83,8 +81,7 @@ impl ExchangeConnection {
                     Ok(Verdict::Passes) => {}
                     Ok(Verdict::Hangs) => continue,
                     Err(fault) => {
-                        self.unsent.retain(|waiting| *waiting != id);
-                        self.end(id, End::Rejected(format!("FILTER: {fault}").into()));
+                        self.withdraw(id, End::Rejected(format!("FILTER: {fault}").into()));
                         continue;
                     }
                 }
@@ -99,7 +96,6 @@ impl ExchangeConnection {
                 }
             }
         }
-        self.drop_stale();
     }
 
     /// Whether the venue's limits have room for an order, which is taken once.
@@ -160,22 +156,6 @@ impl ExchangeConnection {
         });
     }
 
-    /// Gives up entries that waited too long: they never left.
-    fn drop_stale(&mut self) {
-        let now = clock::now();
-        let is_stale = |order: &Tracked| {
-            order.role.is_entry()
-                && u128::try_from(now.since(order.since)).is_ok_and(|age| age > STALE_AFTER.as_nanos())
-        };
-        let stale: Vec<ClientOrderId> =
-            self.unsent.iter().filter(|id| self.orders.get(id).is_some_and(is_stale)).copied().collect();
-        for id in stale {
-            self.unsent.retain(|waiting| *waiting != id);
-            // No refusal of the venue: the next tick may be luckier.
-            self.end(id, End::Expired);
-        }
-    }
-
     pub(super) fn take_back(&mut self, OrderStamp { client_id: id, at, .. }: OrderStamp, me: &Addr<Self>) {
         let Some(order) = self.orders.get_mut(&id) else {
             self.taken_back.insert(id, Instant::now());
@@ -186,9 +166,10 @@ impl ExchangeConnection {
             return;
         }
         if self.unsent.contains(&id) {
-            self.unsent.retain(|waiting| *waiting != id);
-            self.end(id, End::Canceled);
-            return;
+            return self.withdraw(id, End::Canceled);
+        }
+        if let Some(wait) = order.cancels.wait() {
+            return order.ask_after(wait);
         }
         if self.rest.budget().ask(Cost::CANCEL, Lane::Exit).is_err() {
             order.ask_after(TAKE_BACK_AGAIN);
@@ -199,6 +180,7 @@ impl ExchangeConnection {
         }
         // Taken back twice is taken back once: should no answer come and it is still open, it is done again.
         order.canceled_at = Some(Instant::now());
+        order.cancels.begin();
         order.ask_after(ANSWERED_WITHIN);
         failpoint::pass_soon("canceling");
         let pair = order.pair.clone();
@@ -253,7 +235,8 @@ impl ExchangeConnection {
                     order.stamped_at = None;
                 }
                 order.ask_at = None;
-                order.send_at = Some(Instant::now() + after.unwrap_or(RESEND_AFTER));
+                order.sends.begin();
+                order.send_at = Some(Instant::now() + after.or(order.sends.wait()).unwrap_or_default());
                 if !self.unsent.contains(&id) {
                     self.unsent.push_back(id);
                 }
@@ -287,7 +270,7 @@ impl Handler<Journaled> for ExchangeConnection {
 
     fn handle(&mut self, Journaled(intent): Journaled, ctx: &mut Context<Self>) {
         failpoint::pass("journaled");
-        let Intent { bot_id, request, role, body, mut receipt, stamped_at, .. } = *intent;
+        let Intent { bot_id, request, role, body, mut receipt, stamped_at, decided, trigger, .. } = *intent;
         let (client_id, pair) = (request.client_order_id, request.pair.clone());
         if !self.bots.contains_key(&bot_id) {
             // Its bot has gone meanwhile. When it comes again it hears that this order was never sent.
@@ -301,6 +284,7 @@ impl Handler<Journaled> for ExchangeConnection {
         let mut order = Tracked::new(bot_id, pair, role, since, receipt);
         order.order = Some((request, body));
         order.stamped_at = Some(stamped_at);
+        (order.decided, order.trigger) = (decided, trigger);
         self.orders.insert(client_id, order);
         if self.taken_back.remove(&client_id).is_some() {
             self.end(client_id, End::Canceled);
@@ -332,7 +316,7 @@ impl Handler<Answered> for ExchangeConnection {
         match result {
             Ok(told) => {
                 failpoint::pass(if is_cancel { "canceled" } else { "answered" });
-                self.is_locked = false;
+                self.unlock();
                 let Some(order) = self.orders.get_mut(&id) else { return };
                 order.venue_id = Some(told.venue_order_id);
                 // Only the answer to a cancel says what became of it.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
@@ -190,6 +190,11 @@ impl Handler<Heard> for ExchangeConnection {
                 let Some(order) = self.orders.get_mut(&id) else {
                     return self.look_up(id, user, &ctx.address());
                 };
+                if !user.order.is_of(&order.pair, order.role.side()) {
+                    tracing::error!(connection = %self.id, order = %id, "a report contradicts its order");
+                    order.ask_after(Duration::ZERO);
+                    return;
+                }
                 order.venue_id = Some(user.order.venue_order_id);
                 if let Some(report) = live::told(&user, &order.pair) {
                     self.report(report);

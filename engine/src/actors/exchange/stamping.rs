@@ -55,9 +55,13 @@ impl ExchangeConnection {
         }
     }
 
-    /// Takes an order back with a stamp of now, once that is journaled.
+    /// Takes an order back with a stamp of now, once that is journaled; where it was taken back a moment ago, later.
     pub(super) fn take_back_again(&mut self, id: ClientOrderId) {
-        if self.orders.get(&id).is_some_and(|order| !order.end && !order.is_canceling()) {
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        if let Some(wait) = order.cancels.wait() {
+            return order.ask_after(wait);
+        }
+        if !order.end && !order.is_canceling() {
             self.journal.record(Change { cancels: vec![self.stamp(id)], ..Change::default() });
         }
     }

@@ -1,14 +1,26 @@
 //! An order on its way: what is known of it, and what is to be done about it next.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use connectors::binance::trade::OrderRequest;
-use model::{BotId, Pair, Qty, Receipt, Timestamp};
+use model::{BotId, Pair, Price, Qty, Receipt, Timestamp};
 use strategies::live::{End, Report, Role};
 
-use super::sending::{ANSWERED_WITHIN, STALE_AFTER};
+use super::retry::Retries;
+use super::sending::ANSWERED_WITHIN;
 use crate::clock;
+
+/// How long an order that the venue did not take for now waits until it is sent again, where the venue does not say.
+const SEND_RETRIES: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(5);
+
+/// How long an order that is still open is not taken back again. It is to be gone soon once the venue takes cancels again.
+const CANCEL_RETRIES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3);
+
+/// How long after its decision an entry of an earlier run of this process may have left at the latest: it is sent within
+/// a second, and may have waited a little in the socket's task.
+const ENTRY_LEFT_WITHIN_S: u64 = 5;
 
 /// An order on its way.
 #[derive(Debug)]
@@ -36,8 +48,14 @@ pub(super) struct Tracked {
     pub(super) absent_at: Option<Timestamp>,
     /// The venue's limits have room for it, which is taken.
     pub(super) is_admitted: bool,
+    /// When it was decided, by the clock that its age is reckoned by.
+    pub(super) decided: Instant,
+    /// The price at or below which it is still to be bought.
+    pub(super) trigger: Option<Price>,
     /// When it may be sent again.
     pub(super) send_at: Option<Instant>,
+    /// How often it was sent to no effect.
+    pub(super) sends: Retries,
     /// When the venue is asked for it next; `None` while nothing is in doubt.
     pub(super) ask_at: Option<Instant>,
     pub(super) asks: u32,
@@ -51,6 +69,8 @@ pub(super) struct Tracked {
     pub(super) wants_cancel: bool,
     /// When it was taken back last, while no answer has come.
     pub(super) canceled_at: Option<Instant>,
+    /// How often it was taken back.
+    pub(super) cancels: Retries,
     /// The venue's own number of it, where it has told.
     pub(super) venue_id: Option<i64>,
     pub(super) executed: Qty,
@@ -76,7 +96,10 @@ impl Tracked {
             is_restamping: false,
             absent_at: None,
             is_admitted: false,
+            decided: Instant::now(),
+            trigger: None,
             send_at: None,
+            sends: Retries::new(SEND_RETRIES),
             ask_at: None,
             asks: 0,
             is_asking: false,
@@ -85,6 +108,7 @@ impl Tracked {
             is_accounted: true,
             wants_cancel: false,
             canceled_at: None,
+            cancels: Retries::new(CANCEL_RETRIES),
             venue_id: None,
             executed: Qty::ZERO,
             executions: HashMap::new(),
@@ -152,7 +176,7 @@ impl Tracked {
 pub(super) fn left_by(role: Role, since: Timestamp, sent_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
     match (role, sent_at) {
         (_, Some(sent_at)) => sent_at,
-        (Role::Entry(_) | Role::Added, None) => now.min(since.plus_seconds(STALE_AFTER.as_secs())),
+        (Role::Entry(_) | Role::Added, None) => now.min(since.plus_seconds(ENTRY_LEFT_WITHIN_S)),
         (Role::Exit | Role::Protection, None) => now,
     }
 }

@@ -9,7 +9,12 @@ use crate::store::{EventFilter, Webhook};
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 fn event(account_id: AccountId, bot: Option<u128>, at: Timestamp) -> DomainEvent {
-    let data = BotFailed { bot_id: BotId::from_u128(1), code: String::new(), message: String::new() };
+    let data = BotFailed {
+        bot_id: BotId::from_u128(1),
+        code: String::new(),
+        message: String::new(),
+        resolved: false,
+    };
     let bot_id = bot.map(BotId::from_u128);
     DomainEvent { id: EventId::new(), account_id, bot_id, at, data: EventData::BotError(data) }
 }
