@@ -18,7 +18,7 @@ use crate::params::Params;
 use crate::player::Move;
 use crate::rules::Rule;
 use crate::world::World;
-use crate::{Shared, clock, http};
+use crate::{Shared, http};
 
 /// Everything under `/venue/`.
 pub(crate) fn routes(service: &mut ServiceConfig) {
@@ -30,6 +30,7 @@ pub(crate) fn routes(service: &mut ServiceConfig) {
         .route("/venue/rules", web::post().to(rules))
         .route("/venue/reports", web::post().to(reports))
         .route("/venue/accepted", web::get().to(accepted))
+        .route("/venue/clock", web::post().to(set_clock))
         .route("/venue/ledger", web::get().to(ledger));
 }
 
@@ -80,7 +81,7 @@ async fn balance(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
         let (asset, delta) = (params.required("asset")?, number(&params, "delta")?);
         let mut world = shared.world();
         let owner = world.accounts.get_mut(account);
-        if owner.is_some_and(|owner| owner.transfer(asset, delta, clock::now())) {
+        if owner.is_some_and(|owner| owner.transfer(asset, delta, shared.clock.now())) {
             return Ok(json!({}));
         }
         Err(Fault::new(-2010, "Account has insufficient balance for requested action."))
@@ -103,12 +104,22 @@ async fn sell(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
     http::told(&by_hand(&shared, Call::PlaceOrder, params), Used::default())
 }
 
+async fn set_clock(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
+    let ahead_ms =
+        params(&body).whole("ahead_ms").and_then(|ms| ms.ok_or_else(|| Fault::mandatory("ahead_ms")));
+    let set = ahead_ms.map(|ms| {
+        shared.clock.set_ahead(ms);
+        json!({})
+    });
+    http::told(&set, Used::default())
+}
+
 /// Does what the owner does on the web site.
 fn by_hand(shared: &Shared, call: Call, mut params: Params) -> Result<Value, Fault> {
     let account = account(shared, &params)?;
     let id = format!("web_{:016x}", rand::random::<u64>());
     params.0.insert("newClientOrderId".to_owned(), id);
-    call.answer(&mut shared.world(), account, &params, clock::now())
+    call.answer(&mut shared.world(), account, &params, shared.clock.now())
 }
 
 async fn reports(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
@@ -151,7 +162,7 @@ async fn ledger(shared: web::Data<Shared>, query: Query<BTreeMap<String, String>
     let accounts = keys.zip(&world.accounts).filter(|(key, _)| wanted.is_none_or(|wanted| wanted == *key));
     let accounts: Vec<Value> = accounts.map(|(key, account)| books(&world, key, account)).collect();
     let hits: Vec<u64> = shared.rules().iter().map(|rule| rule.hits).collect();
-    let books = json!({"time": clock::now().millis(), "faults": shared.dice.happened(), "hits": hits,
+    let books = json!({"time": shared.clock.now().millis(), "faults": shared.dice.happened(), "hits": hits,
         "accounts": accounts});
     http::told(&Ok(books), Used::default())
 }

@@ -20,7 +20,7 @@ use crate::call::Call;
 use crate::fault::{Ack, Fault};
 use crate::limits::Used;
 use crate::params::Params;
-use crate::{Shared, clock, control, rules, socket, talk};
+use crate::{Shared, control, rules, socket, talk};
 
 /// For how long a request is good that does not say it, and the longest that one may say, in µs.
 const WINDOW_US: i64 = 5_000_000;
@@ -77,7 +77,11 @@ fn closer(connection: &dyn Any) -> Option<TcpStream> {
 
 async fn answer(shared: web::Data<Shared>, request: HttpRequest, body: Bytes) -> HttpResponse {
     tokio::time::sleep(shared.config.faults.latency).await;
-    let Some((call, weight)) = Call::of_path(request.method().as_str(), request.path()) else {
+    let body = String::from_utf8_lossy(&body);
+    let mut params = Params::from_form(&body);
+    // What stands in both counts as the query has it.
+    params.0.extend(Params::from_form(request.query_string()).0);
+    let Some((call, weight)) = Call::of_path(request.method().as_str(), request.path(), &params) else {
         let fault = Fault::with_status(404, -1000, "There is nothing at this path.");
         return told(&Err(fault), Used::default());
     };
@@ -85,10 +89,6 @@ async fn answer(shared: web::Data<Shared>, request: HttpRequest, body: Bytes) ->
         Ok(weight) => weight,
         Err(fault) => return told(&Err(fault), Used::default()),
     };
-    let body = String::from_utf8_lossy(&body);
-    let mut params = Params::from_form(&body);
-    // What stands in both counts as the query has it.
-    params.0.extend(Params::from_form(request.query_string()).0);
     let account = authorise(&shared, call, &request, &body, &params);
     let result = account.clone().and_then(|account| ask(&shared, call, account, &params, peer(&request)));
     let used = Used { weight: Some(weight), orders: shared.orders_used(call, account.ok()) };
@@ -128,7 +128,7 @@ pub(crate) fn ask(
     if let Some(fault) = rules::refusal(&mut shared.rules(), call, params) {
         return Err(fault);
     }
-    let now = clock::now();
+    let now = shared.clock.now();
     let mut answer = call.answer(&mut shared.world(), account, params, now)?;
     if shared.config.control {
         shared.accepted().extend(Accepted::of(call, account, params, from, now));
@@ -172,7 +172,7 @@ fn authorise(
     }
     let key = request.headers().get("x-mbx-apikey").and_then(|key| key.to_str().ok()).unwrap_or_default();
     let payload = format!("{}{}", unsigned(request.query_string()), unsigned(body));
-    verify(shared, key, &payload, params, clock::now())
+    verify(shared, key, &payload, params, shared.clock.now())
 }
 
 /// The text that was signed: without its signature.

@@ -15,6 +15,7 @@
 //! | `POST /venue/sell` | `key`, `symbol`, `quantity`, `side` (`SELL`) | a market order, its client id beginning `web_` |
 //! | `POST /venue/rules` | a list of `call` (as `order.place`), `side`, `type`, `code`, `msg` | refuses such requests, or answers with another order where there is no `code`, until the next list; answers how often each of the former was applied |
 //! | `POST /venue/reports` | `told` | user streams fall silent while it is `false`, their sockets staying healthy |
+//! | `POST /venue/clock` | `ahead_ms` | sets the venue's clock so far ahead of the machine's; behind, where negative |
 //! | `GET /venue/ledger` | query `key` | every account with all its orders, fills and balances, and how often each fault happened |
 //! | `GET /venue/accepted` | query `key` | every request that changed an order of that account, and which address it came from |
 //!
@@ -76,6 +77,7 @@ pub use player::Progress;
 
 use accepted::Accepted;
 use call::Call;
+use clock::Clock;
 use fault::{Dice, Fault};
 use hub::Hub;
 use keys::Key;
@@ -102,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     /// Who may sign, account by account.
     pub(crate) keys: Vec<Key>,
+    /// What time it is here.
+    pub(crate) clock: Clock,
     world: Mutex<World>,
     hub: Mutex<Hub>,
     limits: Mutex<Limits>,
@@ -122,9 +126,11 @@ pub(crate) struct Shared {
 impl Shared {
     fn new(config: Config, market: &Market, moves: mpsc::UnboundedSender<Move>) -> Self {
         let dice = Arc::new(Dice::new(config.seed));
+        let world = World::new(&config, market, dice.clone());
         Self {
             keys: Key::of(&config),
-            world: Mutex::new(World::new(&config, market, dice.clone())),
+            clock: world.clock.clone(),
+            world: Mutex::new(world),
             hub: Mutex::default(),
             limits: Mutex::new(Limits::new(config.faults.ban_after, config.faults.ban)),
             dice,
@@ -174,13 +180,13 @@ impl Shared {
         let is_refused = self.dice.happens("pauses", self.config.faults.rate_limit_rate);
         let pause_s = is_refused.then(|| self.dice.between(1, 3).cast_signed());
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        limits.take(address, weight, pause_s, clock::now())
+        limits.take(address, weight, pause_s, self.clock.now())
     }
 
     /// What an account has used of the limits of orders, where a call's answer says it.
     pub(crate) fn orders_used(&self, call: Call, account: Option<usize>) -> Option<[u32; 2]> {
         let account = account.filter(|_| call.takes_order())?;
-        self.world().accounts.get(account).map(|owner| owner.counts.used(clock::now()))
+        self.world().accounts.get(account).map(|owner| owner.counts.used(self.clock.now()))
     }
 
     /// Whether a stream's symbol has fallen silent.

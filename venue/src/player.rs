@@ -124,7 +124,7 @@ impl Player {
     /// Makes a move by hand; it breaks where what the script told before is void.
     async fn make(&mut self, Move { pair, price, qty, done }: Move) -> ControlFlow<()> {
         let goes_on = self.script.go_on_from(pair, price);
-        let now = crate::clock::now();
+        let now = self.shared.clock.now();
         // A recording keeps its own time, which is long ago.
         let earliest = if goes_on { now } else { Timestamp::MIN };
         let frames = self.shared.world().jump(pair, price, qty, earliest, &self.shared.hub());

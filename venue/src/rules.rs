@@ -33,7 +33,7 @@ impl Rule {
     /// one without `code` answers with another order.
     pub(crate) fn read(rule: &Value) -> Option<Self> {
         let text = |name| rule.get(name).and_then(Value::as_str);
-        let (call, _) = Call::of_method(text("call")?)?;
+        let (call, _) = Call::of_method(text("call")?, &Params::default())?;
         let side = match text("side") {
             None => None,
             Some(side) => Some([Side::Buy, Side::Sell].into_iter().find(|known| known.as_str() == side)?),

@@ -82,7 +82,8 @@ async fn converse(
     mut messages: AggregatedMessageStream,
 ) {
     let (events, mut told) = mpsc::unbounded_channel();
-    let mut talk = Talk { connected_at: clock::now(), logged_on: None, events, open: Vec::new(), next: 0 };
+    let mut talk =
+        Talk { connected_at: shared.clock.now(), logged_on: None, events, open: Vec::new(), next: 0 };
     let end = end_of_life(shared);
     let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
     loop {
@@ -135,7 +136,7 @@ fn respond(shared: &Shared, peer: std::net::IpAddr, text: &str, talk: &mut Talk)
     let id = request.get("id").cloned().unwrap_or_default();
     let method = request.get("method").and_then(Value::as_str).unwrap_or_default();
     let params = Params::from_json(request.get("params"));
-    let call = Call::of_method(method);
+    let call = Call::of_method(method, &params);
     let (mut ack, mut used) = (Ack::Told, Used::default());
     let admitted = shared.admit(peer, call.map_or(WEIGHT, |(_, weight)| weight));
     let result = admitted.and_then(|weight| {
@@ -149,7 +150,7 @@ fn respond(shared: &Shared, peer: std::net::IpAddr, text: &str, talk: &mut Talk)
     });
     let answer = match result {
         Ok(result) => json!({"id": id, "status": 200, "result": result, "rateLimits": limits_left(used)}),
-        Err(fault) => json!({"id": id, "status": fault.status, "error": refusal(&fault, clock::now()),
+        Err(fault) => json!({"id": id, "status": fault.status, "error": refusal(&fault, shared.clock.now()),
             "rateLimits": limits_left(used)}),
     };
     (ack, answer)
@@ -174,7 +175,7 @@ fn attend(shared: &Shared, method: &str, params: &Params, talk: &mut Talk) -> Re
             Ok(talk.open.iter().map(|(number, _)| json!({"subscriptionId": number})).collect())
         }
         "session.logon" => {
-            talk.logged_on = Some((log_on(shared, params)?, clock::now()));
+            talk.logged_on = Some((log_on(shared, params)?, shared.clock.now()));
             Ok(session(shared, talk))
         }
         "session.status" => Ok(session(shared, talk)),
@@ -201,7 +202,7 @@ fn asking(shared: &Shared, call: Call, params: &Params, talk: &Talk) -> Result<u
     match talk.logged_on {
         _ if !call.is_signed() => Ok(0),
         Some((account, _)) if params.get("signature").is_none() => {
-            http::is_timely(params, clock::now()).map(|()| account)
+            http::is_timely(params, shared.clock.now()).map(|()| account)
         }
         _ => authorise(shared, params),
     }
@@ -221,7 +222,7 @@ fn session(shared: &Shared, talk: &Talk) -> Value {
     let key = talk.logged_on.and_then(|(account, _)| shared.keys.get(account)).map(|key| &key.name);
     let since = talk.logged_on.map(|(_, since)| since.millis());
     json!({"apiKey": key, "authorizedSince": since, "connectedSince": talk.connected_at.millis(),
-        "returnRateLimits": true, "serverTime": clock::now().millis(),
+        "returnRateLimits": true, "serverTime": shared.clock.now().millis(),
         "userDataStream": !talk.open.is_empty()})
 }
 
@@ -229,7 +230,7 @@ fn session(shared: &Shared, talk: &Talk) -> Value {
 fn authorise(shared: &Shared, params: &Params) -> Result<usize, Fault> {
     let signed = params.0.iter().filter(|(name, _)| *name != "signature");
     let payload = signed.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
-    http::verify(shared, params.get("apiKey").unwrap_or_default(), &payload, params, clock::now())
+    http::verify(shared, params.get("apiKey").unwrap_or_default(), &payload, params, shared.clock.now())
 }
 
 /// The limits with what of them is used, as answers over a socket carry them.

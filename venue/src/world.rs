@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::account::Account;
 use crate::candles::Candles;
+use crate::clock::Clock;
 use crate::config::{Config, Faults, FeeAsset, Steps};
 use crate::depth::RecordedBook;
 use crate::fault::Dice;
@@ -30,6 +31,7 @@ pub(crate) type Level = (Decimal, Decimal);
 /// Everything that requests read and change.
 #[derive(Debug)]
 pub(crate) struct World {
+    pub(crate) clock: Clock,
     pub(crate) symbols: Vec<Symbol>,
     pub(crate) accounts: Vec<Account>,
     pub(crate) steps: Steps,
@@ -145,6 +147,7 @@ impl World {
             symbol
         };
         Self {
+            clock: Clock::default(),
             symbols: market.pairs.iter().zip(&market.first).map(symbol).collect(),
             accounts: Key::of(config).iter().map(|_| Account::new(&config.balances)).collect(),
             steps: config.steps,
@@ -176,7 +179,7 @@ impl World {
         let is_buyer_maker = symbol.last.is_some_and(|last| price < last);
         symbol.top = symbol.top_around(price, is_buyer_maker, self.steps);
         // In the market's own time, which may run faster than the clock.
-        let at = if symbol.day.count == 0 { crate::clock::now() } else { symbol.day.closed_at.max(earliest) };
+        let at = if symbol.day.count == 0 { self.clock.now() } else { symbol.day.closed_at.max(earliest) };
         let happening = Happening::Print(Print { id: 0, price, qty, is_buyer_maker });
         self.apply(MarketEvent { at, pair, happening, book: None, recorded: None }, hub)
     }
@@ -225,7 +228,7 @@ impl World {
             symbol.tell_book(&event, steps, hub, &self.recorded, &mut frames);
         }
         if let Happening::Print(print) = event.happening {
-            self.match_print(event.pair, &print, crate::clock::now());
+            self.match_print(event.pair, &print, self.clock.now());
         }
         if let Some(frame) = event.recorded
             && hub.is_heard(&frame.0)

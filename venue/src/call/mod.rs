@@ -41,7 +41,8 @@ pub(crate) enum Call {
     RateLimitOrder,
 }
 
-/// Every call: its method and path, its name over a socket, and its weight.
+/// Every call: its method and path, its name over a socket, and its weight; see [`Call::weight`] for those where the
+/// parameters decide it.
 const CALLS: [(Call, &str, &str, &str, u32); 27] = [
     (Call::Ping, "GET", "/api/v3/ping", "ping", 1),
     (Call::Time, "GET", "/api/v3/time", "time", 1),
@@ -74,15 +75,25 @@ const CALLS: [(Call, &str, &str, &str, u32); 27] = [
 
 impl Call {
     /// What a request's method and path ask, and its weight.
-    pub(crate) fn of_path(method: &str, path: &str) -> Option<(Self, u32)> {
+    pub(crate) fn of_path(method: &str, path: &str, params: &Params) -> Option<(Self, u32)> {
         let found = CALLS.iter().find(|(_, of, at, ..)| *of == method && *at == path);
-        found.map(|(call, .., weight)| (*call, *weight))
+        found.map(|(call, .., weight)| (*call, call.weight(*weight, params)))
     }
 
     /// What a socket's method asks, and its weight.
-    pub(crate) fn of_method(name: &str) -> Option<(Self, u32)> {
+    pub(crate) fn of_method(name: &str, params: &Params) -> Option<(Self, u32)> {
         let found = CALLS.iter().find(|(.., of, _)| !of.is_empty() && *of == name);
-        found.map(|(call, .., weight)| (*call, *weight))
+        found.map(|(call, .., weight)| (*call, call.weight(*weight, params)))
+    }
+
+    /// The weight of a call with these parameters, where `usual` is the one in the table (the venue's `rest-api.md` and
+    /// `web-socket-api.md`, which agree).
+    fn weight(self, usual: u32, params: &Params) -> u32 {
+        match self {
+            Self::OpenOrders if params.get("symbol").is_none() => 80,
+            Self::MyTrades if params.get("orderId").is_some() => 5,
+            _ => usual,
+        }
     }
 
     /// Whether an order comes of it.

@@ -115,8 +115,9 @@ pub(crate) fn open(config: &Config) -> Result<Market, MarketError> {
         MarketSource::RandomWalk { pairs } => {
             let default = || ["BTC/USDT", "ETH/USDT"].iter().filter_map(|pair| pair.parse().ok()).collect();
             let pairs: Vec<Pair> = if pairs.is_empty() { default() } else { pairs.clone() };
-            let walk = walk::Walk::new(&pairs, config.seed, config.steps, crate::clock::now())
-                .with_volatility(config.volatility);
+            let walk =
+                walk::Walk::new(&pairs, config.seed, config.steps, crate::clock::Clock::default().now())
+                    .with_volatility(config.volatility);
             Ok(Market {
                 first: walk.prices().into_iter().map(Some).collect(),
                 pairs,

@@ -9,6 +9,7 @@
 
 mod client;
 mod faults;
+mod interfaces;
 mod keys;
 mod orders;
 mod replace;
