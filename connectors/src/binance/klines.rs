@@ -8,7 +8,7 @@ pub use super::error::VenueError;
 use super::fields;
 use super::rest::{Rest, read, unreadable};
 use super::subscriptions::symbol;
-use super::transport::Call;
+use super::transport::HttpCall;
 
 /// The most candles of one answer.
 pub const MOST_KLINES: u32 = 1_000;
@@ -70,7 +70,7 @@ impl Rest {
             bound("startTime", from),
             bound("endTime", to)
         );
-        let body = self.transport.call(Call::get(&path, MAX_ANSWER_BYTES)).await?;
+        let body = self.transport.call(HttpCall::get(&path, MAX_ANSWER_BYTES)).await?;
         let rows: Vec<Row<'_>> = read(&body)?;
         let kline = |row: Row<'_>| kline(&row).ok_or_else(|| unreadable(&"a candle is no possible one"));
         rows.into_iter().map(kline).collect()

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::budget::SharedBudget;
 use super::fields;
 use super::subscriptions::symbol;
-use super::transport::{Call, Transport, unusable};
+use super::transport::{HttpCall, Transport, unusable};
 
 pub use super::error::{Effect, VenueError};
 pub use super::listing::{ListedMarket, listed};
@@ -88,13 +88,7 @@ impl Rest {
     /// # Errors
     /// [`VenueError`].
     pub async fn server_time(&self) -> Result<Timestamp, VenueError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Clock {
-            server_time: i64,
-        }
-        let body = self.get("/api/v3/time", MAX_ANSWER_BYTES).await?;
-        Ok(fields::time(read::<Clock>(&body)?.server_time))
+        read_time(&self.get("/api/v3/time", MAX_ANSWER_BYTES).await?)
     }
 
     /// A pair's last price.
@@ -168,8 +162,18 @@ impl Rest {
 
     /// The body of a read that succeeded, at most this long.
     async fn get(&self, path: &str, most: usize) -> Result<Vec<u8>, VenueError> {
-        self.transport.call(Call::get(path, most)).await
+        self.transport.call(HttpCall::get(path, most)).await
     }
+}
+
+/// The answer to `time`, over REST and over the WebSocket API.
+pub(super) fn read_time(body: &[u8]) -> Result<Timestamp, VenueError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Clock {
+        server_time: i64,
+    }
+    Ok(fields::time(read::<Clock>(body)?.server_time))
 }
 
 pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, VenueError> {

@@ -24,7 +24,7 @@ pub(super) struct Transport {
 }
 
 /// One call.
-pub(super) struct Call<'a> {
+pub(super) struct HttpCall<'a> {
     pub(super) method: Method,
     /// The path and what follows a `?`.
     pub(super) path: &'a str,
@@ -37,7 +37,7 @@ pub(super) struct Call<'a> {
     pub(super) most: usize,
 }
 
-impl<'a> Call<'a> {
+impl<'a> HttpCall<'a> {
     /// A public read.
     pub(super) fn get(path: &'a str, most: usize) -> Self {
         Self { method: Method::GET, path, form: None, key: None, effect: Effect::Read, most }
@@ -68,7 +68,7 @@ impl Transport {
     }
 
     /// Makes a call, unless the venue has asked to be left alone; the body of an answer that is a success.
-    pub(super) async fn call(&self, call: Call<'_>) -> Result<Vec<u8>, VenueError> {
+    pub(super) async fn call(&self, call: HttpCall<'_>) -> Result<Vec<u8>, VenueError> {
         let now = Instant::now();
         if let Some(until) = self.budget.lock().blocked_until(now) {
             return Err(left_alone(until - now));

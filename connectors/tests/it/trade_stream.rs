@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use connectors::binance::rest::VenueError;
 use connectors::binance::trade::{
-    AskId, Cost, Credential, Lane, OrderRequest, RequestKind, SharedBudget, TimeInForce, TradeEvent,
-    TradeStream, TradeStreamConfig, VenueStatus,
+    AskId, Call, Cost, Credential, ExecutionsFrom, Lane, OrderRequest, OrdersFrom, RequestKind, SharedBudget,
+    TimeInForce, TradeEvent, TradeStream, TradeStreamConfig, VenueStatus,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use model::{ClientOrderId, Pair, Side, Timestamp};
@@ -154,7 +154,9 @@ impl Driven {
     /// The answer to this request, which is the next event.
     async fn answer(&mut self, id: AskId) -> Result<VenueStatus, VenueError> {
         match self.next().await {
-            TradeEvent::Answer { id: answered, result } if answered == id => result.map(|order| order.status),
+            TradeEvent::Answer { id: answered, result } if answered == id => {
+                Call::place("").read(result).map(|order| order.status)
+            }
             other => panic!("{other:?} instead of the answer to {id:?}"),
         }
     }
@@ -242,7 +244,7 @@ async fn an_order_is_sent_as_it_was_journaled_and_its_answer_read() {
     let result = driven.answer(asked).await;
     assert!(matches!(result, Err(VenueError::Rejected { code: -2011, .. })), "{result:?}");
 
-    let asked = driven.stream.order_status(&pair(), id());
+    let asked = driven.stream.call(&Call::order(&pair(), id()), at());
     let request = driven.with(peer.request()).await;
     assert_eq!(
         (&request["method"], &request["params"]["symbol"]),
@@ -260,7 +262,7 @@ async fn an_order_whose_socket_closes_before_the_answer_is_unknown_exactly_once(
         let (placed, cancelled, queried) = (
             driven.stream.place(&body(), at()),
             driven.stream.cancel(&pair(), id(), at()),
-            driven.stream.order_status(&pair(), id()),
+            driven.stream.call(&Call::order(&pair(), id()), at()),
         );
         let requests =
             driven.with(async { [peer.request().await, peer.request().await, peer.request().await] }).await;
@@ -303,7 +305,7 @@ async fn an_answer_that_does_not_come_leaves_the_order_unknown_and_the_connectio
     assert!(is_unknown(&result), "{result:?}");
     // It comes after all, and is told by the user's own stream alone.
     peer.answer(&request, &order("FILLED")).await;
-    let asked = driven.stream.order_status(&pair(), id());
+    let asked = driven.stream.call(&Call::order(&pair(), id()), at());
     let request = driven.with(peer.request()).await;
     peer.answer(&request, &order("FILLED")).await;
     assert_eq!(driven.answer(asked).await, Ok(VenueStatus::Filled));
@@ -317,22 +319,31 @@ async fn an_answer_about_another_order_leaves_the_order_unknown() {
     for (field, other) in [("clientOrderId", "another"), ("symbol", "ETHUSDT"), ("side", "SELL")] {
         let mut foreign = order("FILLED");
         foreign[field] = json!(other);
+        let (place, cancel) = (Call::place(&body()), Call::cancel(&pair(), id()));
+        let query = Call::order(&pair(), id());
         let asked = [
-            (driven.stream.place(&body(), at()), true),
-            (driven.stream.cancel(&pair(), id(), at()), true),
-            (driven.stream.order_status(&pair(), id()), false),
+            driven.stream.call(&place, at()),
+            driven.stream.call(&cancel, at()),
+            driven.stream.call(&query, at()),
         ];
-        for (asked, is_order) in asked {
+        let mut answers = Vec::new();
+        for asked in asked {
             let request = driven.with(peer.request()).await;
             peer.answer(&request, &foreign).await;
-            let result = driven.answer(asked).await;
-            // What is taken back or asked for is named by its id and pair alone.
-            let expected = match (field, is_order) {
-                ("side", _) if request["method"] != "order.place" => result.is_ok(),
-                (_, true) => is_unknown(&result),
-                (_, false) => is_retry(&result),
-            };
-            assert!(expected, "{field}: {result:?}");
+            let TradeEvent::Answer { id, result } = driven.next().await else { panic!() };
+            assert_eq!(id, asked);
+            answers.push(result);
+        }
+        let [placed, canceled, found] = answers.try_into().unwrap();
+        let placed = place.read(placed).map(|order| order.status);
+        assert!(is_unknown(&placed), "{field}: {placed:?}");
+        let (canceled, found) = (cancel.read(canceled), query.read(found));
+        if field == "side" {
+            // What is canceled or asked for is named by its id and pair alone.
+            assert!(canceled.is_ok() && found.is_ok(), "{canceled:?} {found:?}");
+        } else {
+            assert!(matches!(canceled, Err(VenueError::Unknown { .. })), "{field}: {canceled:?}");
+            assert!(matches!(found, Err(VenueError::Retry { .. })), "{field}: {found:?}");
         }
     }
     let asked = driven.stream.place(&body(), at());
@@ -391,22 +402,57 @@ async fn the_venues_time_is_asked_for_where_ours_is_refused() {
             peer
         })
         .await;
+    let TradeEvent::Time { at: told, .. } = driven.next().await else { panic!() };
+    assert_eq!(told.millis(), later);
     assert_eq!(driven.next().await, TradeEvent::Up);
 
-    // The order's owner is told at once, and what is asked next waits for the time.
+    // For a call the owner is told, who stamped it.
     let asked = driven.stream.place(&body(), at());
     let request = driven.with(peer.request()).await;
     peer.refuse(&request, 400, &clock).await;
     let result = driven.answer(asked).await;
     assert!(matches!(result, Err(VenueError::Clock { .. })), "{result:?}");
-    let again = driven.stream.order_status(&pair(), id());
+    let time = driven.stream.call(&Call::time(), at());
     let request = driven.with(peer.request()).await;
-    assert_eq!(request["method"], "time");
+    assert_eq!((&request["method"], &request["params"]), (&json!("time"), &Value::Null));
     peer.answer(&request, &json!({"serverTime": 2 * later})).await;
-    let request = driven.with(peer.request()).await;
-    assert!(request["params"]["timestamp"].as_i64().unwrap() >= 2 * later, "{request}");
-    peer.answer(&request, &order("NEW")).await;
-    assert_eq!(driven.answer(again).await, Ok(VenueStatus::New));
+    let TradeEvent::Answer { id, result } = driven.next().await else { panic!() };
+    assert_eq!((id, Call::time().read(result)), (time, Ok(Timestamp::from_millis(2 * later))));
+}
+
+#[tokio::test]
+async fn every_question_can_be_asked_over_the_socket() {
+    let (venue, config) = Venue::open().await;
+    let (mut driven, mut peer) = Driven::up(&venue, config).await;
+    let since = Timestamp::from_millis(NOW);
+    let calls = [
+        (driven.stream.call(&Call::open_orders(Some(&pair())), at()), "openOrders.status", "symbol=BTCUSDT"),
+        (
+            driven.stream.call(&Call::orders_since(&pair(), OrdersFrom::Since(since)), at()),
+            "allOrders",
+            "limit=1000&startTime=1700000000000&symbol=BTCUSDT",
+        ),
+        (
+            driven.stream.call(&Call::executions(&pair(), ExecutionsFrom::Order(28)), at()),
+            "myTrades",
+            "limit=1000&orderId=28&symbol=BTCUSDT",
+        ),
+        (driven.stream.call(&Call::account(), at()), "account.status", "omitZeroBalances=true"),
+    ];
+    for (id, method, parameters) in calls {
+        let request = driven.with(peer.request()).await;
+        let mut params = request["params"].as_object().unwrap().clone();
+        for name in ["apiKey", "recvWindow", "timestamp", "signature"] {
+            assert!(params.remove(name).is_some(), "{method} {name}");
+        }
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let sent: Vec<String> =
+            params.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+        assert_eq!((&request["method"], sent.join("&").as_str()), (&json!(method), parameters));
+        peer.answer(&request, &json!([])).await;
+        let TradeEvent::Answer { id: answered, result } = driven.next().await else { panic!() };
+        assert_eq!((answered, result), (id, Ok(b"[]".to_vec())));
+    }
 }
 
 #[tokio::test]
@@ -613,7 +659,7 @@ async fn no_request_is_sent_twice_or_lost_however_often_its_owner_stops_waiting(
             asked.push(driven.stream.place(&body(), at()));
         } else if answered.len() == ORDERS && !is_ended {
             is_ended = true;
-            driven.stream.order_status(&pair(), id());
+            driven.stream.call(&Call::order(&pair(), id()), at());
         }
         let mut events = Vec::new();
         // It gets one look, and is dropped in the middle of whatever it was about to do.

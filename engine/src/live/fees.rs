@@ -70,12 +70,14 @@ fn is_just_told(at: Timestamp, heard_at: Timestamp) -> bool {
     heard_at > Timestamp::from_nanos(0) && i128::from(heard_at.nanos()) - i128::from(at.nanos()) <= JUST_NS
 }
 
-/// Values what was executed a while ago by what the venue says that the prices were then.
+/// Values what was executed a while ago by what the venue says that the prices were then, as far as it tells soon: what
+/// was executed is waited for.
 pub(crate) async fn value_past(markets: &Markets, pair: &Pair, executions: &mut [Execution]) {
     let heard_at = markets.last(pair).at();
     let mut told: HashMap<(Box<str>, i64), Option<Quote>> = HashMap::new();
+    let late = tokio::time::Instant::now() + TELLS_WITHIN;
     for execution in executions.iter_mut().filter(|e| e.lacks_fee_price(pair)) {
-        if is_just_told(execution.at, heard_at) {
+        if is_just_told(execution.at, heard_at) || tokio::time::Instant::now() >= late {
             continue;
         }
         let key = (execution.fee_asset.clone(), execution.at.millis() / 1_000);

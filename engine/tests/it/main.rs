@@ -7,7 +7,9 @@
     reason = "tests"
 )]
 
+mod clock;
 mod ends;
+mod exits;
 mod fees;
 mod filters;
 mod gate;

@@ -128,6 +128,11 @@ impl Rig {
         while self.http.get(&url).send().await.unwrap().status().is_success() {}
     }
 
+    /// Sets the exchange's clock so far ahead of this machine's; behind, where negative.
+    pub(crate) async fn set_venue_clock(&self, ahead_ms: i64) {
+        self.by_hand("clock", &json!({"ahead_ms": ahead_ms})).await;
+    }
+
     /// The owner sells coins that are his own.
     pub(crate) async fn sell_by_hand(&self, qty: &str) {
         self.by_hand("sell", &json!({"key": "the-key", "symbol": "BTCUSDT", "quantity": qty})).await;

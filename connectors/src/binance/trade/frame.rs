@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::report::{OrderReport, UserFrame};
@@ -56,17 +57,23 @@ impl Answer {
         Ok(row.report())
     }
 
-    /// The result, read as what it should be.
-    pub(super) fn read<'a, T: Deserialize<'a>>(&'a self, effect: Effect) -> Result<T, VenueError> {
+    /// The result's own text, which is what REST has as its body.
+    ///
+    /// # Errors
+    /// The class of the refusal.
+    pub fn body(&self, effect: Effect) -> Result<Vec<u8>, VenueError> {
         let refusal = match &self.result {
-            Ok(text) if (200..300).contains(&self.status) => {
-                return serde_json::from_str(text)
-                    .map_err(|error| crate::binance::transport::unusable(effect, &error));
-            }
+            Ok(text) if (200..300).contains(&self.status) => return Ok(text.as_bytes().to_vec()),
             Ok(_) => None,
             Err((code, msg)) => Some(Refusal { code: *code, msg: msg.clone() }),
         };
         Err(VenueError::of_refusal(effect, self.status, self.retry_after, refusal))
+    }
+
+    /// The result, read as what it should be.
+    pub(super) fn read<T: DeserializeOwned>(&self, effect: Effect) -> Result<T, VenueError> {
+        let body = self.body(effect)?;
+        serde_json::from_slice(&body).map_err(|error| crate::binance::transport::unusable(effect, &error))
     }
 }
 

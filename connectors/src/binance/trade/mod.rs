@@ -5,6 +5,7 @@
 //! [`Unknown`](super::rest::VenueError::Unknown), ask for the order by its client id.
 
 mod answers;
+mod call;
 mod frame;
 mod report;
 mod request;
@@ -13,6 +14,7 @@ mod rows;
 mod stream;
 
 pub use self::answers::{read_account, read_executions, read_order, read_orders, read_restrictions};
+pub use self::call::Call;
 pub use self::frame::{Answer, FrameError, SocketFrame, read_frame};
 pub use self::report::{
     Account, Balance, Execution, OrderReport, Restrictions, UserFrame, UserReport, VenueStatus,

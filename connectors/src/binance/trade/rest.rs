@@ -6,14 +6,14 @@ use model::{ClientOrderId, Pair, Timestamp};
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 
-use super::answers::{read_account, read_executions, read_order, read_orders, read_restrictions};
+use super::answers::read_restrictions;
+use super::call::Call;
 use super::report::{Account, Execution, OrderReport, Restrictions};
 use crate::binance::budget::{AccountTag, SharedBudget};
 use crate::binance::error::{Effect, VenueError};
 use crate::binance::rest::{MAX_ANSWER_BYTES, Rest};
 use crate::binance::sign::{Credential, Signer};
-use crate::binance::subscriptions::symbol;
-use crate::binance::transport::{Call, unusable};
+use crate::binance::transport::{HttpCall, unusable};
 
 /// How long after its time a request is still good; a late one is refused with -1021 and has done nothing. So an order
 /// that was not answered can no longer appear once this has passed at the venue (and its own queue is through).
@@ -21,9 +21,6 @@ pub const RECV_WINDOW: Duration = Duration::from_secs(5);
 
 /// The most rows that one call gives; a page of fewer is the last.
 pub const PAGE: usize = 1_000;
-
-/// The longest answer with many rows: 8 MiB, where 1,000 orders are about half of one.
-const MAX_PAGE_BYTES: usize = 8 << 20;
 
 /// Where a page of executions begins: the combinations that the venue takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,17 +95,30 @@ impl TradeRest {
         self.account
     }
 
-    /// Places an order: an [`OrderRequest::body`](super::OrderRequest::body), as it stands.
+    /// Makes a call. A signed one is stamped with `at`.
+    ///
+    /// # Errors
+    /// [`VenueError`], in the column of an order for what changes one.
+    pub async fn call<T>(&self, call: &Call<T>, at: Timestamp) -> Result<T, VenueError> {
+        let endpoint = call.request.endpoint;
+        let answer = if endpoint.is_signed {
+            let parameters = call.request.parameters.clone();
+            self.signed(endpoint.method.clone(), endpoint.path, parameters, at, endpoint.most).await
+        } else {
+            self.rest.transport.call(HttpCall::get(endpoint.path, endpoint.most)).await
+        };
+        call.read(answer)
+    }
+
+    /// As [`Call::place`].
     ///
     /// # Errors
     /// [`VenueError`], in the column of an order.
     pub async fn place(&self, body: &str, at: Timestamp) -> Result<OrderReport, VenueError> {
-        let answer =
-            self.signed(Method::POST, "/api/v3/order", body.to_owned(), at, MAX_ANSWER_BYTES).await?;
-        order_of(&answer, body, Effect::Order)
+        self.call(&Call::place(body), at).await
     }
 
-    /// Takes an order back; how it stood then.
+    /// As [`Call::cancel`].
     ///
     /// # Errors
     /// [`VenueError`], in the column of an order; -2011 where it is not open (any more).
@@ -118,14 +128,10 @@ impl TradeRest {
         id: ClientOrderId,
         at: Timestamp,
     ) -> Result<OrderReport, VenueError> {
-        let query = format!("symbol={}&origClientOrderId={id}", symbol(pair));
-        let answer =
-            self.signed(Method::DELETE, "/api/v3/order", query.clone(), at, MAX_ANSWER_BYTES).await?;
-        order_of(&answer, &query, Effect::Order)
+        self.call(&Call::cancel(pair, id), at).await
     }
 
-    /// An order by its client id; `None` where the venue does not know it, which shortly after its placing proves
-    /// nothing.
+    /// As [`Call::order`].
     ///
     /// # Errors
     /// [`VenueError`].
@@ -135,14 +141,10 @@ impl TradeRest {
         id: ClientOrderId,
         at: Timestamp,
     ) -> Result<Option<OrderReport>, VenueError> {
-        let query = format!("symbol={}&origClientOrderId={id}", symbol(pair));
-        match self.signed(Method::GET, "/api/v3/order", query.clone(), at, MAX_ANSWER_BYTES).await {
-            Err(VenueError::Rejected { code: -2013, .. }) => Ok(None),
-            answer => order_of(&answer?, &query, Effect::Read).map(Some),
-        }
+        self.call(&Call::order(pair, id), at).await
     }
 
-    /// The open orders of a pair, or of all (which costs 80 instead of 6).
+    /// As [`Call::open_orders`].
     ///
     /// # Errors
     /// [`VenueError`].
@@ -151,13 +153,10 @@ impl TradeRest {
         pair: Option<&Pair>,
         at: Timestamp,
     ) -> Result<Vec<OrderReport>, VenueError> {
-        let query = pair.map_or_else(String::new, |pair| format!("symbol={}", symbol(pair)));
-        let answer = self.signed(Method::GET, "/api/v3/openOrders", query, at, MAX_PAGE_BYTES).await?;
-        let orders = read_orders(&answer).map_err(|error| unreadable(&error))?;
-        all_match(orders, |order| pair.is_none_or(|pair| order.symbol == symbol(pair)))
+        self.call(&Call::open_orders(pair), at).await
     }
 
-    /// A pair's orders of every status, oldest first, at most [`PAGE`].
+    /// As [`Call::orders_since`].
     ///
     /// # Errors
     /// [`VenueError`].
@@ -167,17 +166,10 @@ impl TradeRest {
         from: OrdersFrom,
         at: Timestamp,
     ) -> Result<Vec<OrderReport>, VenueError> {
-        let from = match from {
-            OrdersFrom::Id(id) => format!("orderId={id}"),
-            OrdersFrom::Since(since) => format!("startTime={}", since.millis()),
-        };
-        let query = format!("symbol={}&{from}&limit={PAGE}", symbol(pair));
-        let answer = self.signed(Method::GET, "/api/v3/allOrders", query, at, MAX_PAGE_BYTES).await?;
-        let orders = read_orders(&answer).map_err(|error| unreadable(&error))?;
-        all_match(orders, |order| order.symbol == symbol(pair))
+        self.call(&Call::orders_since(pair, from), at).await
     }
 
-    /// A pair's executions, oldest first, at most [`PAGE`].
+    /// As [`Call::executions`].
     ///
     /// # Errors
     /// [`VenueError`].
@@ -187,32 +179,15 @@ impl TradeRest {
         from: ExecutionsFrom,
         at: Timestamp,
     ) -> Result<Vec<Execution>, VenueError> {
-        let of = match from {
-            ExecutionsFrom::Order(order) | ExecutionsFrom::OrderId { order, .. } => Some(order),
-            ExecutionsFrom::Id(_) | ExecutionsFrom::Since(_) => None,
-        };
-        let from = match from {
-            ExecutionsFrom::Id(id) => format!("fromId={id}"),
-            ExecutionsFrom::Since(since) => format!("startTime={}", since.millis()),
-            ExecutionsFrom::Order(order) => format!("orderId={order}"),
-            ExecutionsFrom::OrderId { order, id } => format!("orderId={order}&fromId={id}"),
-        };
-        let query = format!("symbol={}&{from}&limit={PAGE}", symbol(pair));
-        let answer = self.signed(Method::GET, "/api/v3/myTrades", query, at, MAX_PAGE_BYTES).await?;
-        let executions = read_executions(&answer).map_err(|error| unreadable(&error))?;
-        all_match(executions, |execution| {
-            execution.symbol == symbol(pair) && of.is_none_or(|order| execution.venue_order_id == order)
-        })
+        self.call(&Call::executions(pair, from), at).await
     }
 
-    /// The account and what it holds.
+    /// As [`Call::account`].
     ///
     /// # Errors
     /// [`VenueError`].
     pub async fn account(&self, at: Timestamp) -> Result<Account, VenueError> {
-        let query = "omitZeroBalances=true".to_owned();
-        let answer = self.signed(Method::GET, "/api/v3/account", query, at, MAX_PAGE_BYTES).await?;
-        read_account(&answer).map_err(|error| unreadable(&error))
+        self.call(&Call::account(), at).await
     }
 
     /// What the key may do.
@@ -222,7 +197,7 @@ impl TradeRest {
     pub async fn restrictions(&self, at: Timestamp) -> Result<Restrictions, VenueError> {
         let path = "/sapi/v1/account/apiRestrictions";
         let answer = self.signed(Method::GET, path, String::new(), at, MAX_ANSWER_BYTES).await?;
-        read_restrictions(&answer).map_err(|error| unreadable(&error))
+        read_restrictions(&answer).map_err(|error| unusable(Effect::Read, &error))
     }
 
     /// The venue's clock, somewhere between the request and the answer.
@@ -255,21 +230,6 @@ impl TradeRest {
             (format!("{path}?{signed}"), None)
         };
         let key = Some((&self.key, self.account));
-        self.rest.transport.call(Call { method, path: &path, form, key, effect, most }).await
+        self.rest.transport.call(HttpCall { method, path: &path, form, key, effect, most }).await
     }
-}
-
-/// The order in an answer, where it is the one that the request's parameters name.
-fn order_of(answer: &[u8], parameters: &str, effect: Effect) -> Result<OrderReport, VenueError> {
-    read_order(answer).map_err(|error| unusable(effect, &error))?.matching(parameters, effect)
-}
-
-/// The rows of an answer, where all of them are about what was asked for.
-fn all_match<T>(rows: Vec<T>, matches: impl Fn(&T) -> bool) -> Result<Vec<T>, VenueError> {
-    if rows.iter().all(matches) { Ok(rows) } else { Err(unreadable(&"it is about another pair or order")) }
-}
-
-/// An answer to a read that is not what the venue documents: nothing happened, and the next may be better.
-fn unreadable(why: &dyn std::fmt::Display) -> VenueError {
-    unusable(Effect::Read, why)
 }

@@ -17,7 +17,7 @@ use super::{Bot, Hand};
 use crate::actors::deliver;
 use crate::actors::exchange::{
     AskFor, Attach, Detach, ExchangeConnection, Freed, Holds, InDoubt, Journaled, LateFill, Limited, Locked,
-    Missing, Reported, TakenUp, Unclaimed, VenueClock, Withdraw,
+    Missing, Prepare, Reported, TakenUp, Unclaimed, VenueClock, Withdraw,
 };
 use crate::actors::feed::{Join, Woken};
 use crate::change::Positions;
@@ -231,6 +231,9 @@ impl Bot {
             hand.run.bot.trade().orders.iter().map(|order| order.client_id).collect();
         hand.run.receipts.retain(|id, _| known.contains(id));
         deliver(&hand.connection, Holds { id: self.id, held: hand.run.bot.held() });
+        if change.intents.iter().any(|intent| !intent.role.is_entry()) {
+            deliver(&hand.connection, Prepare);
+        }
         if has_orders {
             failpoint::pass("decided");
         }

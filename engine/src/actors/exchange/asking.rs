@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
-use connectors::binance::trade::{Cost, ExecutionsFrom, Lane, OrderReport, OrdersFrom, PAGE, TradeRest};
+use connectors::binance::trade::{Call, Cost, ExecutionsFrom, Lane, OrderReport, OrdersFrom, PAGE};
 use model::{ClientOrderId, Pair, Timestamp};
 use strategies::live::{End, Report, Role};
 
-use super::venue_clock::VenueClock;
+use super::client::VenueClient;
+use super::route::Route;
 use super::{DOUBT_FOR, ExchangeConnection, InDoubt, TakenUp, deliver};
-use crate::clock;
 use crate::failpoint;
 use crate::live;
 use crate::markets::Markets;
@@ -37,7 +37,8 @@ const LAGGING_WAIT: Duration = Duration::from_secs(15);
 /// How often while the venue does not accept the key.
 const LOCKED_WAIT: Duration = Duration::from_secs(10);
 
-/// How much earlier than an order was decided the venue may say that it came: clocks differ.
+/// How much earlier than an order was decided the venue may say that it came: how its clock stood to ours then is not
+/// known to the second.
 pub(super) const OVERLAP_NS: i64 = 10_000_000_000;
 
 /// What the venue said of an order.
@@ -67,12 +68,12 @@ pub(crate) struct Asked {
 
 /// One question.
 struct Question {
-    rest: TradeRest,
+    client: VenueClient,
     /// What fees of the past are valued by.
     markets: Arc<Markets>,
-    clock: VenueClock,
     pair: Pair,
     id: ClientOrderId,
+    /// When it was decided, by the venue's clock.
     since: Timestamp,
     /// Whether it is late enough for its absence to be proven.
     is_late: bool,
@@ -82,9 +83,9 @@ struct Question {
 
 impl Question {
     async fn ask(self) -> Result<Found, VenueError> {
-        let Some(order) = self.rest.order(&self.pair, self.id, self.clock.now()).await? else {
+        let Some(order) = self.read(Call::order(&self.pair, self.id)).await? else {
             // The venue took our time with this question, so what is known of its clock is right.
-            let is_void = self.absent_at.is_none_or(|at| self.clock.now() >= at);
+            let is_void = self.absent_at.is_none_or(|at| self.client.clock().now() >= at);
             let is_proven = self.is_late && is_void && self.is_nowhere().await?;
             return Ok(if is_proven { Found::Never } else { Found::NotYet });
         };
@@ -93,7 +94,7 @@ impl Question {
             Vec::new()
         } else {
             let from = ExecutionsFrom::Order(venue_id);
-            self.rest.executions(&self.pair, from, self.clock.now()).await?
+            self.read(Call::executions(&self.pair, from)).await?
         };
         let mut executions: Vec<_> =
             executions.iter().map(|told| live::execution(told, &self.pair)).collect();
@@ -143,7 +144,7 @@ impl Question {
         let mut of = BTreeSet::new();
         let mut from = ExecutionsFrom::Since(since);
         loop {
-            let page = self.rest.executions(&self.pair, from, self.clock.now()).await?;
+            let page = self.read(Call::executions(&self.pair, from)).await?;
             of.extend(page.iter().map(|told| told.venue_order_id));
             match page.last() {
                 Some(last) if page.len() >= PAGE => from = ExecutionsFrom::Id(last.trade_id + 1),
@@ -153,14 +154,18 @@ impl Question {
     }
 
     async fn orders(&self, from: OrdersFrom) -> Result<Vec<OrderReport>, VenueError> {
-        self.rest.orders_since(&self.pair, from, self.clock.now()).await
+        self.read(Call::orders_since(&self.pair, from)).await
+    }
+
+    async fn read<T>(&self, call: Call<T>) -> Result<T, VenueError> {
+        self.client.query(&call, Route::Rest, Lane::Exit).await
     }
 }
 
 impl ExchangeConnection {
     /// Asks for every order that is due, and takes back again what is still open.
     pub(super) fn ask_due(&mut self, me: &Addr<Self>) {
-        let (now, wall) = (Instant::now(), clock::now());
+        let now = Instant::now();
         let due: Vec<ClientOrderId> = self
             .orders
             .iter()
@@ -170,20 +175,19 @@ impl ExchangeConnection {
             .map(|(id, _)| *id)
             .collect();
         for id in due {
-            if self.rest.budget().ask(Cost::ORDER, Lane::Exit).is_err() {
+            if self.budget().ask(Cost::ORDER, Lane::Exit).is_err() {
                 break;
             }
             let Some(order) = self.orders.get_mut(&id) else { continue };
             (order.is_asking, order.ask_at) = (true, None);
             order.asks += 1;
             let question = Question {
-                rest: self.rest.clone(),
+                client: self.client.clone(),
                 markets: self.markets.clone(),
-                clock: self.clock.clone(),
                 pair: order.pair.clone(),
                 id,
                 since: order.since,
-                is_late: order.age(wall) > self.absent_after,
+                is_late: order.age() > self.absent_after,
                 absent_at: order.absent_at,
             };
             let me = me.clone();
@@ -243,7 +247,7 @@ impl ExchangeConnection {
             Ok(Found::NotYet) => {
                 failpoint::pass("not-found");
                 order.is_accounted = true;
-                let age = order.age(clock::now());
+                let age = order.age();
                 order.ask_after(match order.receipt.acknowledged_at {
                     Some(_) => LAGGING_WAIT,
                     None if age > LONG_AFTER => LONG_WAIT,
@@ -298,12 +302,15 @@ impl Handler<Asked> for ExchangeConnection {
 
 #[cfg(test)]
 mod tests {
-    use connectors::binance::trade::{Credential, OrderRequest, RequestKind};
+    use connectors::binance::trade::{Credential, OrderRequest, RequestKind, TradeRest};
     use model::Side;
     use serde_json::json;
     use venue::{Config, Speed};
 
+    use super::super::socket::Line;
+    use super::super::venue_clock::VenueClock;
     use super::*;
+    use crate::clock;
 
     fn markets(url: &str) -> Arc<Markets> {
         let rest = connectors::binance::rest::Rest::new(url).unwrap();
@@ -337,9 +344,8 @@ mod tests {
             last = place(if number % 2 == 0 { Side::Sell } else { Side::Buy }).await;
         }
         let question = Question {
-            rest: rest.clone(),
+            client: VenueClient::new(rest.clone(), Line::new().0, VenueClock::default()),
             markets: markets(&url),
-            clock: VenueClock::default(),
             pair,
             id: last,
             since,
@@ -385,9 +391,8 @@ mod tests {
         // Far enough from it that the search for the other begins after it.
         let since = clock::now().plus_seconds(OVERLAP_NS.unsigned_abs() / 1_000_000_000 + 1);
         let question = |id| Question {
-            rest: rest.clone(),
+            client: VenueClient::new(rest.clone(), Line::new().0, VenueClock::default()),
             markets: markets(&url),
-            clock: VenueClock::default(),
             pair: pair.clone(),
             id,
             since,

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
-use connectors::binance::trade::{Account, Balance, Cost, Lane};
+use connectors::binance::trade::{Account, Balance, Call, Cost, Lane};
 use model::{BotId, Qty};
 use rust_decimal::Decimal;
 use strategies::live::Role;
 
+use super::route::Route;
 use super::{ExchangeConnection, Tracked, deliver};
 
 /// How often the account is counted while its bots hold something and the stream does not tell of what moves.
@@ -94,19 +95,19 @@ impl ExchangeConnection {
     /// Counts the account if it is time.
     pub(super) fn check_balances(&mut self, me: &Addr<Self>) {
         let is_held = self.bots.values().any(|attached| !attached.held.is_zero());
-        let every = if self.healthy_socket().is_some() { COUNT_TOLD } else { COUNT_UNTOLD };
+        let every = if self.is_told() { COUNT_TOLD } else { COUNT_UNTOLD };
         let now = Instant::now();
         if !is_held || self.balances.is_counting || !self.balances.is_due(now, every) {
             return;
         }
-        if self.rest.budget().ask(Cost::ACCOUNT, Lane::Normal).is_err() {
+        if self.budget().ask(Cost::ACCOUNT, Lane::Normal).is_err() {
             return;
         }
         (self.balances.is_counting, self.balances.began, self.balances.wanted_at) = (true, Some(now), None);
-        let (rest, at, me) = (self.rest.clone(), self.clock.now(), me.clone());
+        let (client, me) = (self.client.clone(), me.clone());
         let changes = self.balances.changes;
         actix_rt::spawn(async move {
-            let result = rest.account(at).await;
+            let result = client.query(&Call::account(), Route::Rest, Lane::Normal).await;
             deliver(&me, Counted { changes, result });
         });
     }

@@ -24,7 +24,7 @@ impl ExchangeConnection {
     /// Tells the bots whose orders have to wait for long.
     pub(super) fn tell_limited(&mut self) {
         let now = Instant::now();
-        let Some(until) = self.rest.budget().lock().blocked_until(now) else {
+        let Some(until) = self.budget().lock().blocked_until(now) else {
             for id in std::mem::take(&mut self.limited) {
                 if let Some(attached) = self.bots.get(&id) {
                     deliver(&attached.bot, Limited { until: None });

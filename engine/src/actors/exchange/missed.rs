@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use actix::{Addr, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
 use connectors::binance::trade::{
-    Cost, Execution, ExecutionsFrom, Lane, OrderReport, OrdersFrom, PAGE, TradeRest, UserReport,
+    Call, Execution, ExecutionsFrom, Lane, OrderReport, OrdersFrom, PAGE, UserReport,
 };
 use model::{ClientOrderId, ExchangeId, Pair, Timestamp};
 
 use super::asking::OVERLAP_NS;
+use super::client::VenueClient;
 use super::late::until_read;
+use super::route::Route;
 use super::socket::Heard;
-use super::venue_clock::VenueClock;
 use super::{ExchangeConnection, deliver};
 use crate::clock;
 use crate::meters::Meters;
@@ -101,8 +102,7 @@ pub(super) struct Searched(Result<Reach, VenueError>);
 struct Search {
     exchange: ExchangeId,
     opened_at: Timestamp,
-    rest: TradeRest,
-    clock: VenueClock,
+    client: VenueClient,
     /// Not the ledger, which nothing that takes this long may keep from ending.
     store: Store,
     meters: Arc<Meters>,
@@ -112,7 +112,7 @@ struct Search {
 impl Search {
     /// Hands over what no books have; how far that is then sure to reach.
     async fn run(self, mut reach: Reach, absent_after: Duration) -> Result<Reach, VenueError> {
-        let began = self.clock.now();
+        let began = self.client.clock().now();
         let since = match reach.since {
             Some(since) => since,
             None => self.read_journal(&mut reach).await,
@@ -140,9 +140,8 @@ impl Search {
     async fn search(&self, pair: &Pair, since: Timestamp, sorted: &mut i64) -> Result<(), VenueError> {
         let mut from = ExecutionsFrom::Since(since);
         loop {
-            self.wait_for(Cost::EXECUTIONS).await?;
-            let now = self.clock.now();
-            let page = self.rest.executions(pair, from, now).await?;
+            let now = self.client.clock().now();
+            let page = self.read(Call::executions(pair, from)).await?;
             self.sort_out(pair, &page, sorted).await?;
             let next_day = match from {
                 ExecutionsFrom::Since(at) => Some(at.plus_seconds(DAY_S)).filter(|next| *next < now),
@@ -198,8 +197,7 @@ impl Search {
     async fn orders(&self, pair: &Pair, mut wanted: BTreeSet<i64>) -> Result<Vec<OrderReport>, VenueError> {
         let mut found = Vec::with_capacity(wanted.len());
         while let Some(first) = wanted.pop_first() {
-            self.wait_for(Cost::ORDERS).await?;
-            let page = self.rest.orders_since(pair, OrdersFrom::Id(first), self.clock.now()).await?;
+            let page = self.read(Call::orders_since(pair, OrdersFrom::Id(first))).await?;
             let is_wanted =
                 |order: &OrderReport| order.venue_order_id == first || wanted.remove(&order.venue_order_id);
             found.extend(page.into_iter().filter(is_wanted));
@@ -207,13 +205,13 @@ impl Search {
         Ok(found)
     }
 
-    /// Waits until a question is to spare, unless nobody waits for its answer any more.
-    async fn wait_for(&self, cost: Cost) -> Result<(), VenueError> {
-        while let Err(wait) = self.rest.budget().ask(cost, Lane::Spare) {
+    /// Asks once a question is to spare, unless nobody waits for its answer any more.
+    async fn read<T>(&self, call: Call<T>) -> Result<T, VenueError> {
+        while let Err(wait) = self.client.budget().ask(call.cost(), Lane::Spare) {
             tokio::time::sleep_until(wait.until).await;
         }
         if self.me.connected() {
-            return Ok(());
+            return self.client.query(&call, Route::Rest, Lane::Spare).await;
         }
         Err(VenueError::Retry { after: None, message: "the connection has ended".to_owned() })
     }
@@ -237,8 +235,7 @@ impl ExchangeConnection {
         let search = Search {
             exchange: self.id,
             opened_at: self.missed.opened_at,
-            rest: self.rest.clone(),
-            clock: self.clock.clone(),
+            client: self.client.clone(),
             store: self.journal.store().clone(),
             meters: self.share.meters().clone(),
             me: me.clone(),

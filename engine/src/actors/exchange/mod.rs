@@ -5,11 +5,14 @@
 
 mod asking;
 mod balance;
+mod client;
 mod late;
 mod limited;
 mod missed;
+mod probing;
 mod resting;
 mod retry;
+mod route;
 mod sending;
 mod socket;
 mod stamping;
@@ -23,7 +26,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
-use connectors::binance::trade::{Credential, TradeRest, TradeStreamConfig};
+use connectors::binance::trade::{Credential, SharedBudget, TradeRest, TradeStreamConfig};
 use model::{AccountId, BotId, ClientOrderId, ExchangeId, Pair, Qty, Receipt, TradeId};
 use strategies::live::{End, LiveOrder, Report, Role};
 
@@ -41,6 +44,7 @@ pub(crate) use asking::AskFor;
 pub(crate) use balance::{Freed, Holds, Missing};
 pub(crate) use late::{Journal, LateFill, Unclaimed};
 pub(crate) use limited::Limited;
+pub(crate) use probing::Prepare;
 pub(crate) use sending::{Journaled, TakeBack};
 pub(crate) use stamping::Restamped;
 use tracked::{Tracked, left_by};
@@ -140,14 +144,15 @@ struct Attached {
 /// The actor.
 pub(crate) struct ExchangeConnection {
     id: ExchangeId,
-    rest: TradeRest,
+    client: client::VenueClient,
     stream: TradeStreamConfig,
-    credential: Option<Credential>,
+    /// What the socket is opened with, once.
+    unopened: Option<(Credential, socket::Asked)>,
     absent_after: Duration,
     sent: Arc<SentLog>,
     markets: Arc<Markets>,
-    clock: VenueClock,
-    socket: Option<socket::Line>,
+    steps: venue_clock::StepDetector,
+    probes: probing::Probes,
     is_up: bool,
     /// The bots that were told that the venue does not accept the key.
     locked: HashSet<BotId>,
@@ -174,16 +179,17 @@ pub(crate) struct ExchangeConnection {
 impl ExchangeConnection {
     /// A connection that opens its socket once it is started.
     pub(crate) fn new(parts: ConnectionParts) -> Self {
+        let (line, asked) = socket::Line::new();
         Self {
             id: parts.id,
-            rest: parts.rest,
+            client: client::VenueClient::new(parts.rest, line, parts.clock),
             stream: parts.stream,
-            credential: Some(parts.credential),
+            unopened: Some((parts.credential, asked)),
             absent_after: parts.absent_after,
             sent: parts.sent,
             markets: parts.markets,
-            clock: parts.clock,
-            socket: None,
+            steps: venue_clock::StepDetector::default(),
+            probes: probing::Probes::default(),
             is_up: false,
             locked: HashSet::new(),
             orders: HashMap::new(),
@@ -200,6 +206,23 @@ impl ExchangeConnection {
             looked_at: Instant::now(),
             unreconciled: parts.unreconciled,
             opened: Instant::now(),
+        }
+    }
+
+    fn budget(&self) -> &SharedBudget {
+        self.client.budget()
+    }
+
+    fn learn_time(&self) {
+        let client = self.client.clone();
+        actix_rt::spawn(async move { client.learn_time().await });
+    }
+
+    /// Learns the venue's time anew where a clock of this machine has stepped.
+    fn check_clocks(&mut self) {
+        if let Some(step_ns) = self.steps.look(Instant::now(), clock::now()) {
+            tracing::warn!(connection = %self.id, step_ms = step_ns / 1_000_000, "the clock of this machine has stepped");
+            self.learn_time();
         }
     }
 
@@ -273,14 +296,13 @@ impl Actor for ExchangeConnection {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1_024);
-        if let Some(credential) = self.credential.take() {
-            let me = ctx.address();
-            self.socket =
-                Some(socket::open(self.stream.clone(), &credential, self.rest.budget(), &self.clock, me));
+        if let Some((credential, asked)) = self.unopened.take() {
+            socket::open(self.stream.clone(), &credential, &self.client, asked, ctx.address());
         }
-        venue_clock::learn_time(&self.rest, &self.clock);
+        self.learn_time();
         ctx.run_interval(TURN, |connection, ctx| {
             let me = ctx.address();
+            connection.check_clocks();
             connection.send_waiting(&me);
             connection.tell_limited();
             connection.forget();
@@ -300,8 +322,12 @@ impl Handler<Attach> for ExchangeConnection {
         let ids: Vec<ClientOrderId> = attach.orders.iter().map(|(order, _)| order.client_id).collect();
         for (order, receipt) in attach.orders {
             let since = receipt.decided_at.unwrap_or_else(clock::now);
-            let mut tracked = Tracked::new(attach.id, attach.pair.clone(), order.role, since, receipt);
-            tracked.left_by = left_by(order.role, since, receipt.sent_at, clock::now());
+            let since_at_venue = self.client.clock().at_venue(since);
+            let mut tracked =
+                Tracked::new(attach.id, attach.pair.clone(), order.role, since_at_venue, receipt);
+            let now = clock::now();
+            let ago = now.since(left_by(order.role, since, receipt.sent_at, now));
+            tracked.left(Duration::from_nanos(u64::try_from(ago).unwrap_or(0)));
             if failpoint::control() == Some(Control::BlindResend) {
                 let request = live::request(&attach.pair, &order);
                 let body = request.body();
@@ -347,7 +373,6 @@ impl Handler<Close> for ExchangeConnection {
     type Result = ();
 
     fn handle(&mut self, _: Close, ctx: &mut Self::Context) {
-        self.socket = None;
         ctx.stop();
     }
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
-use connectors::binance::trade::{Cost, Lane, OrderReport};
+use connectors::binance::trade::{Call, Cost, Lane, OrderReport};
 use model::{ClientOrderId, Pair, Qty};
 
+use super::route::Route;
 use super::{ExchangeConnection, deliver};
 
 /// How often while the stream does not tell: its owner is to know within ten seconds who cancelled a stop by hand.
@@ -36,24 +37,21 @@ pub(super) struct Looked {
 impl ExchangeConnection {
     /// Looks after what rests if it is time.
     pub(super) fn look_after_resting(&mut self, me: &Addr<Self>) {
-        let (wait, lane) = if self.healthy_socket().is_some() {
-            (TOLD_WAIT, Lane::Spare)
-        } else {
-            (UNTOLD_WAIT, Lane::Normal)
-        };
+        let (wait, lane) =
+            if self.is_told() { (TOLD_WAIT, Lane::Spare) } else { (UNTOLD_WAIT, Lane::Normal) };
         let at = Instant::now();
         if at < self.looked_at + wait {
             return;
         }
         self.looked_at = at;
         for (pair, rested) in self.rested() {
-            let cost = if pair.is_some() { Cost::OPEN_ORDERS } else { Cost::ALL_OPEN_ORDERS };
-            if self.rest.budget().ask(cost, lane).is_err() {
+            let call = Call::open_orders(pair.as_ref());
+            if self.budget().ask(call.cost(), lane).is_err() {
                 return;
             }
-            let (rest, now, me) = (self.rest.clone(), self.clock.now(), me.clone());
+            let (client, me) = (self.client.clone(), me.clone());
             actix_rt::spawn(async move {
-                let result = rest.open_orders(pair.as_ref(), now).await;
+                let result = client.query(&call, Route::Rest, lane).await;
                 deliver(&me, Looked { at, rested, result });
             });
         }

@@ -25,6 +25,12 @@ impl Retries {
         self.next_at = Some(Instant::now() + wait);
     }
 
+    /// The last try does not count: it cannot have had an effect.
+    pub(super) const fn discount(&mut self) {
+        self.tries = self.tries.saturating_sub(1);
+        self.next_at = None;
+    }
+
     /// How long until it may be tried again; `None` where it may be tried now.
     pub(super) fn wait(&self) -> Option<Duration> {
         let wait = self.next_at?.saturating_duration_since(Instant::now());

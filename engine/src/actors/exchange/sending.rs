@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
-use connectors::binance::trade::{Cost, FilterFault, Lane, OpenOrders, OrderReport};
+use connectors::binance::trade::{Call, Cost, FilterFault, Lane, OpenOrders, OrderReport};
 use model::{ClientOrderId, Pair, Timestamp};
 use strategies::live::{End, Report, Role};
 
+use super::route::{ANSWERED_WITHIN, Route};
 use super::tracked::Tracked;
-use super::venue_clock::learn_time;
-use super::{ExchangeConnection, deliver, socket, stamping};
+use super::{ExchangeConnection, deliver, stamping};
 use crate::clock;
 use crate::failpoint::{self, Control};
 use crate::live::{self, Intent, OrderStamp};
@@ -22,13 +22,8 @@ const AVERAGE_WITHIN: Duration = Duration::from_millis(500);
 /// How soon a cancel that the venue's limits did not allow is tried again: by asking for its order.
 const TAKE_BACK_AGAIN: Duration = Duration::from_millis(200);
 
-/// How long an order that guards or sells, or a cancel, may go without an answer until its order is asked for: such
-/// queries are few, and go by the reserved lane. And how long the socket may owe an answer until what follows leaves by
-/// REST.
-pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
-
-/// How long a cancel waits before it is tried again that the venue did not carry out for now and does not say how long.
-const RESEND_AFTER: Duration = Duration::from_millis(500);
+/// How long what was refused for now waits until it is tried again, where the venue does not say and nothing else is known.
+pub(super) const RESEND_AFTER: Duration = Duration::from_millis(500);
 
 /// The venue's words for an id that one of its open orders has.
 const DUPLICATE: &str = "Duplicate order";
@@ -85,12 +80,15 @@ impl ExchangeConnection {
                         continue;
                     }
                 }
+                let Some(order) = self.orders.get(&id) else { continue };
+                let (role, decided) = (order.role, order.decided);
+                let Some(route) = self.route_for(role, decided, me) else { break };
                 if !self.admit(id, lane) {
                     break;
                 }
                 if let Some(at) = self.fresh_stamp(id) {
                     self.unsent.retain(|waiting| *waiting != id);
-                    self.send(id, at, me);
+                    self.send(id, at, route, me);
                 } else {
                     self.restamp(id);
                 }
@@ -101,8 +99,8 @@ impl ExchangeConnection {
     /// Whether the venue's limits have room for an order, which is taken once.
     fn admit(&mut self, id: ClientOrderId, lane: Lane) -> bool {
         let Some(order) = self.orders.get_mut(&id) else { return true };
-        let cost = Cost::place(self.rest.account_tag());
-        order.is_admitted = order.is_admitted || self.rest.budget().ask(cost, lane).is_ok();
+        let cost = Cost::place(self.client.rest().account_tag());
+        order.is_admitted = order.is_admitted || self.client.budget().ask(cost, lane).is_ok();
         order.is_admitted
     }
 
@@ -112,9 +110,7 @@ impl ExchangeConnection {
         let Some((request, _)) = &tracked.order else { return Ok(Verdict::Passes) };
         // Only a stop adds to what rests; everything else is worked at once or not at all.
         let open = if request.kind.is_stop() { self.resting(&request.pair) } else { OpenOrders::default() };
-        let waited = clock::now().since(tracked.receipt.journaled_at.unwrap_or(Timestamp::MIN));
-        let cannot_wait = u128::try_from(waited).is_ok_and(|waited| waited > AVERAGE_WITHIN.as_nanos());
-        self.markets.check(request, open, cannot_wait)
+        self.markets.check(request, open, tracked.decided.elapsed() > AVERAGE_WITHIN)
     }
 
     /// What the account has open of a pair, as far as its bots placed it.
@@ -131,27 +127,21 @@ impl ExchangeConnection {
         OpenOrders { orders: stops, algo_orders: stops }
     }
 
-    fn send(&mut self, id: ClientOrderId, at: Timestamp, me: &Addr<Self>) {
+    fn send(&mut self, id: ClientOrderId, at: Timestamp, route: Route, me: &Addr<Self>) {
         let Some(order) = self.orders.get_mut(&id) else { return };
         let Some((_, body)) = order.order.clone() else { return };
         order.is_admitted = false;
         self.sent.note(id);
         failpoint::pass("noted");
         let now = clock::now();
-        (order.receipt.sent_at, order.left_by) = (Some(now), now);
+        order.receipt.sent_at = Some(now);
+        order.left(Duration::ZERO);
         // Should no answer come by whatever way, it is asked for: of what guards or sells, as soon as one is late.
         order.ask_after(if order.role.is_entry() { self.stream.answer_within } else { ANSWERED_WITHIN });
         failpoint::pass_soon("sent");
-        let shared_with = pipelined(order.role);
-        if let Some(socket) = self.healthy_socket()
-            && socket.unanswered() <= shared_with
-            && socket.send(socket::Ask::Place { id, body: body.clone(), at })
-        {
-            return;
-        }
-        let (rest, me) = (self.rest.clone(), me.clone());
+        let (answer, me) = (self.client.place(route, &body, at), me.clone());
         actix_rt::spawn(async move {
-            let result = rest.place(&body, at).await.map(Box::new);
+            let result = answer.await.map(Box::new);
             deliver(&me, Answered { client_id: id, is_cancel: false, result });
         });
     }
@@ -171,11 +161,11 @@ impl ExchangeConnection {
         if let Some(wait) = order.cancels.wait() {
             return order.ask_after(wait);
         }
-        if self.rest.budget().ask(Cost::CANCEL, Lane::Exit).is_err() {
+        if self.client.budget().ask(Cost::CANCEL, Lane::Exit).is_err() {
             order.ask_after(TAKE_BACK_AGAIN);
             return;
         }
-        if !stamping::is_fresh(at, self.clock.now()) {
+        if !stamping::is_fresh(at, self.client.clock().now()) {
             return self.take_back_again(id);
         }
         // Taken back twice is taken back once: should no answer come and it is still open, it is done again.
@@ -184,14 +174,10 @@ impl ExchangeConnection {
         order.ask_after(ANSWERED_WITHIN);
         failpoint::pass_soon("canceling");
         let pair = order.pair.clone();
-        if let Some(socket) = self.healthy_socket()
-            && socket.send(socket::Ask::Cancel { id, pair: pair.clone(), at })
-        {
-            return;
-        }
-        let (rest, me) = (self.rest.clone(), me.clone());
+        let (client, me) = (self.client.clone(), me.clone());
         actix_rt::spawn(async move {
-            let result = rest.cancel(&pair, id, at).await.map(Box::new);
+            let call = Call::cancel(&pair, id);
+            let result = client.cancel(&call, at).await.map(Box::new);
             deliver(&me, Answered { client_id: id, is_cancel: true, result });
         });
     }
@@ -230,13 +216,15 @@ impl ExchangeConnection {
                 self.end(id, End::Canceled);
             }
             VenueError::Retry { .. } | VenueError::Clock { .. } => {
-                let after = if let VenueError::Retry { after, .. } = error { after } else { None };
-                if matches!(error, VenueError::Clock { .. }) {
+                let after = if let VenueError::Retry { after, .. } = error {
+                    order.sends.begin();
+                    after.or(order.sends.wait()).unwrap_or_default()
+                } else {
                     order.stamped_at = None;
-                }
+                    order.wait_after_clock_refusal()
+                };
                 order.ask_at = None;
-                order.sends.begin();
-                order.send_at = Some(Instant::now() + after.or(order.sends.wait()).unwrap_or_default());
+                order.send_at = Some(Instant::now() + after);
                 if !self.unsent.contains(&id) {
                     self.unsent.push_back(id);
                 }
@@ -248,7 +236,14 @@ impl ExchangeConnection {
         let Some(order) = self.orders.get_mut(&id).filter(|order| !order.is_settled()) else { return };
         let wait = match error {
             VenueError::Retry { after, .. } => after.unwrap_or(RESEND_AFTER),
-            VenueError::Clock { .. } => RESEND_AFTER,
+            VenueError::Clock { .. } => {
+                let wait = order.wait_after_clock_refusal();
+                if wait.is_zero() {
+                    order.cancels.discount();
+                    return self.take_back_again(id);
+                }
+                wait
+            }
             VenueError::Rejected { .. } | VenueError::Unknown { .. } | VenueError::Auth { .. } => {
                 Duration::ZERO
             }
@@ -256,13 +251,6 @@ impl ExchangeConnection {
         // Whether it is still open decides whether it is taken back again.
         order.ask_after(wait);
     }
-}
-
-/// With how many unanswered requests an order may share the socket; else it leaves by REST, over a connection of its
-/// own. Should the socket break, all that shares it is in doubt at once, and what the venue had not read yet stays so
-/// until its absence is proven. What guards or sells shares it with nothing.
-const fn pipelined(role: Role) -> usize {
-    if role.is_entry() { 4 } else { 0 }
 }
 
 impl Handler<Journaled> for ExchangeConnection {
@@ -280,7 +268,7 @@ impl Handler<Journaled> for ExchangeConnection {
         let now = clock::now();
         receipt.journaled_at = Some(now);
         self.missed.trade(&pair);
-        let since = receipt.decided_at.unwrap_or(now);
+        let since = self.client.clock().at_venue(receipt.decided_at.unwrap_or(now));
         let mut order = Tracked::new(bot_id, pair, role, since, receipt);
         order.order = Some((request, body));
         order.stamped_at = Some(stamped_at);
@@ -330,13 +318,10 @@ impl Handler<Answered> for ExchangeConnection {
                 }
             }
             Err(error) if is_cancel => self.not_canceled(id, &error),
-            Err(error) => {
-                if matches!(error, VenueError::Clock { .. }) {
-                    learn_time(&self.rest, &self.clock);
-                }
-                self.not_placed(id, error);
-            }
+            Err(error) => self.not_placed(id, error),
         }
+        // The route is free again, or the order is to leave at once with another time.
+        self.send_waiting(&ctx.address());
         self.ask_due(&ctx.address());
     }
 }

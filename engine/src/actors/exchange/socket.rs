@@ -1,32 +1,37 @@
 //! The connection's socket: a task that owns it, and what it hears.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
 use connectors::binance::trade::{
-    AskId, Balance, Credential, SharedBudget, TradeEvent, TradeStream, TradeStreamConfig, UserReport,
+    AskId, Balance, Call, Credential, TradeEvent, TradeStream, TradeStreamConfig, UserReport,
 };
-use model::{ClientOrderId, Pair, Timestamp};
+use model::{ClientOrderId, Timestamp};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
-use super::sending::{ANSWERED_WITHIN, Answered};
+use super::client::VenueClient;
+use super::route::{Health, Route};
 use super::venue_clock::VenueClock;
 use super::{ExchangeConnection, deliver};
 use crate::live;
 
-/// What is sent over it.
-pub(super) enum Ask {
-    /// An order, as it was journaled.
-    Place { id: ClientOrderId, body: String, at: Timestamp },
-    /// An order is taken back.
-    Cancel { id: ClientOrderId, pair: Pair, at: Timestamp },
+type Body = Result<Vec<u8>, VenueError>;
+
+/// A call that is to be made over it.
+struct Ask {
+    call: Call<Vec<u8>>,
+    at: Timestamp,
+    called_at: Instant,
+    answer: oneshot::Sender<Body>,
 }
 
 /// The way to the task that owns the socket.
+#[derive(Clone, Debug)]
 pub(super) struct Line {
     asks: UnboundedSender<Ask>,
     signs: Arc<Signs>,
@@ -35,35 +40,48 @@ pub(super) struct Line {
 /// What the socket's task shows of it.
 #[derive(Debug, Default)]
 struct Signs {
-    /// How much was sent and is not answered.
+    health: Health,
+    /// How many orders and cancels were sent and are not answered.
     unanswered: AtomicUsize,
-    /// When the first thing was sent since anything was heard.
-    silent_since: Mutex<Option<Instant>>,
 }
 
-impl Signs {
-    fn silent_since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.silent_since.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// What is to be sent over a socket that is not open yet.
+#[derive(Debug)]
+pub(super) struct Asked(UnboundedReceiver<Ask>);
 
 impl Line {
-    /// Sends something over the socket; whether there still is one.
-    pub(super) fn send(&self, ask: Ask) -> bool {
-        self.signs.unanswered.fetch_add(1, Ordering::Relaxed);
-        self.signs.silent_since().get_or_insert_with(Instant::now);
-        self.asks.send(ask).is_ok()
+    /// A line to a socket that [`open`] is to open.
+    pub(super) fn new() -> (Self, Asked) {
+        let (asks, asked) = unbounded_channel();
+        (Self { asks, signs: Arc::default() }, Asked(asked))
     }
 
-    /// How much was sent and is not answered.
+    /// Makes a call over the socket; it is on its way once this returns.
+    pub(super) fn call<T>(
+        &self,
+        call: Call<T>,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<T, VenueError>> + use<T> {
+        let (answer, told) = oneshot::channel();
+        self.signs.health.call();
+        if call.changes_orders() {
+            self.signs.unanswered.fetch_add(1, Ordering::Relaxed);
+        }
+        // Where the socket has ended its connection has as well.
+        let _ = self.asks.send(Ask { call: call.raw(), at, called_at: Instant::now(), answer });
+        async move {
+            let ended = || Err(call.unanswered("the connection has ended".to_owned()));
+            call.read(told.await.unwrap_or_else(|_| ended()))
+        }
+    }
+
+    /// How many orders and cancels were sent and are not answered.
     pub(super) fn unanswered(&self) -> usize {
         self.signs.unanswered.load(Ordering::Relaxed)
     }
 
-    /// Whether it has answered in time, or said anything since: a connection whose other end is gone looks well for
-    /// half a minute.
-    pub(super) fn is_healthy(&self) -> bool {
-        self.signs.silent_since().is_none_or(|since| since.elapsed() < ANSWERED_WITHIN)
+    pub(super) fn health(&self) -> &Health {
+        &self.signs.health
     }
 }
 
@@ -82,45 +100,46 @@ pub(crate) enum Heard {
 pub(super) fn open(
     config: TradeStreamConfig,
     credential: &Credential,
-    budget: &SharedBudget,
-    clock: &VenueClock,
+    client: &VenueClient,
+    asked: Asked,
     me: Addr<ExchangeConnection>,
-) -> Line {
-    let stream = TradeStream::new(config, credential, clock.now()).with_budget(budget.clone());
-    let (asks, asked) = unbounded_channel();
-    let signs = Arc::<Signs>::default();
-    actix_rt::spawn(listen(stream, clock.clone(), asked, signs.clone(), me));
-    Line { asks, signs }
+) {
+    let (clock, signs) = (client.clock().clone(), client.socket().signs.clone());
+    let stream = TradeStream::new(config, credential, clock.now()).with_budget(client.budget().clone());
+    actix_rt::spawn(listen(stream, clock, asked, signs, me));
+}
+
+/// What waits for an answer.
+struct Pending {
+    called_at: Instant,
+    changes_orders: bool,
+    answer: oneshot::Sender<Body>,
 }
 
 /// Keeps the socket, and hands what it hears to the connection; ends with it.
 async fn listen(
     mut stream: TradeStream,
     clock: VenueClock,
-    mut asked: UnboundedReceiver<Ask>,
+    Asked(mut asked): Asked,
     signs: Arc<Signs>,
     me: Addr<ExchangeConnection>,
 ) {
-    let mut waiting: HashMap<AskId, (ClientOrderId, bool)> = HashMap::new();
+    let mut waiting: HashMap<AskId, Pending> = HashMap::new();
     let mut events = Vec::new();
     loop {
         tokio::select! {
             biased;
             ask = asked.recv() => {
+                let Some(Ask { call, at, called_at, answer }) = ask else { return };
                 stream.set_time(clock.now());
-                match ask {
-                    Some(Ask::Place { id, body, at }) => waiting.insert(stream.place(&body, at), (id, false)),
-                    Some(Ask::Cancel { id, pair, at }) => {
-                        waiting.insert(stream.cancel(&pair, id, at), (id, true))
-                    }
-                    None => return,
-                };
+                let changes_orders = call.changes_orders();
+                waiting.insert(stream.call(&call, at), Pending { called_at, changes_orders, answer });
             }
             () = stream.next_batch(&mut events) => {}
         }
         for event in events.drain(..) {
             if is_heard(&event) {
-                *signs.silent_since() = None;
+                signs.health.hear();
             }
             match event {
                 TradeEvent::Up => deliver(&me, Heard::Up),
@@ -132,10 +151,18 @@ async fn listen(
                 TradeEvent::Report(report) => deliver(&me, Heard::Report(report)),
                 TradeEvent::Balances { balances, .. } => deliver(&me, Heard::Balances(balances)),
                 TradeEvent::Moved { .. } => deliver(&me, Heard::Balances(Vec::new())),
+                TradeEvent::Time { at, took } => {
+                    let now = Instant::now();
+                    clock.learn(at, now.checked_sub(took).unwrap_or(now), now);
+                }
                 TradeEvent::Answer { id, result } => {
-                    if let Some((client_id, is_cancel)) = waiting.remove(&id) {
-                        signs.unanswered.fetch_sub(1, Ordering::Relaxed);
-                        deliver(&me, Answered { client_id, is_cancel, result });
+                    if let Some(pending) = waiting.remove(&id) {
+                        if pending.changes_orders {
+                            signs.unanswered.fetch_sub(1, Ordering::Relaxed);
+                        }
+                        signs.health.judge(pending.called_at, &result);
+                        // Who asked may have heard by the other route.
+                        let _ = pending.answer.send(result);
                     }
                 }
             }
@@ -143,16 +170,16 @@ async fn listen(
     }
 }
 
-/// Whether the venue said this: that no answer came, and why nothing was sent, are told alike.
+/// Whether the venue said this.
 fn is_heard(event: &TradeEvent) -> bool {
     match event {
         TradeEvent::Up | TradeEvent::Report(_) | TradeEvent::Balances { .. } | TradeEvent::Moved { .. } => {
             true
         }
-        TradeEvent::Answer { result, .. } => {
-            !matches!(result, Err(VenueError::Unknown { .. } | VenueError::Retry { .. }))
-        }
-        TradeEvent::Down { .. } | TradeEvent::Refused(_) => false,
+        TradeEvent::Answer { .. }
+        | TradeEvent::Time { .. }
+        | TradeEvent::Down { .. }
+        | TradeEvent::Refused(_) => false,
     }
 }
 
@@ -161,9 +188,9 @@ fn log_refusal(error: &VenueError) {
 }
 
 impl ExchangeConnection {
-    /// Its socket, where it is up and answers.
-    pub(super) fn healthy_socket(&self) -> Option<&Line> {
-        self.socket.as_ref().filter(|socket| self.is_up && socket.is_healthy())
+    /// Whether the account's stream tells what happens: it is up, and answers.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_up && !self.client.health(Route::Socket).is_suspect()
     }
 }
 

@@ -43,7 +43,7 @@ impl ExchangeConnection {
     /// An order's stamp, while its request may leave with it.
     pub(super) fn fresh_stamp(&self, id: ClientOrderId) -> Option<Timestamp> {
         let stamped_at = self.orders.get(&id)?.stamped_at?;
-        is_fresh(stamped_at, self.clock.now()).then_some(stamped_at)
+        is_fresh(stamped_at, self.client.clock().now()).then_some(stamped_at)
     }
 
     /// Journals another stamp of an order that waits to be sent; it leaves once that is durable.
@@ -83,7 +83,7 @@ impl ExchangeConnection {
     }
 
     fn stamp(&self, client_id: ClientOrderId) -> OrderStamp {
-        OrderStamp { exchange_id: self.id, client_id, at: self.clock.now() }
+        OrderStamp { exchange_id: self.id, client_id, at: self.client.clock().now() }
     }
 }
 
@@ -116,7 +116,8 @@ impl Handler<Stamps> for ExchangeConnection {
                 self.taken_back.insert(id, Instant::now());
                 self.end(id, End::NeverArrived);
             } else if let Some(at) = journaled.and_then(|journaled| journaled.stamped_at) {
-                order.left_by = at;
+                let ago = self.client.clock().now().since(at);
+                order.left(Duration::from_nanos(u64::try_from(ago).unwrap_or(0)));
                 let wait_ns = i64::try_from((RECV_WINDOW + self.absent_after).as_nanos()).unwrap_or(i64::MAX);
                 order.absent_at = Some(Timestamp::from_nanos(at.nanos().saturating_add(wait_ns)));
             }

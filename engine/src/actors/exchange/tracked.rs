@@ -9,7 +9,8 @@ use model::{BotId, Pair, Price, Qty, Receipt, Timestamp};
 use strategies::live::{End, Report, Role};
 
 use super::retry::Retries;
-use super::sending::ANSWERED_WITHIN;
+use super::route::ANSWERED_WITHIN;
+use super::sending::RESEND_AFTER;
 use crate::clock;
 
 /// How long an order that the venue did not take for now waits until it is sent again, where the venue does not say.
@@ -34,10 +35,11 @@ pub(super) struct Tracked {
     pub(super) role: Role,
     /// What is sent, and what it says; `None` where it left before this process began.
     pub(super) order: Option<(OrderRequest, String)>,
-    /// When it was decided, by this machine's clock: the venue has no trace of it from before.
+    /// When it was decided, by the venue's clock: it has no trace of it from before.
     pub(super) since: Timestamp,
-    /// When it left at the latest: what its absence is proven from. It may have waited long before.
-    pub(super) left_by: Timestamp,
+    /// How long before this moment it had left at the latest: what its absence is proven from. It may have waited long
+    /// before. By the monotonic clock, so that a step of the other proves nothing.
+    left: (Duration, Instant),
     pub(super) receipt: Receipt,
     /// What it was stamped with, by the venue's clock, and journaled; `None` where the venue refused that time.
     pub(super) stamped_at: Option<Timestamp>,
@@ -52,6 +54,8 @@ pub(super) struct Tracked {
     pub(super) decided: Instant,
     /// The price at or below which it is still to be bought.
     pub(super) trigger: Option<Price>,
+    /// When the venue last refused it, or its cancel, for its time.
+    clock_refused_at: Option<Instant>,
     /// When it may be sent again.
     pub(super) send_at: Option<Instant>,
     /// How often it was sent to no effect.
@@ -84,20 +88,22 @@ pub(super) struct Tracked {
 
 impl Tracked {
     pub(super) fn new(bot: BotId, pair: Pair, role: Role, since: Timestamp, receipt: Receipt) -> Self {
+        let came_at = Instant::now();
         Self {
             bot,
             pair,
             role,
             order: None,
             since,
-            left_by: since,
+            left: (Duration::ZERO, came_at),
             receipt,
             stamped_at: None,
             is_restamping: false,
             absent_at: None,
             is_admitted: false,
-            decided: Instant::now(),
+            decided: came_at,
             trigger: None,
+            clock_refused_at: None,
             send_at: None,
             sends: Retries::new(SEND_RETRIES),
             ask_at: None,
@@ -160,9 +166,23 @@ impl Tracked {
         self.canceled_at.is_some_and(|at| at.elapsed() < ANSWERED_WITHIN)
     }
 
+    /// It left so long ago at the latest.
+    pub(super) fn left(&mut self, ago: Duration) {
+        self.left = (ago, Instant::now());
+    }
+
     /// How long ago it left at the latest.
-    pub(super) fn age(&self, now: Timestamp) -> Duration {
-        Duration::from_nanos(u64::try_from(now.since(self.left_by)).unwrap_or(0))
+    pub(super) fn age(&self) -> Duration {
+        let (before, moment) = self.left;
+        before + moment.elapsed()
+    }
+
+    /// The venue refused it, or its cancel, for its time, which was learned then: how soon it is sent again. Once at once,
+    /// and then not faster than anything else that is refused.
+    pub(super) fn wait_after_clock_refusal(&mut self) -> Duration {
+        let before = self.clock_refused_at.replace(Instant::now());
+        let is_first = before.is_none_or(|at| at.elapsed() > ANSWERED_WITHIN);
+        if is_first { Duration::ZERO } else { RESEND_AFTER }
     }
 
     pub(super) fn ask_after(&mut self, wait: Duration) {

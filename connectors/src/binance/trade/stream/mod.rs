@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use self::talk::{Ask, Talk};
-use super::report::{Balance, OrderReport, UserReport};
+use super::call::Call;
+use super::report::{Balance, UserReport};
 use crate::binance::budget::{AccountTag, Cost, Lane, SharedBudget};
 use crate::binance::error::VenueError;
 use crate::binance::sign::Credential;
 use crate::binance::socket::{BATCH, Down, Keep, Retries, Socket};
-use crate::binance::subscriptions::symbol;
 
 /// How a connection is kept.
 #[derive(Clone, Debug)]
@@ -120,13 +120,20 @@ pub enum TradeEvent {
         /// When.
         at: Timestamp,
     },
-    /// What became of a request; exactly one for each. [`VenueError::Retry`] where it was never sent, and
+    /// What became of a call; exactly one for each. [`VenueError::Retry`] where it was never sent, and
     /// [`VenueError::Unknown`] where an order or a cancel was and no answer came.
     Answer {
         /// Which.
         id: AskId,
-        /// The order, or why it was not done.
-        result: Result<Box<OrderReport>, VenueError>,
+        /// The answer's body, or why it was not done.
+        result: Result<Vec<u8>, VenueError>,
+    },
+    /// The venue told its time, after it had refused a subscription for ours.
+    Time {
+        /// What it told.
+        at: Timestamp,
+        /// How long it took from the question to the answer.
+        took: Duration,
     },
 }
 
@@ -177,8 +184,8 @@ impl TradeStream {
         self.account
     }
 
-    /// Tells it the venue's time now. Between two it counts on by the monotonic clock, and where the venue refuses a
-    /// request for its time it asks for the time by itself.
+    /// Tells it the venue's time now, which a subscription is stamped with. Between two it counts on by the monotonic
+    /// clock; where the venue refuses a subscription for its time it asks for the time, tells it and subscribes again.
     pub fn set_time(&mut self, at: Timestamp) {
         self.talk.set_time(at, Instant::now());
     }
@@ -194,23 +201,20 @@ impl TradeStream {
         self.talk.counters()
     }
 
-    /// Places an order: an [`OrderRequest::body`](super::OrderRequest::body), as it stands, stamped with `at`, a time
-    /// of the venue's clock. The venue refuses it once [`RECV_WINDOW`](super::RECV_WINDOW) has passed since, however
-    /// late the request leaves.
+    /// Makes a call. A signed one is stamped with `at`, a time of the venue's clock, however late it leaves. Its answer
+    /// is a [`TradeEvent::Answer`], to be read by [`Call::read`].
+    pub fn call<T>(&mut self, call: &Call<T>, at: Timestamp) -> AskId {
+        self.talk.ask(Ask { request: call.request.clone(), at })
+    }
+
+    /// As [`Call::place`].
     pub fn place(&mut self, body: &str, at: Timestamp) -> AskId {
-        self.talk.ask(Ask::Place { parameters: body.to_owned(), at })
+        self.call(&Call::place(body), at)
     }
 
-    /// Takes an order back with a request that is stamped with `at`, as in [`TradeStream::place`].
+    /// As [`Call::cancel`].
     pub fn cancel(&mut self, pair: &Pair, id: ClientOrderId, at: Timestamp) -> AskId {
-        self.talk
-            .ask(Ask::Cancel { parameters: format!("symbol={}&origClientOrderId={id}", symbol(pair)), at })
-    }
-
-    /// Asks for an order by its client id. Refused with -2013 where the venue does not know it, which shortly after
-    /// its placing proves nothing.
-    pub fn order_status(&mut self, pair: &Pair, id: ClientOrderId) -> AskId {
-        self.talk.ask(Ask::Status(format!("symbol={}&origClientOrderId={id}", symbol(pair))))
+        self.call(&Call::cancel(pair, id), at)
     }
 
     /// Waits for something to happen, then appends all that is there, up to a few hundred events. Safe to drop while

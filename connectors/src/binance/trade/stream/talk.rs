@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use super::{AskId, TradeCounters, TradeEvent};
 use crate::binance::budget::{AccountTag, SharedBudget, Usage};
 use crate::binance::error::{Effect, VenueError};
-use crate::binance::fields;
+use crate::binance::rest::read_time;
 use crate::binance::sign::{Credential, Signer};
 use crate::binance::socket::{Down, announced, fault};
 use crate::binance::trade::RECV_WINDOW;
+use crate::binance::trade::call::Request;
 use crate::binance::trade::frame::{Answer, FrameError, SocketFrame, read_frame};
 use crate::binance::trade::report::UserFrame;
 use crate::binance::transport::left_alone;
@@ -26,46 +27,12 @@ const MOST_ASKED: usize = 1_000;
 /// How long a connection that is to be closed is kept for the answers that are still on their way.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Something that its owner asks for. What changes an order is stamped by the owner, so that it cannot take effect
-/// later than the owner accounts for; a query is stamped when it is sent.
+/// A call that its owner makes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Ask {
-    Place { parameters: String, at: Timestamp },
-    Cancel { parameters: String, at: Timestamp },
-    Status(String),
-}
-
-impl Ask {
-    fn method(&self) -> &'static str {
-        match self {
-            Self::Place { .. } => "order.place",
-            Self::Cancel { .. } => "order.cancel",
-            Self::Status(_) => "order.status",
-        }
-    }
-
-    fn parameters(&self) -> &str {
-        match self {
-            Self::Place { parameters, .. } | Self::Cancel { parameters, .. } | Self::Status(parameters) => {
-                parameters
-            }
-        }
-    }
-
-    /// The time that its owner stamped it with.
-    fn stamp(&self) -> Option<Timestamp> {
-        match self {
-            Self::Place { at, .. } | Self::Cancel { at, .. } => Some(*at),
-            Self::Status(_) => None,
-        }
-    }
-
-    fn effect(&self) -> Effect {
-        match self {
-            Self::Place { .. } | Self::Cancel { .. } => Effect::Order,
-            Self::Status(_) => Effect::Read,
-        }
-    }
+pub(super) struct Ask {
+    pub(super) request: Request,
+    /// What a signed one is stamped with.
+    pub(super) at: Timestamp,
 }
 
 /// How far a connection is.
@@ -85,14 +52,16 @@ enum Phase {
 #[derive(Debug)]
 struct Sent {
     what: What,
+    at: Instant,
     by: Instant,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum What {
     Subscription,
+    /// What time it is, before the subscription is asked for again.
     Time,
-    Asked(Ask),
+    Asked(Effect),
 }
 
 /// The venue's clock, as it was last told.
@@ -230,8 +199,8 @@ impl Talk {
             Phase::Lost | Phase::Subscribing => None,
             Phase::Opened => {
                 let id = self.next_id + 1;
-                let millis = self.clock.millis(now);
-                Some((id, self.request(id, "userDataStream.subscribe.signature", "", millis)))
+                let at = self.clock.millis(now);
+                Some((id, self.signed(id, "userDataStream.subscribe.signature", "", at)))
             }
             Phase::Up => {
                 self.turn_away(events);
@@ -241,8 +210,7 @@ impl Talk {
                     }
                 }
                 let (id, ask) = self.waiting.front()?;
-                let millis = ask.stamp().map_or_else(|| self.clock.millis(now), Timestamp::millis);
-                Some((id.0, self.request(id.0, ask.method(), ask.parameters(), millis)))
+                Some((id.0, self.message(id.0, ask)))
             }
         }
     }
@@ -257,14 +225,23 @@ impl Talk {
             What::Subscription
         } else {
             let Some((_, ask)) = self.waiting.pop_front() else { return };
-            What::Asked(ask)
+            What::Asked(ask.request.endpoint.effect)
         };
         self.next_id = self.next_id.max(id);
-        self.sent.insert(id, Sent { what, by: now + self.answer_within });
+        self.sent.insert(id, Sent { what, at: now, by: now + self.answer_within });
+    }
+
+    /// A call as it is sent.
+    fn message(&self, id: u64, ask: &Ask) -> String {
+        let (endpoint, at) = (ask.request.endpoint, ask.at.millis());
+        if endpoint.is_signed {
+            return self.signed(id, endpoint.socket_method, &ask.request.parameters, at);
+        }
+        json!({ "id": id, "method": endpoint.socket_method }).to_string()
     }
 
     /// A signed request: its parameters, the key, the time and the signature over all of them.
-    fn request(&self, id: u64, method: &str, parameters: &str, timestamp: i64) -> String {
+    fn signed(&self, id: u64, method: &str, parameters: &str, timestamp: i64) -> String {
         let (time_text, window_text) = (timestamp.to_string(), RECV_WINDOW.as_millis().to_string());
         let mut pairs: Vec<(&str, &str)> =
             parameters.split('&').filter_map(|pair| pair.split_once('=')).collect();
@@ -314,16 +291,15 @@ impl Talk {
             return;
         };
         match sent.what {
-            What::Asked(ask) => {
-                let effect = ask.effect();
-                let order = answer.order(effect).and_then(|order| order.matching(ask.parameters(), effect));
-                let result = order.map(Box::new);
-                self.needs_time |= matches!(result, Err(VenueError::Clock { .. }));
-                events.push(TradeEvent::Answer { id: AskId(id), result });
+            What::Asked(effect) => {
+                events.push(TradeEvent::Answer { id: AskId(id), result: answer.body(effect) });
             }
             What::Subscription => self.hear_subscription(answer, events),
-            What::Time => match answer.read::<ServerTime>(Effect::Read) {
-                Ok(time) => self.set_time(fields::time(time.server_time), now),
+            What::Time => match answer.body(Effect::Read).and_then(|body| read_time(&body)) {
+                Ok(at) => {
+                    self.set_time(at, now);
+                    events.push(TradeEvent::Time { at, took: now - sent.at });
+                }
                 Err(error) => self.end(fault(format!("the venue does not tell its time: {error}"))),
             },
         }
@@ -380,10 +356,10 @@ impl Talk {
         }
         let seconds = self.answer_within.as_secs();
         for (id, sent) in self.sent.extract_if(.., |_, sent| sent.by <= now) {
-            let What::Asked(ask) = sent.what else {
+            let What::Asked(effect) = sent.what else {
                 return Err(fault(format!("the venue did not answer in {seconds} s")));
             };
-            events.push(unanswered(AskId(id), ask.effect(), format!("no answer in {seconds} s")));
+            events.push(unanswered(AskId(id), effect, format!("no answer in {seconds} s")));
         }
         Ok(())
     }
@@ -392,12 +368,8 @@ impl Talk {
     pub(super) fn lose(&mut self, reason: &str, events: &mut Vec<TradeEvent>) {
         self.phase = Phase::Lost;
         for (id, sent) in std::mem::take(&mut self.sent) {
-            if let What::Asked(ask) = sent.what {
-                events.push(unanswered(
-                    AskId(id),
-                    ask.effect(),
-                    format!("the connection was lost: {reason}"),
-                ));
+            if let What::Asked(effect) = sent.what {
+                events.push(unanswered(AskId(id), effect, format!("the connection was lost: {reason}")));
             }
         }
         self.turn_away(events);
@@ -418,11 +390,4 @@ fn unanswered(id: AskId, effect: Effect, message: String) -> TradeEvent {
 struct Subscribed {
     #[serde(rename = "subscriptionId")]
     _subscription_id: u64,
-}
-
-/// The answer to `time`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ServerTime {
-    server_time: i64,
 }
