@@ -11,7 +11,7 @@ use std::str::FromStr;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::number::{self, NumberError};
+use crate::number::{self, NumberError, Text};
 
 /// Decimal places of a [`Price`].
 const PRICE_SCALE: u32 = 8;
@@ -58,6 +58,15 @@ impl Price {
         Decimal::new(self.0, PRICE_SCALE).normalize()
     }
 
+    /// Its text, without trailing zeros.
+    fn text(self) -> Text {
+        let (mut units, mut scale) = (self.0.unsigned_abs(), PRICE_SCALE);
+        while scale > 0 && units.is_multiple_of(10) {
+            (units, scale) = (units / 10, scale - 1);
+        }
+        Text::of_scaled(units.into(), scale)
+    }
+
     /// This price rounded down to a multiple of `tick`; `None` where that is zero.
     pub const fn floor_to_tick(self, tick: Self) -> Option<Self> {
         Self::from_e8(self.0 - self.0 % tick.0)
@@ -71,7 +80,10 @@ impl Price {
 
 impl fmt::Display for Price {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.decimal(), f)
+        if f.precision().is_some() || f.width().is_some() || f.sign_plus() {
+            return fmt::Display::fmt(&self.decimal(), f);
+        }
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -90,7 +102,7 @@ impl FromStr for Price {
 
 impl Serialize for Price {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        number::serialize(&self.decimal(), serializer)
+        self.text().serialize(serializer)
     }
 }
 
@@ -148,7 +160,7 @@ macro_rules! decimal_newtype {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0, f)
+                number::display(self.0, f)
             }
         }
 
@@ -285,6 +297,16 @@ mod tests {
         let price: Price = "61837.63000000".parse().unwrap();
         assert_eq!(price.e8(), 6_183_763_000_000);
         assert_eq!(price.to_string(), "61837.63");
+        assert_eq!(format!("{price:>10.1}"), "   61837.6");
+        for (units, text) in [
+            (1, "0.00000001"),
+            (100_000_000, "1"),
+            (120_000_000_000, "1200"),
+            (i64::MAX, "92233720368.54775807"),
+        ] {
+            let price = Price::from_e8(units).unwrap();
+            assert_eq!((price.to_string(), price.decimal().to_string()), (text.to_owned(), text.to_owned()));
+        }
         for bad in ["0", "-1", "1e30", "0.000000001", "92233720368.54775808"] {
             assert!(bad.parse::<Price>().is_err(), "{bad}");
         }

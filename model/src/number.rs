@@ -4,7 +4,7 @@
 //! (`12.50` stays `12.50`) and reads a number or a string. It relies on `serde_json`'s raw values, so
 //! such a field cannot be read in a flattened or untagged type.
 
-use std::io::Write as _;
+use std::fmt;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -12,6 +12,67 @@ use serde_json::value::RawValue;
 
 /// More than the longest text of a decimal: 29 digits, a sign, a point and a leading zero.
 const LONGEST: usize = 40;
+
+/// A decimal's text on the stack: what `Display` of [`Decimal`] writes, several times as fast. A decision is told in dozens
+/// of numbers.
+pub(crate) struct Text {
+    bytes: [u8; LONGEST],
+    from: usize,
+}
+
+impl Text {
+    pub(crate) fn of(value: Decimal) -> Self {
+        let mut text = Self::of_scaled(value.mantissa().unsigned_abs(), value.scale());
+        if value.is_sign_negative() {
+            text.put(b'-');
+        }
+        text
+    }
+
+    /// Of `mantissa` divided by ten to the power of `scale`.
+    pub(crate) fn of_scaled(mantissa: u128, scale: u32) -> Self {
+        let mut text = Self { bytes: [0; LONGEST], from: LONGEST };
+        let (mut left, mut written) = (mantissa, 0);
+        // From the last digit on; one stands before the point.
+        while left > 0 || written <= scale {
+            if written == scale && scale > 0 {
+                text.put(b'.');
+            }
+            let digit;
+            (left, digit) = match u64::try_from(left) {
+                Ok(word) => (u128::from(word / 10), (word % 10) as u8),
+                Err(_) => (left / 10, (left % 10) as u8),
+            };
+            text.put(b'0' + digit);
+            written += 1;
+        }
+        text
+    }
+
+    fn put(&mut self, byte: u8) {
+        self.from = self.from.saturating_sub(1);
+        if let Some(free) = self.bytes.get_mut(self.from) {
+            *free = byte;
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(self.bytes.get(self.from..).unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// Writes it as a JSON number.
+    pub(crate) fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::from_str::<&RawValue>(self.as_str()).map_err(ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+/// Writes a decimal as its `Display` does.
+pub(crate) fn display(value: Decimal, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if f.precision().is_some() || f.width().is_some() || f.sign_plus() {
+        return fmt::Display::fmt(&value, f);
+    }
+    f.write_str(Text::of(value).as_str())
+}
 
 /// Why a text is not a number that this system can hold exactly.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,13 +141,7 @@ pub fn to_raw(value: Decimal) -> Box<RawValue> {
 /// # Errors
 /// Whatever the serializer reports.
 pub fn serialize<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
-    // On the stack: a decision is told in dozens of numbers.
-    let mut text = [0; LONGEST];
-    let mut left = text.as_mut_slice();
-    write!(left, "{value}").map_err(ser::Error::custom)?;
-    let written = LONGEST - left.len();
-    let text = text.get(..written).unwrap_or_default();
-    serde_json::from_slice::<&RawValue>(text).map_err(ser::Error::custom)?.serialize(serializer)
+    Text::of(*value).serialize(serializer)
 }
 
 /// Reads a JSON number or a string holding one, exactly.
@@ -132,6 +187,29 @@ mod tests {
         }
         check(&"1".repeat(40), Err(()));
         check("0.12345678901234567890123456789012345678901", Err(()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_text_of_a_decimal_is_that_of_its_display(mantissa: i128, width in 0_u32..97, scale in 0_u32..29) {
+            let mantissa = mantissa % (1_i128 << width);
+            let value = Decimal::from_i128_with_scale(mantissa, scale);
+            for value in [value, -value] {
+                let text = Text::of(value);
+                proptest::prop_assert_eq!(text.as_str(), value.to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_and_the_shortest_texts_are_whole() {
+        for value in [Decimal::MAX, Decimal::MIN, Decimal::ZERO, -Decimal::ZERO] {
+            for scale in [0, 1, 28] {
+                let mut value = value;
+                value.set_scale(scale).unwrap();
+                assert_eq!(Text::of(value).as_str(), value.to_string());
+            }
+        }
     }
 
     #[test]
