@@ -14,6 +14,16 @@ pub enum Side {
     Sell,
 }
 
+impl Side {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Buy => "buy",
+            Self::Sell => "sell",
+        }
+    }
+}
+
 /// How an order is worked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -24,6 +34,17 @@ pub enum OrderType {
     Limit,
     /// It rests, and sells once the price has fallen to its own.
     StopLossLimit,
+}
+
+impl OrderType {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Market => "market",
+            Self::Limit => "limit",
+            Self::StopLossLimit => "stop_loss_limit",
+        }
+    }
 }
 
 /// Where an order is in its life.
@@ -46,6 +67,22 @@ pub enum OrderStatus {
     Expired,
     /// Sent, and what became of it must be asked for.
     Unknown,
+}
+
+impl OrderStatus {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::Open => "open",
+            Self::PartiallyFilled => "partially_filled",
+            Self::Filled => "filled",
+            Self::Canceled => "canceled",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// An order of a trade.
@@ -125,4 +162,38 @@ pub struct Fill {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub venue_trade_id: Option<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_on_the_wire_are_one() {
+        #[track_caller]
+        fn check(value: impl Serialize, name: &str) {
+            assert_eq!(serde_json::to_value(value).unwrap(), name);
+        }
+        for status in [crate::TradeStatus::Open, crate::TradeStatus::Closed] {
+            check(status, status.as_str());
+        }
+        for side in [Side::Buy, Side::Sell] {
+            check(side, side.as_str());
+        }
+        for kind in [OrderType::Market, OrderType::Limit, OrderType::StopLossLimit] {
+            check(kind, kind.as_str());
+        }
+        for status in [
+            OrderStatus::Intent,
+            OrderStatus::Open,
+            OrderStatus::PartiallyFilled,
+            OrderStatus::Filled,
+            OrderStatus::Canceled,
+            OrderStatus::Rejected,
+            OrderStatus::Expired,
+            OrderStatus::Unknown,
+        ] {
+            check(status, status.as_str());
+        }
+    }
 }

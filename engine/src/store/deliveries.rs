@@ -6,7 +6,8 @@ use model::{AccountId, DeliveryId, EventId, EventKind, Timestamp, WebhookId};
 use sqlx::Row as _;
 
 use super::idempotency::keep;
-use super::write::{Dialect, Statement, row, write_rows};
+use super::rows::row;
+use super::write::{Dialect, Statement, write_rows};
 use super::{Page, Progress, Store, StoreError, StoredEvent, parsed, reading, writing};
 use crate::answer::KeptAnswer;
 use crate::store::events::listed;

@@ -25,6 +25,7 @@ mod portfolio;
 mod private;
 mod realized;
 mod repeat;
+mod rows;
 mod sealed;
 mod stats;
 mod subscriptions;

@@ -6,6 +6,8 @@ use model::{AccountId, Exchange, Trade, TradeStatus};
 use rust_decimal::Decimal;
 use sqlx::Row as _;
 
+use super::rows::{Value, row};
+use super::write::{Dialect, Statement};
 use super::{Store, StoreError, parsed, reading, worded};
 
 /// Whose trades, where, on paper or not, and in which quote coin.
@@ -86,42 +88,78 @@ impl Realized {
     }
 }
 
-/// Adds sums to what the store has, in a transaction of whichever database.
-macro_rules! add_realized {
-    ($transaction:ident, $realized:expr) => {
-        for ((account, exchange, dry_run, quote), sum) in $realized.0 {
-            let select = sqlx::query(
-                "SELECT trades, profit, fees, profit_usd, unvalued FROM realized
-                 WHERE account_id = $1 AND exchange = $2 AND dry_run = $3 AND quote = $4",
-            )
-            .bind(account.to_string())
-            .bind(exchange.as_str())
-            .bind(dry_run)
-            .bind(&quote);
-            let known = match select.fetch_optional(&mut *$transaction).await? {
-                Some(row) => $crate::store::realized::stored_sum!(row),
-                None => $crate::store::realized::Sum::default(),
-            };
-            let sum = known.plus(sum);
-            sqlx::query(
-                "INSERT INTO realized (account_id, exchange, dry_run, quote, trades, profit, fees, profit_usd, unvalued)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-                 ON CONFLICT (account_id, exchange, dry_run, quote)
-                 DO UPDATE SET trades = excluded.trades, profit = excluded.profit, fees = excluded.fees,
-                     profit_usd = excluded.profit_usd, unvalued = excluded.unvalued",
-            )
-            .bind(account.to_string())
-            .bind(exchange.as_str())
-            .bind(dry_run)
-            .bind(quote)
-            .bind(sum.trades)
-            .bind(sum.profit.to_string())
-            .bind(sum.fees.to_string())
-            .bind(sum.profit_usd.to_string())
-            .bind(sum.unvalued)
-            .execute(&mut *$transaction)
-            .await?;
+/// What is known of keys.
+pub(crate) static FIND: Statement = Statement::new(
+    "SELECT realized.*",
+    4,
+    "JOIN realized ON realized.account_id = v.column1 AND realized.exchange = v.column2
+         AND realized.dry_run = v.column3 AND realized.quote = v.column4",
+);
+pub(crate) static WRITE: Statement = Statement::new(
+    "INSERT INTO realized (account_id, exchange, dry_run, quote, trades, profit, fees, profit_usd, unvalued) SELECT *",
+    9,
+    "WHERE v.column1 IS NOT NULL
+     ON CONFLICT (account_id, exchange, dry_run, quote)
+     DO UPDATE SET trades = excluded.trades, profit = excluded.profit, fees = excluded.fees,
+         profit_usd = excluded.profit_usd, unvalued = excluded.unvalued",
+);
+
+impl Realized {
+    /// What [`FIND`] asks for.
+    pub(crate) fn keys(&self) -> Vec<Value> {
+        self.0.keys().flat_map(key_row).collect()
+    }
+
+    /// Counts what the store has of a key on.
+    pub(crate) fn count(&mut self, key: &Key, known: Sum) {
+        if let Some(sum) = self.0.get_mut(key) {
+            *sum = known.plus(*sum);
         }
+    }
+
+    /// What [`WRITE`] takes.
+    pub(crate) fn into_rows(self) -> impl Iterator<Item = Value> {
+        self.0.into_iter().flat_map(|(key, sum)| {
+            let (profit, fees) = (Value::shown(sum.profit), Value::shown(sum.fees));
+            let sums = row![sum.trades, profit, fees, Value::shown(sum.profit_usd), sum.unvalued];
+            key_row(&key).into_iter().chain(sums)
+        })
+    }
+}
+
+fn key_row((account, exchange, dry_run, quote): &Key) -> [Value; 4] {
+    row![Value::shown(account), exchange.as_str(), *dry_run, Value::shown(quote)]
+}
+
+/// Adds sums to what the store has, in a transaction of whichever database: by two statements for however many accounts.
+macro_rules! add_realized {
+    ($transaction:ident, $dialect:expr, $realized:expr) => {
+        let mut realized = $realized;
+        let keys = realized.keys();
+        for keys in keys.chunks($crate::store::realized::FIND.columns * $crate::store::write::Statement::MOST)
+        {
+            let rows = keys.len() / $crate::store::realized::FIND.columns;
+            // Rows of nulls join with nothing.
+            let (text, missing) = $crate::store::realized::FIND.text(rows, $dialect);
+            let nulls = keys.iter().cycle().take(missing * $crate::store::realized::FIND.columns);
+            let values = keys.iter().cloned().chain(nulls.map($crate::store::rows::Value::null));
+            let select = $crate::store::write::bound!(sqlx::query(text), values);
+            for row in select.fetch_all(&mut *$transaction).await? {
+                let key = (
+                    $crate::store::parsed("account_id", sqlx::Row::try_get(&row, "account_id")?)?,
+                    $crate::store::worded("exchange", sqlx::Row::try_get(&row, "exchange")?)?,
+                    sqlx::Row::try_get(&row, "dry_run")?,
+                    sqlx::Row::try_get(&row, "quote")?,
+                );
+                realized.count(&key, $crate::store::realized::stored_sum!(row));
+            }
+        }
+        $crate::store::write::write_rows!(
+            $transaction,
+            $dialect,
+            $crate::store::realized::WRITE,
+            realized.into_rows()
+        );
     };
 }
 
@@ -170,9 +208,10 @@ impl Store {
                 }
             }
         });
+        let dialect = if matches!(self, Self::Sqlite { .. }) { Dialect::Sqlite } else { Dialect::Postgres };
         super::writing!(self, transaction => {
             if !sums.0.is_empty() {
-                add_realized!(transaction, sums);
+                add_realized!(transaction, dialect, sums);
             }
         });
         self.fill_in_capital().await?;

@@ -9,7 +9,8 @@ use sqlx::{AssertSqlSafe, Either, Executor as _};
 
 use super::StoreError;
 use super::fence::{COUNT_SQLITE, Fence, NODE};
-use super::write::{Dialect, Statement, Value, bound, row};
+use super::rows::{Value, row};
+use super::write::{Dialect, Statement, bound};
 
 /// Statements with their rows.
 #[derive(Debug, Default)]

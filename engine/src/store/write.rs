@@ -1,7 +1,5 @@
 //! Changes to rows: many in one transaction, each statement with many rows.
 
-use std::borrow::Cow;
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 
@@ -19,6 +17,7 @@ use super::inbound::SIGNAL_DONE;
 use super::ladders::{Ladders, add_ladders, count_bot};
 use super::realized::{Realized, add_realized};
 use super::repeat::write_once;
+use super::rows::{Rows, Value, row};
 use super::stats::FORGET_SUMS;
 use super::subscriptions::write_billing;
 use super::trip::Trip;
@@ -134,7 +133,9 @@ static WRITE_ORDERS: Statement = Statement::new(
              WHEN orders.status IN ('filled', 'canceled', 'expired', 'rejected')
                  AND excluded.status NOT IN ('filled', 'canceled', 'expired', 'rejected') THEN orders.status
              ELSE excluded.status END,
-         filled_qty = excluded.filled_qty, receipt = excluded.receipt",
+         filled_qty = excluded.filled_qty, receipt = excluded.receipt
+     WHERE orders.status <> excluded.status OR orders.filled_qty <> excluded.filled_qty
+         OR orders.receipt IS DISTINCT FROM excluded.receipt",
 );
 static WRITE_FILLS: Statement = Statement::new(
     "INSERT INTO fills (id, order_id, at, price, qty, fee, fee_asset, fee_price, venue_trade_id) SELECT *",
@@ -179,46 +180,6 @@ static WRITE_MARKS: Statement = Statement::new(
          WHERE excluded.high > marks.high",
 );
 
-/// A value of a row; a null has its column's type.
-#[derive(Clone, Debug)]
-pub(super) enum Value {
-    Text(Option<Cow<'static, str>>),
-    Number(Option<i64>),
-    Flag(Option<bool>),
-}
-
-impl Value {
-    /// What fills a column up where there is no row.
-    pub(super) const fn null(&self) -> Self {
-        match self {
-            Self::Text(_) => Self::Text(None),
-            Self::Number(_) => Self::Number(None),
-            Self::Flag(_) => Self::Flag(None),
-        }
-    }
-}
-
-macro_rules! value {
-    ($($kind:ident of $type:ty),+) => { $(
-        impl From<$type> for Value {
-            fn from(value: $type) -> Self {
-                Self::$kind(Some(value.into()))
-            }
-        }
-        impl From<Option<$type>> for Value {
-            fn from(value: Option<$type>) -> Self {
-                Self::$kind(value.map(Into::into))
-            }
-        }
-    )+ };
-}
-value!(Text of String, Text of &'static str, Number of i64, Flag of bool);
-
-/// A row's values, in the order of the statement's columns.
-macro_rules! row {
-    ($($value:expr),+ $(,)?) => { [$($crate::store::write::Value::from($value)),+] };
-}
-pub(super) use row;
 
 /// What many changes come to, as rows: the last word on every bot and trade, and all orders, fills and events.
 #[derive(Clone, Debug, Default)]
@@ -228,10 +189,10 @@ pub(crate) struct Batch {
     created: Vec<Value>,
     redefined: Vec<Redefined>,
     deleted: Vec<(BotId, Timestamp)>,
-    bots: BTreeMap<BotId, [Value; 5]>,
-    trades: BTreeMap<TradeId, [Value; 22]>,
-    orders: BTreeMap<OrderId, [Value; 11]>,
-    fills: BTreeMap<FillId, [Value; 9]>,
+    bots: Rows<BotId, 5>,
+    trades: Rows<TradeId, 22>,
+    orders: Rows<OrderId, 11>,
+    fills: Rows<FillId, 9>,
     intents: Vec<Value>,
     /// The last stamps of requests about journaled orders: to place one again, and to take it back.
     stamps: BTreeMap<ClientOrderId, [Option<Timestamp>; 2]>,
@@ -240,8 +201,8 @@ pub(crate) struct Batch {
     /// The last event, of this batch or of those before it.
     last_event: Option<EventId>,
     answers: Vec<KeptAnswer>,
-    /// How many events there are of each bot, or of an account where they have none.
-    lanes: BTreeMap<String, i64>,
+    /// How many events there are of each.
+    lanes: BTreeMap<Lane, i64>,
     realized: Realized,
     ladders: Ladders,
     /// Whose closed trades do not add up to what they did.
@@ -249,6 +210,13 @@ pub(crate) struct Batch {
     billing: Vec<BillingChange>,
     signals: Vec<SignalId>,
     marks: BTreeMap<(Pair, Timestamp), Price>,
+}
+
+/// Whose events are counted together: a bot's, or those of an account that are of none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Lane {
+    Account(AccountId),
+    Bot(BotId),
 }
 
 /// What somebody waits for in a batch until it is durable.
@@ -378,15 +346,14 @@ impl Batch {
         if rows.iter().any(|rows| *rows > Trip::MOST) || !self.created.is_empty() {
             return None;
         }
-        trip.add(&UPDATE_BOTS, std::mem::take(&mut self.bots).into_values().flatten().collect(), Some(bots));
-        trip.add(&WRITE_TRADES, std::mem::take(&mut self.trades).into_values().flatten().collect(), None);
-        trip.add(&WRITE_ORDERS, std::mem::take(&mut self.orders).into_values().flatten().collect(), None);
-        trip.add(&WRITE_FILLS, std::mem::take(&mut self.fills).into_values().flatten().collect(), None);
+        trip.add(&UPDATE_BOTS, std::mem::take(&mut self.bots).into_values(), Some(bots));
+        trip.add(&WRITE_TRADES, std::mem::take(&mut self.trades).into_values(), None);
+        trip.add(&WRITE_ORDERS, std::mem::take(&mut self.orders).into_values(), None);
+        trip.add(&WRITE_FILLS, std::mem::take(&mut self.fills).into_values(), None);
         trip.add(&WRITE_INTENTS, std::mem::take(&mut self.intents), None);
         trip.add(&STAMP_INTENTS, stamp_rows(std::mem::take(&mut self.stamps)).collect(), None);
         trip.add(&WRITE_EVENTS, std::mem::take(&mut self.events), None);
-        let lanes = std::mem::take(&mut self.lanes).into_iter();
-        trip.add(&COUNT_EVENTS, lanes.flat_map(|(lane, events)| row![lane, events]).collect(), None);
+        trip.add(&COUNT_EVENTS, lane_rows(std::mem::take(&mut self.lanes)).collect(), None);
         Some(trip)
     }
 
@@ -395,16 +362,16 @@ impl Batch {
         self.news.turned.push((bot.account_id, turn));
         self.ladders.create(bot);
         self.created.extend(row![
-            bot.id.to_string(),
-            bot.account_id.to_string(),
+            Value::shown(bot.id),
+            Value::shown(bot.account_id),
             bot.definition.exchange.as_str(),
-            bot.definition.pair.to_string(),
+            Value::shown(&bot.definition.pair),
             bot.definition.strategy.as_str().to_owned(),
             bot.definition.dry_run,
             bot.definition.to_json().get().to_owned(),
             BotStatus::Stopped.as_str(),
             bot.created_at.nanos(),
-            ladder_stake(&bot.definition).to_string(),
+            Value::shown(ladder_stake(&bot.definition)),
         ]);
     }
 
@@ -414,18 +381,12 @@ impl Batch {
         let (code, message) = bot.trouble.map(|trouble| (trouble.code, trouble.message)).unzip();
         let state = bot.state.map(|state| state.text());
         let keeps_state = state.is_none();
-        let mut row = row![bot.id.to_string(), bot.status.as_str(), code, message, state];
-        match self.bots.entry(bot.id) {
-            Entry::Vacant(new) => drop(new.insert(row)),
-            Entry::Occupied(mut last) => {
-                if keeps_state {
-                    let [.., state] = &mut row;
-                    let [.., before] = last.get_mut();
-                    std::mem::swap(state, before);
-                }
-                last.insert(row);
-            }
+        let mut row = row![Value::shown(bot.id), bot.status.as_str(), code, message, state];
+        if keeps_state && let Some([.., before]) = self.bots.get_mut(&bot.id) {
+            let [.., state] = &mut row;
+            std::mem::swap(state, before);
         }
+        self.bots.put(bot.id, row);
     }
 
     fn book(&mut self, account: AccountId, trade: &Trade) {
@@ -446,71 +407,71 @@ impl Batch {
 
     fn list(&mut self, account: AccountId, trade: &Trade) {
         let row = row![
-            trade.id.to_string(),
-            account.to_string(),
-            trade.bot_id.to_string(),
+            Value::shown(trade.id),
+            Value::shown(account),
+            Value::shown(trade.bot_id),
             trade.exchange.as_str(),
-            trade.pair.to_string(),
-            word(&trade.status),
+            Value::shown(&trade.pair),
+            trade.status.as_str(),
             trade.dry_run,
             trade.opened_at.nanos(),
             trade.closed_at.map(Timestamp::nanos),
-            trade.entry_price.to_string(),
-            text(trade.exit_price),
-            trade.amount.to_string(),
-            trade.stake.to_string(),
-            trade.fees.to_string(),
-            text(trade.profit),
-            text(trade.profit_pct),
-            text(trade.profit_usd),
-            text(trade.usd_rate),
+            Value::shown(trade.entry_price),
+            Value::shown_if(trade.exit_price),
+            Value::shown(trade.amount),
+            Value::shown(trade.stake),
+            Value::shown(trade.fees),
+            Value::shown_if(trade.profit),
+            Value::shown_if(trade.profit_pct),
+            Value::shown_if(trade.profit_usd),
+            Value::shown_if(trade.usd_rate),
             trade.exit_reason.map(ExitReason::as_str),
-            text(trade.stop_price),
-            text(trade.take_profit_price),
+            Value::shown_if(trade.stop_price),
+            Value::shown_if(trade.take_profit_price),
             i64::from(trade.unvalued_fees),
         ];
-        self.trades.insert(trade.id, row);
+        self.trades.put(trade.id, row);
         for order in &trade.orders {
             let row = row![
-                order.id.to_string(),
-                trade.id.to_string(),
-                order.client_order_id.to_string(),
-                word(&order.side),
-                word(&order.kind),
-                word(&order.status),
-                order.price.to_string(),
-                order.qty.to_string(),
-                order.filled_qty.to_string(),
+                Value::shown(order.id),
+                Value::shown(trade.id),
+                Value::shown(order.client_order_id),
+                order.side.as_str(),
+                order.kind.as_str(),
+                order.status.as_str(),
+                Value::shown(order.price),
+                Value::shown(order.qty),
+                Value::shown(order.filled_qty),
                 order.created_at.nanos(),
                 order.receipt.and_then(|receipt| serde_json::to_string(&receipt).ok()),
             ];
-            self.orders.insert(order.id, row);
+            self.orders.put(order.id, row);
             for fill in &order.fills {
                 let row = row![
-                    fill.id.to_string(),
-                    order.id.to_string(),
+                    Value::shown(fill.id),
+                    Value::shown(order.id),
                     fill.at.nanos(),
-                    fill.price.to_string(),
-                    fill.qty.to_string(),
-                    fill.fee.to_string(),
+                    Value::shown(fill.price),
+                    Value::shown(fill.qty),
+                    Value::shown(fill.fee),
                     fill.fee_asset.clone(),
-                    text(fill.fee_price),
+                    Value::shown_if(fill.fee_price),
                     fill.venue_trade_id,
                 ];
-                self.fills.insert(fill.id, row);
+                self.fills.put(fill.id, row);
             }
         }
     }
 
     fn intend(&mut self, account: AccountId, intent: Intent) {
         self.intents.extend(row![
-            intent.request.client_order_id.to_string(),
-            account.to_string(),
-            intent.exchange_id.to_string(),
-            intent.bot_id.to_string(),
-            intent.trade_id.to_string(),
+            Value::shown(intent.request.client_order_id),
+            Value::shown(account),
+            Value::shown(intent.exchange_id),
+            Value::shown(intent.bot_id),
+            Value::shown(intent.trade_id),
             intent.role.as_str(),
-            intent.request.pair.to_string(),
+            Value::shown(&intent.request.pair),
             intent.body.clone(),
             intent.receipt.decided_at.unwrap_or(Timestamp::MIN).nanos(),
             intent.stamped_at.nanos(),
@@ -531,12 +492,12 @@ impl Batch {
 
     fn leave(&mut self, dust: Dust) {
         self.dust.extend(row![
-            dust.trade_id.to_string(),
-            dust.account_id.to_string(),
-            dust.exchange_id.to_string(),
+            Value::shown(dust.trade_id),
+            Value::shown(dust.account_id),
+            Value::shown(dust.exchange_id),
             dust.asset,
-            dust.qty.to_string(),
-            dust.cost.to_string(),
+            Value::shown(dust.qty),
+            Value::shown(dust.cost),
         ]);
     }
 
@@ -548,13 +509,13 @@ impl Batch {
         }
         self.last_event = Some(event.id);
         self.news.told.insert(event.account_id);
-        let (account, bot) = (event.account_id.to_string(), text(event.bot_id));
-        let place = self.lanes.entry(bot.as_ref().unwrap_or(&account).clone()).or_default();
+        let lane = event.bot_id.map_or(Lane::Account(event.account_id), Lane::Bot);
+        let place = self.lanes.entry(lane).or_default();
         *place += 1;
         self.events.extend(row![
-            event.id.to_string(),
-            account,
-            bot,
+            Value::shown(event.id),
+            Value::shown(event.account_id),
+            Value::shown_if(event.bot_id),
             event.data.kind().as_str(),
             event.body(),
             event.at.nanos(),
@@ -568,11 +529,9 @@ macro_rules! bound {
     ($query:expr, $values:expr) => {{
         let mut query = $query;
         for value in $values {
-            use $crate::store::write::Value;
+            use $crate::store::rows::Value;
             query = match value {
-                Value::Text(None) => query.bind(None::<&str>),
-                Value::Text(Some(std::borrow::Cow::Borrowed(text))) => query.bind(text),
-                Value::Text(Some(std::borrow::Cow::Owned(text))) => query.bind(text),
+                Value::Text(text) => query.bind(text),
                 Value::Number(number) => query.bind(number),
                 Value::Flag(flag) => query.bind(flag),
             };
@@ -586,18 +545,14 @@ pub(super) use bound;
 macro_rules! write_rows {
     ($transaction:ident, $dialect:expr, $statement:expr, $values:expr) => {{
         let mut values = Vec::from_iter($values).into_iter();
-        let nulls: Vec<$crate::store::write::Value> = values
-            .as_slice()
-            .iter()
-            .take($statement.columns)
-            .map($crate::store::write::Value::null)
-            .collect();
+        let nulls: Vec<$crate::store::rows::Value> =
+            values.as_slice().iter().take($statement.columns).map($crate::store::rows::Value::null).collect();
         let mut touched = 0;
         while values.len() > 0 {
             let rows = $crate::store::write::Statement::MOST.min(values.len() / $statement.columns);
             let (text, missing) = $statement.text(rows, $dialect);
             let padding = nulls.iter().cycle().take(missing * $statement.columns);
-            let padding = padding.map($crate::store::write::Value::null);
+            let padding = padding.map($crate::store::rows::Value::null);
             let row_values = values.by_ref().take(rows * $statement.columns).chain(padding);
             let query = $crate::store::write::bound!(sqlx::query(text), row_values);
             touched += query.execute(&mut *$transaction).await?.rows_affected();
@@ -628,7 +583,7 @@ macro_rules! write_batch {
             count_bot!($transaction, $batch.ladders, id, 1);
         }
         let bots = $batch.bots.len() as u64;
-        if write_rows!($transaction, $dialect, UPDATE_BOTS, $batch.bots.into_values().flatten()) != bots {
+        if write_rows!($transaction, $dialect, UPDATE_BOTS, $batch.bots.into_values()) != bots {
             return Err(StoreError::UnknownBot);
         }
         for (id, at) in $batch.deleted {
@@ -637,15 +592,15 @@ macro_rules! write_batch {
             update.bind(id.to_string()).bind(at.nanos()).execute(&mut *$transaction).await?;
         }
         add_ladders!($transaction, $batch.ladders);
-        write_rows!($transaction, $dialect, WRITE_TRADES, $batch.trades.into_values().flatten());
-        add_realized!($transaction, $batch.realized);
+        write_rows!($transaction, $dialect, WRITE_TRADES, $batch.trades.into_values());
+        add_realized!($transaction, $dialect, $batch.realized);
         for bot in &$batch.rebooked {
             for forget in FORGET_SUMS {
                 sqlx::query(forget).bind(bot.to_string()).execute(&mut *$transaction).await?;
             }
         }
-        write_rows!($transaction, $dialect, WRITE_ORDERS, $batch.orders.into_values().flatten());
-        write_rows!($transaction, $dialect, WRITE_FILLS, $batch.fills.into_values().flatten());
+        write_rows!($transaction, $dialect, WRITE_ORDERS, $batch.orders.into_values());
+        write_rows!($transaction, $dialect, WRITE_FILLS, $batch.fills.into_values());
         write_rows!($transaction, $dialect, WRITE_INTENTS, $batch.intents);
         write_rows!($transaction, $dialect, STAMP_INTENTS, stamp_rows($batch.stamps));
         write_rows!($transaction, $dialect, WRITE_DUST, $batch.dust);
@@ -659,8 +614,7 @@ macro_rules! write_batch {
         for answer in &$batch.answers {
             keep!(answer).execute(&mut *$transaction).await?;
         }
-        let lanes = $batch.lanes.into_iter().flat_map(|(lane, events)| row![lane, events]);
-        write_rows!($transaction, $dialect, COUNT_EVENTS, lanes);
+        write_rows!($transaction, $dialect, COUNT_EVENTS, lane_rows($batch.lanes));
         if !$batch.marks.is_empty() {
             let rows = $batch.marks.into_iter().flat_map(|((pair, at), high)| {
                 row![pair.to_string(), at.nanos(), high.e8()]
@@ -751,8 +705,14 @@ fn stamp_rows(stamps: BTreeMap<ClientOrderId, [Option<Timestamp>; 2]>) -> impl I
     })
 }
 
-fn text(value: Option<impl ToString>) -> Option<String> {
-    value.map(|value| value.to_string())
+fn lane_rows(lanes: BTreeMap<Lane, i64>) -> impl Iterator<Item = Value> {
+    lanes.into_iter().flat_map(|(lane, events)| {
+        let lane = match lane {
+            Lane::Account(id) => Value::shown(id),
+            Lane::Bot(id) => Value::shown(id),
+        };
+        row![lane, events]
+    })
 }
 
 /// The wire name of an enum.
