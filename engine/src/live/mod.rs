@@ -20,6 +20,7 @@ use strategies::live::{End, Execution, LiveOrder, Report, Role, Terms};
 
 use crate::actors::deliver;
 use crate::actors::exchange::{Close, ExchangeConnection, Journaled, Restamped, TakeBack, VenueClock};
+use crate::clock;
 use crate::failpoint::{self, Control};
 use crate::store::News;
 
@@ -156,8 +157,9 @@ impl Gateway {
         });
     }
 
-    /// Carries out what has become durable: the only way by which an order leaves or is taken back.
+    /// Carries out what has become durable by now: the only way by which an order leaves or is taken back.
     pub(crate) fn committed(&self, news: &News) {
+        let journaled_at = Some(clock::now());
         for cancel in &news.cancels {
             if let Some(connection) = self.0.connections.get(&cancel.exchange_id) {
                 deliver(connection.value(), TakeBack(*cancel));
@@ -173,7 +175,11 @@ impl Gateway {
         }
         for intent in &news.intents {
             match self.0.connections.get(&intent.exchange_id) {
-                Some(connection) => deliver(connection.value(), Journaled(Box::new(intent.clone()))),
+                Some(connection) => {
+                    let mut intent = Box::new(intent.clone());
+                    intent.receipt.journaled_at = journaled_at;
+                    deliver(connection.value(), Journaled(intent));
+                }
                 None => {
                     let order = intent.request.client_order_id;
                     tracing::error!(%order, "its exchange connection is not open");

@@ -265,10 +265,9 @@ impl Handler<Journaled> for ExchangeConnection {
             tracing::warn!(connection = %self.id, order = %client_id, "an order is not sent: its bot is gone");
             return;
         }
-        let now = clock::now();
-        receipt.journaled_at = Some(now);
+        let journaled_at = *receipt.journaled_at.get_or_insert_with(clock::now);
         self.missed.trade(&pair);
-        let since = self.client.clock().at_venue(receipt.decided_at.unwrap_or(now));
+        let since = self.client.clock().at_venue(receipt.decided_at.unwrap_or(journaled_at));
         let mut order = Tracked::new(bot_id, pair, role, since, receipt);
         order.order = Some((request, body));
         order.stamped_at = Some(stamped_at);
