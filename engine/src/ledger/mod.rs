@@ -8,7 +8,6 @@
 mod lanes;
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -301,7 +300,8 @@ async fn write(
             }
             failpoint::pass("committing");
         }
-        let mut written = pin!(store.write(std::mem::take(&mut group.batch)));
+        // In a box: it is large, and every caller that awaits this would hold it.
+        let mut written = Box::pin(store.write(std::mem::take(&mut group.batch)));
         loop {
             tokio::select! {
                 biased;

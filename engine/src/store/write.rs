@@ -180,7 +180,6 @@ static WRITE_MARKS: Statement = Statement::new(
          WHERE excluded.high > marks.high",
 );
 
-
 /// What many changes come to, as rows: the last word on every bot and trade, and all orders, fills and events.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Batch {
