@@ -313,7 +313,7 @@ fn worded<T: serde::de::DeserializeOwned>(column: &'static str, word: String) ->
         .map_err(|_| StoreError::Corrupt { column, value: value.to_string() })
 }
 
-/// An open store. It is written by [`Store::take`]'s process under the fence, by commands beside it without.
+/// An open store. The serving process writes to it under the fence, commands beside it without.
 #[derive(Clone, Debug)]
 pub enum Store {
     /// One file.
