@@ -9,6 +9,7 @@ use venue::{Config, Speed};
 
 use crate::gate::Gate;
 use crate::rig::{self, BODY, Rig, event};
+use crate::untold::resting_stop;
 
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -25,7 +26,13 @@ async fn trade(call: &str, is_by_rest: bool) {
     }
     rig.rules(&json!([{ "call": call }])).await;
     let bot = rig.run(BODY).await;
-    rig.trade_at("60000").await;
+    let began = Instant::now();
+    // Until the bot watches: a price from before that is no tick of its.
+    while rig.books().await["orders"].as_array().unwrap().is_empty() {
+        assert!(began.elapsed() < WITHIN, "nothing is bought");
+        rig.trade_at("60000").await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let bought = Instant::now();
     if call == "order.status" && is_by_rest {
         // Nothing else tells what became of the order.
@@ -33,6 +40,8 @@ async fn trade(call: &str, is_by_rest: bool) {
     } else {
         rig.told(WITHIN, event("trade.opened")).await;
         println!("{call}: known to be bought after {:?}", bought.elapsed());
+        // What has not left yet is taken back without asking the exchange.
+        resting_stop(&rig, None).await;
         rig.handle.stop_bot(rig.account, bot, Positions::Close).await.unwrap();
         if call != "order.place" {
             tokio::time::sleep(Duration::from_secs(1)).await;
