@@ -28,6 +28,9 @@ const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// Even so a venue that ends each at once is dialled far less than the 300 times in 5 minutes that it allows.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
+/// The shortest time between two tries where the next cannot wait.
+const HURRIED_EVERY: Duration = Duration::from_secs(1);
+
 /// Why a connection is given up.
 #[derive(Debug)]
 pub(super) struct Down {
@@ -242,20 +245,29 @@ pub(super) struct Retries {
     first: Duration,
     most: Duration,
     at: Instant,
+    /// When the last try began.
+    tried_at: Option<Instant>,
     failures: u32,
 }
 
 impl Retries {
     /// At once; later from `first` to `most`.
     pub(super) fn new(first: Duration, most: Duration) -> Self {
-        Self { first, most, at: Instant::now(), failures: 0 }
+        Self { first, most, at: Instant::now(), tried_at: None, failures: 0 }
     }
 
     /// Waits until it is time.
     pub(super) async fn due(&mut self) {
         sleep_until(self.at).await;
         // Should the caller give up while it dials, the next try waits like any other.
-        self.at = Instant::now() + self.first;
+        let now = Instant::now();
+        (self.at, self.tried_at) = (now + self.first, Some(now));
+    }
+
+    /// Brings the next try forward, to a second after the last one at the earliest.
+    pub(super) fn hurry(&mut self) {
+        let earliest = self.tried_at.map_or_else(Instant::now, |at| at + HURRIED_EVERY);
+        self.at = self.at.min(earliest);
     }
 
     /// Sets the time of the next try, after a connection of this age or none: now where a good one was announced to

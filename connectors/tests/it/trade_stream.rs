@@ -590,6 +590,18 @@ async fn a_dead_peer_is_noticed_and_what_was_asked_of_it_is_unknown() {
 }
 
 #[tokio::test]
+async fn a_socket_that_an_order_waits_for_is_opened_within_a_second_of_the_last_try() {
+    let (venue, mut config) = Venue::open().await;
+    config.retry_first = Duration::from_mins(1);
+    let (mut driven, peer) = Driven::up(&venue, config).await;
+    drop(peer);
+    driven.down().await;
+    driven.stream.dial_soon();
+    let dialed = driven.with(tokio::time::timeout(Duration::from_secs(10), venue.subscribed())).await;
+    assert!(dialed.is_ok(), "the next try waits for half a minute at least");
+}
+
+#[tokio::test]
 async fn pings_keep_a_silent_venue_alive() {
     let (venue, mut config) = Venue::open().await;
     config.ping_every = Duration::from_millis(30);

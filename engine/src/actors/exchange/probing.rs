@@ -102,6 +102,10 @@ impl ExchangeConnection {
         if !self.is_up || has_socket || is_socket_late {
             self.probe(Route::Rest, live::lane(role), me);
         }
+        if !self.is_up && is_rest_down {
+            // Neither works: the socket is not to wait for as long as its last failures call for.
+            self.client.socket().dial_soon();
+        }
         None
     }
 

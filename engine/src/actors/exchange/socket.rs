@@ -12,7 +12,7 @@ use connectors::binance::trade::{
 };
 use model::{ClientOrderId, Timestamp};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::client::VenueClient;
 use super::route::{Health, Route};
@@ -43,6 +43,8 @@ struct Signs {
     health: Health,
     /// How many orders and cancels were sent and are not answered.
     unanswered: AtomicUsize,
+    /// An order waits for the socket to be opened.
+    hurry: Notify,
 }
 
 /// What is to be sent over a socket that is not open yet.
@@ -82,6 +84,11 @@ impl Line {
 
     pub(super) fn health(&self) -> &Health {
         &self.signs.health
+    }
+
+    /// Opens the socket soon, where it is down: an order waits for it.
+    pub(super) fn dial_soon(&self) {
+        self.signs.hurry.notify_one();
     }
 }
 
@@ -135,6 +142,7 @@ async fn listen(
                 let changes_orders = call.changes_orders();
                 waiting.insert(stream.call(&call, at), Pending { called_at, changes_orders, answer });
             }
+            () = signs.hurry.notified() => stream.dial_soon(),
             () = stream.next_batch(&mut events) => {}
         }
         for event in events.drain(..) {

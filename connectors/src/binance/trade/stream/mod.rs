@@ -217,6 +217,15 @@ impl TradeStream {
         self.call(&Call::cancel(pair, id), at)
     }
 
+    /// Opens the socket, where it is down, within a second of the last try instead of after the wait that earlier failures
+    /// call for: an order waits, and there is no other way. What the venue's limits forbid still waits.
+    pub fn dial_soon(&mut self) {
+        let is_blocked = self.budget.lock().blocked_until(Instant::now()).is_some();
+        if self.socket.is_none() && !is_blocked {
+            self.retries.hurry();
+        }
+    }
+
     /// Waits for something to happen, then appends all that is there, up to a few hundred events. Safe to drop while
     /// it waits: no request is sent twice, and no event that was appended comes again.
     pub async fn next_batch(&mut self, events: &mut Vec<TradeEvent>) {
