@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,6 +110,10 @@ pub(super) fn is_private(url: &str, file: &Path) -> bool {
 fn take_file(database: &Path) -> Result<StoreLock, StoreError> {
     // By whatever name it is called.
     let database = std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
+    if let Some(links) = std::fs::metadata(&database).ok().map(|file| file.nlink()).filter(|links| *links > 1)
+    {
+        return Err(StoreError::HardLinked(database, links));
+    }
     let path = beside(&database);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(MODE);
@@ -271,6 +275,20 @@ mod tests {
         }
         held.release().await;
         take(&url).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_with_another_hard_link_is_not_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("books.db"), folder.path().join("other.db"));
+        std::fs::write(&file, "").unwrap();
+        std::fs::hard_link(&file, &link).unwrap();
+        for name in [&file, &link] {
+            let error = take(&format!("sqlite://{}", name.display())).await.unwrap_err().to_string();
+            assert!(error.contains("2 hard links"), "{error}");
+        }
+        std::fs::remove_file(&link).unwrap();
+        take(&format!("sqlite://{}", file.display())).await.unwrap();
     }
 
     #[tokio::test]

@@ -162,6 +162,12 @@ pub enum StoreError {
         /// Who has it, and by what.
         holder: String,
     },
+    /// It has several names, and a server by each would corrupt it: the log lies beside the name.
+    #[error(
+        "{0} has {1} hard links, and a server that opens it by another of them would corrupt it: remove the others, or \
+         use a copy"
+    )]
+    HardLinked(PathBuf, u64),
     /// Another server has taken it since.
     #[error("another server has taken the store: its epoch is {now}, this process's is {epoch}")]
     Fenced {
