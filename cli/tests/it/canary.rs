@@ -129,7 +129,9 @@ async fn a_planted_secret_is_found_nowhere() {
     assert_eq!(trades["status"], "running", "the connection opens: {trades}");
     let stop = start.replace("/start", "/stop");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while user.ask(&server, Method::POST, &stop, None).await.1["status"] != "stopped" {
+    // What it may have bought meanwhile is sold, so that nothing keeps the connection.
+    let close = Some(r#"{"positions":"close"}"#);
+    while user.ask(&server, Method::POST, &stop, close).await.1["status"] != "stopped" {
         assert!(std::time::Instant::now() < deadline, "it stops");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
