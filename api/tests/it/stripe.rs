@@ -90,6 +90,48 @@ async fn told(server: &Server, tenant: &Tenant, kind: &str) -> Vec<Value> {
 }
 
 #[actix_web::test]
+async fn updates_of_one_second_count_in_the_order_in_which_they_happened() {
+    let before = |mut event: Value, previous: Value| {
+        event["data"]["previous_attributes"] = previous;
+        event
+    };
+    let items = |price: Value| subscription("", "", 0, "", &price)["data"]["object"]["items"].clone();
+    let paid =
+        || before(subscription("evt_1", "updated", 100, "active", &pro()), json!({"status": "incomplete"}));
+    let upgraded = || {
+        let event = subscription("evt_2", "updated", 100, "active", &json!({"id": "price_ent"}));
+        before(event, json!({"items": items(pro())}))
+    };
+    let late = || {
+        let event = subscription("evt_3", "updated", 100, "incomplete", &json!({"id": "price_ent"}));
+        before(event, json!({"status": "incomplete", "items": items(pro())}))
+    };
+    for events in [[paid(), upgraded(), late()], [upgraded(), late(), paid()], [late(), paid(), upgraded()]] {
+        let server = Server::start_with_stripe(config()).await;
+        let tenant = server.tenant(&[]).await;
+        link(&server, &tenant).await;
+        for event in &events {
+            deliver(&server, event).await;
+        }
+        let in_force = in_force(&server, &tenant).await;
+        assert_eq!(in_force, ("enterprise".to_owned(), "active".to_owned()), "{events:?}");
+        server.stop().await;
+    }
+}
+
+#[actix_web::test]
+async fn a_subscription_of_a_connected_account_sets_no_plan() {
+    let server = Server::start_with_stripe(config()).await;
+    let tenant = server.tenant(&[]).await;
+    link(&server, &tenant).await;
+    let mut event = subscription("evt_1", "created", 100, "active", &pro());
+    event["account"] = json!("acct_1");
+    assert_eq!(deliver(&server, &event).await, "ignored");
+    assert_eq!(in_force(&server, &tenant).await.0, "standard");
+    server.stop().await;
+}
+
+#[actix_web::test]
 async fn a_subscriptions_life_sets_the_plan_however_it_is_delivered() {
     let server = Server::start_with_stripe(config()).await;
     let tenant = server.tenant(&[]).await;

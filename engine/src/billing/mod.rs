@@ -346,6 +346,7 @@ mod tests {
                 period: Period::default(),
                 cancel_at_period_end: true,
                 told: 0,
+                updates: Vec::new(),
             };
             let later = Timestamp::from_millis(NOW.millis() + 2_000);
             for (status, is_left) in

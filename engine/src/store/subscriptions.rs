@@ -42,11 +42,12 @@ pub(super) const SUBSCRIBE: &str =
 
 /// Writes what Stripe told of a subscription.
 pub(super) const TELL: &str =
-    "INSERT INTO stripe_subscriptions (id, customer, plan, status, period_start, period_end, cancel_at_period_end, told)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    "INSERT INTO stripe_subscriptions (id, customer, plan, status, period_start, period_end, cancel_at_period_end, told,
+         updates)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
      ON CONFLICT (id) DO UPDATE SET customer = excluded.customer, plan = excluded.plan, status = excluded.status,
          period_start = excluded.period_start, period_end = excluded.period_end,
-         cancel_at_period_end = excluded.cancel_at_period_end, told = excluded.told";
+         cancel_at_period_end = excluded.cancel_at_period_end, told = excluded.told, updates = excluded.updates";
 
 /// Writes an event of Stripe's that is done with.
 pub(super) const DONE: &str =
@@ -106,6 +107,7 @@ macro_rules! write_billing {
                 .bind(told.period.end.map(Timestamp::nanos))
                 .bind(told.cancel_at_period_end)
                 .bind(told.told)
+                .bind(serde_json::to_string(&told.updates).unwrap_or_default())
                 .execute(&mut *$transaction)
                 .await?;
         }
@@ -268,6 +270,8 @@ impl Store {
                     },
                     cancel_at_period_end: row.try_get("cancel_at_period_end")?,
                     told: row.try_get("told")?,
+                    // Unreadable ones decide nothing.
+                    updates: serde_json::from_str(row.try_get("updates")?).unwrap_or_default(),
                 })
             })
             .collect()

@@ -3,9 +3,12 @@
 //! Deliveries come late, twice and in any order. An event counts once by its id; of what is told of one subscription or
 //! payout nothing older replaces anything newer; and an account's plan is that of the best of its customer's
 //! subscriptions, so that the end of one does not hide another. Who an account is at Stripe says the operator alone:
-//! nothing that a client can set, such as metadata, is read.
+//! nothing that a client can set, such as metadata, is read. A connected account's own subscriptions are its business
+//! with its own customers: an event that names an `account` counts for payouts alone.
 //!
 //! Source: Stripe's API reference, "The Event object", "The Subscription object", "The Payout object", read 2026-11-24.
+
+mod order;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +20,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::order::{Price, SubscriptionState, last_state};
 use super::{moment, payout_change, settled, signature, subscription_change};
 use crate::change::Change;
 use crate::clock;
@@ -24,6 +28,8 @@ use crate::error::EngineError;
 use crate::handle::EngineHandle;
 use crate::secrets::Secret;
 use crate::store::{News, Store, StoreError};
+
+pub(crate) use self::order::Update;
 
 /// What the operator agreed on with Stripe.
 #[derive(Clone, Debug)]
@@ -82,8 +88,10 @@ pub(crate) struct StripeSubscription {
     pub(crate) status: SubscriptionStatus,
     pub(crate) period: Period,
     pub(crate) cancel_at_period_end: bool,
-    /// Orders what is told of one subscription: see [`order`].
+    /// Orders what is told of one subscription: see [`order_of`].
     pub(crate) told: i64,
+    /// What was told of it with this order; empty where it was stored before this was kept.
+    pub(crate) updates: Vec<Update>,
 }
 
 /// An event as Stripe sends it, as far as it is read.
@@ -101,20 +109,14 @@ struct Event {
 #[derive(Deserialize)]
 struct Data {
     object: Value,
+    /// The former values of what an `updated` event changed.
+    previous_attributes: Option<Value>,
 }
 
 #[derive(Deserialize)]
 struct ToldSubscription {
     id: String,
     customer: Named,
-    status: String,
-    #[serde(default)]
-    cancel_at_period_end: bool,
-    pause_collection: Option<Value>,
-    // Where it stands depends on the version of the API: on the subscription, or on each item since 2025-03-31.
-    current_period_start: Option<i64>,
-    current_period_end: Option<i64>,
-    items: Items,
 }
 
 /// An id, or the whole object with its id.
@@ -126,24 +128,6 @@ enum Named {
 }
 
 #[derive(Deserialize)]
-struct Items {
-    data: Vec<Item>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    price: Price,
-    current_period_start: Option<i64>,
-    current_period_end: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct Price {
-    id: String,
-    lookup_key: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct ToldPayout {
     id: String,
     amount: i64,
@@ -151,8 +135,8 @@ struct ToldPayout {
 }
 
 /// In which order events tell of one object: by their second, and within it by what can only come later. Of a
-/// subscription nothing follows its end.
-fn order(created: i64, kind: &str) -> i64 {
+/// subscription nothing follows its end; its updates of one second are ordered by [`last_state`].
+fn order_of(created: i64, kind: &str) -> i64 {
     let rank = match kind {
         "customer.subscription.created" => 0,
         "customer.subscription.deleted" | "payout.failed" => 2,
@@ -161,36 +145,82 @@ fn order(created: i64, kind: &str) -> i64 {
     created.saturating_mul(10).saturating_add(rank)
 }
 
-impl ToldSubscription {
-    /// What it says; `None` beside it where no price of it is known.
-    fn read(self, plans: &BTreeMap<String, Tier>, event: &Event) -> (StripeSubscription, Option<Tier>) {
-        let plan = self.items.data.iter().filter_map(|item| plan(plans, &item.price)).max();
-        let status = match self.status.as_str() {
-            _ if event.kind == "customer.subscription.deleted" => SubscriptionStatus::Canceled,
-            "trialing" => SubscriptionStatus::Trialing,
-            "active" if self.pause_collection.is_some() => SubscriptionStatus::Paused,
-            "active" => SubscriptionStatus::Active,
-            "past_due" => SubscriptionStatus::PastDue,
-            "unpaid" => SubscriptionStatus::Unpaid,
-            "paused" => SubscriptionStatus::Paused,
-            "canceled" | "incomplete_expired" => SubscriptionStatus::Canceled,
-            _ => SubscriptionStatus::Incomplete,
+/// What a state means here.
+fn status_of(state: &SubscriptionState) -> SubscriptionStatus {
+    match state.status.as_str() {
+        "trialing" => SubscriptionStatus::Trialing,
+        "active" if state.is_paused => SubscriptionStatus::Paused,
+        "active" => SubscriptionStatus::Active,
+        "past_due" => SubscriptionStatus::PastDue,
+        "unpaid" => SubscriptionStatus::Unpaid,
+        "paused" => SubscriptionStatus::Paused,
+        "canceled" | "incomplete_expired" => SubscriptionStatus::Canceled,
+        _ => SubscriptionStatus::Incomplete,
+    }
+}
+
+/// What an event says of a subscription.
+fn read_subscription(
+    event: &Event,
+    plans: &BTreeMap<String, Tier>,
+) -> Result<(StripeSubscription, Option<Tier>), EngineError> {
+    let Data { object, previous_attributes } = &event.data;
+    let refused = |_| unread("data.object");
+    let told: ToldSubscription = serde_json::from_value(object.clone()).map_err(refused)?;
+    let mut update = Update::read(object, previous_attributes.as_ref()).map_err(refused)?;
+    if event.kind == "customer.subscription.deleted" {
+        "canceled".clone_into(&mut update.after.status);
+    }
+    let (Named::Id(customer) | Named::Object { id: customer }) = told.customer;
+    let order = order_of(event.created, &event.kind);
+    StripeSubscription::of(told.id, customer, order, vec![update], plans).ok_or_else(|| unread("data.object"))
+}
+
+impl StripeSubscription {
+    /// A subscription as these updates of one second leave it, and its plan where a price of it is known; `None` without
+    /// an update.
+    fn of(
+        id: String,
+        customer: String,
+        told: i64,
+        updates: Vec<Update>,
+        plans: &BTreeMap<String, Tier>,
+    ) -> Option<(Self, Option<Tier>)> {
+        let state = last_state(&updates)?;
+        let plan = state.prices.iter().filter_map(|price| plan(plans, price)).max();
+        let period = Period { start: state.period_start.map(moment), end: state.period_end.map(moment) };
+        let (status, cancel_at_period_end) = (status_of(state), state.cancel_at_period_end);
+        let plan_or_lowest = plan.unwrap_or_default();
+        let subscription =
+            Self { id, customer, plan: plan_or_lowest, status, period, cancel_at_period_end, told, updates };
+        Some((subscription, plan))
+    }
+
+    /// The updates that decide what stands once both `known` and this were told; `None` where `known` stays as it is.
+    fn updates_after(&self, known: &Self) -> Option<Vec<Update>> {
+        let is_incomplete = last_state(&self.updates).is_some_and(SubscriptionState::is_incomplete);
+        let falls_back = is_incomplete && known.status != SubscriptionStatus::Incomplete;
+        let is_over = known.status == SubscriptionStatus::Canceled;
+        let is_older = if known.updates.is_empty() {
+            (self.told, self.period.end) < (known.told, known.period.end)
+        } else {
+            self.told < known.told
         };
-        let of_items = |end: fn(&Item) -> Option<i64>| self.items.data.iter().filter_map(end).max();
-        let start = self.current_period_start.or_else(|| of_items(|item| item.current_period_start));
-        let end = self.current_period_end.or_else(|| of_items(|item| item.current_period_end));
-        let told = StripeSubscription {
-            customer: match self.customer {
-                Named::Id(id) | Named::Object { id } => id,
-            },
-            id: self.id,
-            plan: plan.unwrap_or_default(),
-            status,
-            period: Period { start: start.map(moment), end: end.map(moment) },
-            cancel_at_period_end: self.cancel_at_period_end,
-            told: order(event.created, &event.kind),
-        };
-        (told, plan)
+        if is_over || falls_back || is_older {
+            return None;
+        }
+        let of_this_second = if self.told == known.told { known.updates.as_slice() } else { &[] };
+        Some([of_this_second, &self.updates].concat())
+    }
+
+    /// What is known of a subscription once this was told as well, its plan where a price is known, and whether this is
+    /// what stands; `None` where nothing changes.
+    fn after(&self, known: &Self, plans: &BTreeMap<String, Tier>) -> Option<(Self, Option<Tier>, bool)> {
+        let updates = self.updates_after(known)?;
+        let (id, customer) = (self.id.clone(), self.customer.clone());
+        let (now, plan) = Self::of(id, customer, self.told, updates, plans)?;
+        let stands = last_state(&now.updates) == last_state(&self.updates);
+        Some((now, plan, stands))
     }
 }
 
@@ -206,15 +236,6 @@ fn plan(plans: &BTreeMap<String, Tier>, price: &Price) -> Option<Tier> {
     };
     let known = plans.get(&price.id.to_lowercase()).or_else(|| plans.get(&key));
     known.copied().or_else(named)
-}
-
-impl StripeSubscription {
-    /// Whether this is what is to be known after `known`.
-    fn is_news_after(&self, known: &Self) -> bool {
-        let is_over = known.status == SubscriptionStatus::Canceled;
-        let told = |it: &Self| (it.told, it.period.end);
-        !is_over && told(self) >= told(known)
-    }
 }
 
 /// What a customer has, by all that is told of it: the best subscription in force, or else how the last one stands on
@@ -286,16 +307,13 @@ impl EngineHandle {
         if self.on_store(move |store| async move { store.has_stripe_event(&id).await }).await? {
             return Ok(Outcome::Repeated);
         }
-        let object = || event.data.object.clone();
         let (outcome, mut change) = match event.kind.as_str() {
-            kind if kind.starts_with("customer.subscription.") => {
-                let told: ToldSubscription =
-                    serde_json::from_value(object()).map_err(|_| unread("data.object"))?;
-                let (told, plan) = told.read(&config.plans, event);
-                self.subscription_told(told, plan).await?
+            kind if kind.starts_with("customer.subscription.") && event.account.is_none() => {
+                self.subscription_told(event, &config.plans).await?
             }
             "payout.paid" | "payout.failed" | "payout.canceled" => {
-                let told = serde_json::from_value(object()).map_err(|_| unread("data.object"))?;
+                let object = event.data.object.clone();
+                let told = serde_json::from_value(object).map_err(|_| unread("data.object"))?;
                 self.payout_told(told, event).await?
             }
             _ => (Outcome::Ignored, Change::default()),
@@ -318,18 +336,27 @@ impl EngineHandle {
     /// the one that they had: it is the operator's mistake, who finds it in the log.
     async fn subscription_told(
         &self,
-        mut told: StripeSubscription,
-        plan: Option<Tier>,
+        event: &Event,
+        plans: &BTreeMap<String, Tier>,
     ) -> Result<(Outcome, Change), EngineError> {
+        let (told, plan) = read_subscription(event, plans)?;
         let customer = told.customer.clone();
         let ask = move |store: Store| async move {
             Ok((store.stripe_subscriptions(&customer).await?, store.billing_of_customer(&customer).await?))
         };
         let (mut known, billing) = self.on_store(ask).await?;
+        let place = known.iter().position(|known| known.id == told.id);
+        let before = place.map(|place| known.swap_remove(place));
+        let (mut told, plan, stands) = match &before {
+            None => (told, plan, true),
+            Some(before) => match told.after(before, plans) {
+                Some(after) => after,
+                None => return Ok((Outcome::Older, Change::default())),
+            },
+        };
         if plan.is_none() {
-            let before = known.iter().find(|known| known.id == told.id).map(|known| known.plan);
             let in_force = billing.as_ref().map(|billing| billing.account.plan);
-            told.plan = before.or(in_force).unwrap_or_default();
+            told.plan = before.map(|before| before.plan).or(in_force).unwrap_or_default();
             tracing::error!(
                 subscription = told.id,
                 customer = told.customer,
@@ -337,18 +364,15 @@ impl EngineHandle {
                 "no price of a subscription is known, so its plan stays: add the price to stripe.plans"
             );
         }
-        match known.iter_mut().find(|known| known.id == told.id) {
-            Some(known) if !told.is_news_after(known) => return Ok((Outcome::Older, Change::default())),
-            Some(known) => *known = told.clone(),
-            None => known.push(told.clone()),
-        }
+        known.push(told.clone());
         let (outcome, mut change) = match billing {
             // It is kept for when somebody is linked with this customer.
             None => (Outcome::Nobody, Change::default()),
             Some(billing) => {
                 let before = billing.subscription(self.plans());
                 let after = settled(in_force(&known, before), self.plans());
-                (Outcome::Applied, subscription_change(&billing, before, after).unwrap_or_default())
+                let outcome = if stands { Outcome::Applied } else { Outcome::Older };
+                (outcome, subscription_change(&billing, before, after).unwrap_or_default())
             }
         };
         change.billing.get_or_insert_default().told = Some(told);
@@ -364,7 +388,7 @@ impl EngineHandle {
         };
         let (account, known): (Option<AccountId>, Option<(PayoutId, i64)>) = self.on_store(ask).await?;
         let Some(account_id) = account else { return Ok((Outcome::Nobody, Change::default())) };
-        let order = order(event.created, &event.kind);
+        let order = order_of(event.created, &event.kind);
         if known.is_some_and(|(_, known)| order <= known) {
             return Ok((Outcome::Older, Change::default()));
         }
@@ -396,16 +420,16 @@ mod tests {
     use super::*;
 
     fn told(kind: &str, created: i64, status: &str, key: &str) -> StripeSubscription {
+        let object = json!({"id": "sub_1", "customer": "cus_1", "status": status,
+            "items": {"data": [{"price": {"id": "price_1", "lookup_key": key}, "current_period_end": created}]}});
         let event = Event {
             id: String::new(),
             kind: kind.to_owned(),
             created,
             account: None,
-            data: Data { object: Value::Null },
+            data: Data { object, previous_attributes: None },
         };
-        let object = json!({"id": "sub_1", "customer": "cus_1", "status": status,
-            "items": {"data": [{"price": {"id": "price_1", "lookup_key": key}, "current_period_end": created}]}});
-        serde_json::from_value::<ToldSubscription>(object).unwrap().read(&BTreeMap::new(), &event).0
+        read_subscription(&event, &BTreeMap::new()).unwrap().0
     }
 
     #[test]
@@ -471,9 +495,10 @@ mod tests {
             let mut known: Option<StripeSubscription> = None;
             for step in &steps {
                 let told = told(*step);
-                if known.as_ref().is_none_or(|known| told.is_news_after(known)) {
-                    known = Some(told);
-                }
+                known = Some(match known {
+                    None => told,
+                    Some(known) => told.after(&known, &BTreeMap::new()).map_or(known, |(after, ..)| after),
+                });
             }
             prop_assert_eq!(known, Some(told(5)));
         }
