@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::ApiError;
 
-pub(crate) use reader::{Given, Reader, json, whole};
+pub(crate) use reader::{Given, Reader, json, text, whole};
 
 /// The largest body, in bytes.
 const LARGEST: usize = 64 * 1024;

@@ -399,6 +399,7 @@ async fn open(
     let (lock, store) = Store::take(&url, on_loss).await?;
     store.fill_in_sums().await?;
     let vault = master_key::vault(&store, configured, &url).await?;
+    signals::seal_secrets(&store, &vault).await?;
     Ok((lock, store, vault))
 }
 

@@ -66,13 +66,14 @@ fn before(now: Timestamp, kept: Duration) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use model::{AccountId, BotDefinition, BotId, HookId, SignalId};
 
     use super::*;
     use crate::billing::{BillingChange, StripeEvent};
     use crate::change::{Change, NewBot, Positions};
-    use crate::signals::{Action, Hook, Signal, SignalStatus};
+    use crate::secrets::SealedRecord;
+    use crate::signals::{Action, Hook, Sameness, Signal, SignalStatus};
     use crate::store::stores;
 
     const NOW: Timestamp = Timestamp::from_millis(1_775_000_000_000);
@@ -82,31 +83,37 @@ mod tests {
         Timestamp::from_nanos(NOW.nanos() - days * DAY * 1_000_000_000)
     }
 
-    /// A bot's hook.
-    async fn hook(store: &Store, account_id: AccountId) -> Hook {
+    /// A bot with a hook, and what it asks for as a secret.
+    pub(crate) async fn hook(
+        store: &Store,
+        account_id: AccountId,
+        seal: impl FnOnce(HookId) -> Option<SealedRecord>,
+    ) -> Hook {
         let body = r#"{"name":"one","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
             "max_open_trades":5,"stop_loss":-10,"dry_run":true}"#;
         let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
         let bot_id = BotId::new();
         let bot = NewBot { id: bot_id, account_id, definition, created_at: NOW };
         store.commit([Change { created: Some(Box::new(bot)), ..Change::default() }]).await.unwrap();
+        let id = HookId::new();
+        let secret = seal(id);
         let hook = Hook {
-            id: HookId::new(),
+            id,
             account_id,
             bot_id,
             actions: vec![Action::Stop],
-            has_secret: false,
+            has_secret: secret.is_some(),
             allow_ips: Vec::new(),
             previous_until: None,
             created_at: NOW,
             rotated_at: None,
-            secret_hash: None,
+            secret,
         };
-        assert!(store.create_hook(&hook, "hash", None).await.unwrap());
+        assert!(store.create_hook(&hook, &format!("hash {id}"), None).await.unwrap());
         hook
     }
 
-    fn signal(hook: &Hook, received_at: Timestamp) -> Signal {
+    pub(crate) fn signal(hook: &Hook, received_at: Timestamp) -> Signal {
         Signal {
             id: SignalId::new(),
             hook_id: hook.id,
@@ -127,11 +134,10 @@ mod tests {
     async fn signals_go_after_thirty_days_and_those_that_wait_do_not() {
         for (store, _folder) in stores().await {
             let account = store.create_account("one", NOW).await.unwrap().id;
-            let hook = hook(&store, account).await;
+            let hook = hook(&store, account, |_| None).await;
             let signals = [31, 31, 29, 0].map(|days| signal(&hook, days_ago(days)));
             for (number, signal) in signals.iter().enumerate() {
-                let dedupe = format!("id {number}");
-                assert!(store.take_signal(signal, &dedupe, NOW).await.unwrap().is_none());
+                store.add_signal(signal, &Sameness::Id(format!("id {number}"))).await.unwrap();
                 if number != 1 {
                     store.note_signal(signal.id, SignalStatus::Done, None, NOW).await.unwrap();
                 }
@@ -142,7 +148,8 @@ mod tests {
             assert_eq!(left, [signals[3].id, signals[2].id, signals[1].id]);
             // The same once more is the same signal, as long as it is looked at.
             let again = signal(&hook, NOW);
-            let before = store.take_signal(&again, "id 3", days_ago(1)).await.unwrap();
+            let same = Sameness::Id("id 3".to_owned());
+            let before = store.signal_before(&again, &same, days_ago(1)).await.unwrap();
             assert_eq!(before.unwrap().id, signals[3].id);
         }
     }

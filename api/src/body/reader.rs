@@ -134,6 +134,13 @@ pub(crate) fn json<T: DeserializeOwned>(raw: &str) -> Option<T> {
     serde_json::from_str(raw).ok()
 }
 
+/// A field's JSON as a text of so many characters, none of them a control character.
+pub(crate) fn text(raw: &str, least: usize, most: usize) -> Option<String> {
+    let text: String = json(raw)?;
+    let fits = (least..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    fits.then_some(text)
+}
+
 /// A field's JSON as a whole number however it is written: `2.0` and `"2"` are as well.
 pub(crate) fn whole<T: TryFrom<Decimal>>(raw: &str) -> Option<T> {
     let number = model::number::from_raw(serde_json::from_str(raw).ok()?).ok().filter(Decimal::is_integer)?;

@@ -184,11 +184,11 @@ impl Door {
         engine.note_key_used(key);
     }
 
-    /// Counts a key, or a token, that nobody has; what its client is told. A good key is never refused for the guesses
+    /// Counts a key or a token that nobody has, or a hook's secret that is wrong; what its client is told. A good key is never refused for the guesses
     /// of others behind its address.
     pub(crate) fn guessed(&self, request: &HttpRequest, refusal: ApiError) -> ApiError {
         let quota = self.guesses.take(access::neighbourhood(self.client(request)), GUESSES, self.now_ns());
-        quota.admit("keys that nobody has").err().unwrap_or(refusal)
+        quota.admit("keys and secrets that are wrong").err().unwrap_or(refusal)
     }
 
     /// Where a request comes from.

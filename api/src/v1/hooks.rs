@@ -14,7 +14,7 @@ use super::auth::{Caller, Door};
 use super::once::Once;
 use super::show::{self, List};
 use crate::ApiError;
-use crate::body::{self, Fields, Reader, json, whole};
+use crate::body::{self, Fields, Reader, json, text, whole};
 use crate::query::{Page, Query};
 
 type Engine = web::Data<EngineHandle>;
@@ -109,7 +109,8 @@ struct SignalBody {
     positions: Option<Positions>,
     /// Of `add`: how much quote to spend, the bot's stake at most and where it is left out.
     amount: Option<Quote>,
-    /// What its sender calls it: the same id within a day is the same signal. Without one, the same body within a minute.
+    /// What its sender calls it: the same id within a day is the same signal. Without one, the same body within a minute
+    /// is, unless something was carried out in between.
     #[schema(min_length = 1, max_length = 100)]
     id: Option<String>,
     /// The hook's secret, where it has one.
@@ -302,26 +303,21 @@ pub(crate) async fn receive(
     if !hook.admits(door.client(&request)) {
         return Err(ApiError::ADDRESS);
     }
-    door.signalled(hook.id)?;
     let told = request.headers().get("content-length");
     if told.and_then(|value| value.to_str().ok()?.parse::<usize>().ok()).is_some_and(|told| told > LARGEST) {
         return Err(ApiError::BodyTooLarge);
     }
-    let text = body::bytes(&request, payload).await?;
-    if text.len() > LARGEST {
+    let sent = body::bytes(&request, payload).await?;
+    if sent.len() > LARGEST {
         return Err(ApiError::BodyTooLarge);
     }
-    let (signal, secret) = signal(&text)?;
-    if !hook.knows(secret.as_deref()) {
-        return Err(ApiError::SECRET);
+    let (signal, secret) = signal(&sent)?;
+    if !engine.knows_secret(&hook, secret.as_deref())? {
+        return Err(door.guessed(&request, ApiError::SECRET));
     }
-    let (taken, is_repeated) = engine.take_signal(&hook, signal, &text).await?;
+    door.signalled(hook.id)?;
+    let (taken, is_repeated) = engine.take_signal(&hook, signal, &sent).await?;
     Ok(HttpResponse::Accepted().json(ShownSignal::of(&taken, Some(is_repeated))))
-}
-
-fn text(raw: &str, least: usize, most: usize) -> Option<String> {
-    let text: String = json(raw)?;
-    (least..=most).contains(&text.chars().count()).then_some(text)
 }
 
 fn new_hook(fields: &Fields) -> Result<NewHook, ApiError> {
@@ -330,7 +326,9 @@ fn new_hook(fields: &Fields) -> Result<NewHook, ApiError> {
         let actions: Vec<Action> = json(raw)?;
         (!actions.is_empty()).then(|| Action::ALL.into_iter().filter(|it| actions.contains(it)).collect())
     });
-    let secret = body.optional("secret", "a text of 8 to 200 characters", |raw| text(raw, 8, 200));
+    let secret = body.optional("secret", "a text of 8 to 200 characters without control characters", |raw| {
+        text(raw, 8, 200)
+    });
     let wanted = "a list of up to 50 addresses or networks such as 203.0.113.0/24";
     let allow_ips = body.optional("allow_ips", wanted, |raw| {
         let given: Vec<String> = json(raw).filter(|given: &Vec<String>| given.len() <= 50)?;
@@ -360,7 +358,8 @@ fn signal(body: &[u8]) -> Result<(NewSignal, Option<String>), ApiError> {
         let amount = json(raw).filter(|amount: &Quote| *amount > Quote::ZERO);
         amount.filter(|_| action.is_none_or(|it| it == Action::Add))
     });
-    let id = body.optional("id", "a text of 1 to 100 characters", |raw| text(raw, 1, 100));
+    let id = body
+        .optional("id", "a text of 1 to 100 characters without control characters", |raw| text(raw, 1, 100));
     let secret = body.optional("secret", "a text", |raw| text(raw, 1, 200));
     let wanted = format!("a time such as 2026-04-01T12:00:00Z, at most {STALE_S} s from now");
     body.optional("timenow", &wanted, |raw| {

@@ -123,6 +123,8 @@ async fn what_a_hook_does_not_allow_is_refused() {
         (r#"{"action":"add","amount":50.01}"#, "amount"),
         (r#"{"action":"close","amount":1}"#, "amount"),
         (r#"{"action":"stop","id":""}"#, "id"),
+        (r#"{"action":"stop","id":"a\u0000b"}"#, "id"),
+        (r#"{"action":"stop","id":"a\u001bb"}"#, "id"),
         (r#"{"action":"stop","colour":1}"#, "colour"),
         (r#"{"action":"stop","timenow":"2020-01-01T00:00:00Z"}"#, "timenow"),
         (r#"{"action":"stop","timenow":"soon"}"#, "timenow"),
@@ -169,6 +171,38 @@ async fn ten_a_minute_and_the_same_counts_once() {
     check_refused(&refused, 429, "rate_limited");
     let message = refused.1["error"]["message"].as_str().unwrap();
     assert!(message.starts_with("too many signals for this hook; try again in "), "{message}");
+    server.stop().await;
+}
+
+#[actix_web::test]
+async fn a_body_sent_again_after_another_was_carried_out_is_another_signal() {
+    let server = Server::start(NOWHERE).await;
+    let tenant = server.tenant(&[]).await;
+    let path = bot(&server, &tenant).await;
+    let address = hook(&server, &tenant, &path, "").await;
+    for word in ["start", "stop", "start"] {
+        let sent = send(&server, &address, word).await;
+        assert_eq!((sent.0, &sent.1["duplicate"]), (202, &json!(false)), "{word}");
+        carried_out(&server, &tenant, &path).await;
+    }
+    assert_eq!(send(&server, &address, "start").await.1["duplicate"], true);
+    assert_eq!(server.get(&tenant, &path).await.body["status"], "starting");
+    // By its owner as well.
+    assert_eq!(server.post(&tenant, &format!("{path}/stop"), "").await.status, 200);
+    assert_eq!(send(&server, &address, "start").await.1["duplicate"], false);
+    server.stop().await;
+}
+
+#[actix_web::test]
+async fn a_wrong_secret_uses_up_its_senders_guesses_and_not_the_hook() {
+    let server = Server::start(NOWHERE).await;
+    let tenant = server.tenant(&[]).await;
+    let address = hook(&server, &tenant, &bot(&server, &tenant).await, r#"{"secret":"a secret"}"#).await;
+    for _ in 0..20 {
+        check_refused(&send(&server, &address, "stop").await, 403, "secret_wrong");
+    }
+    check_refused(&send(&server, &address, "stop").await, 429, "rate_limited");
+    assert_eq!(send(&server, &address, r#"{"action":"stop","secret":"a secret"}"#).await.0, 202);
     server.stop().await;
 }
 

@@ -41,9 +41,9 @@ pub(super) async fn run(config: Config, format: Format, asked: &MasterKeyCommand
 }
 
 fn shown(version: i64, secrets: &SecretCount) -> Value {
-    let SecretCount { exchanges, webhooks, answers, unreadable, unreadable_answers } = secrets;
-    json!({"version": version, "exchanges": exchanges, "webhooks": webhooks, "answers": answers,
-        "unreadable": unreadable, "unreadable_answers": unreadable_answers})
+    let SecretCount { exchanges, webhooks, hooks, answers, unreadable, unreadable_answers } = secrets;
+    json!({"version": version, "exchanges": exchanges, "webhooks": webhooks, "hooks": hooks,
+        "answers": answers,         "unreadable": unreadable, "unreadable_answers": unreadable_answers})
 }
 
 fn shown_rotation(rotation: &Rotation) -> Value {

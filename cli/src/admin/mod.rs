@@ -120,8 +120,11 @@ async fn command(store: &Store, plans: &Plans, args: &AdminArgs) -> anyhow::Resu
             output::list(args.format, &columns, &rows);
         }
         AdminCommand::Exchange(ExchangeCommand::Forget { all: _ }) => {
-            let Forgotten { exchanges, webhooks } = store.forget_secrets(now()).await?;
-            output::object(args.format, &json!({"forgotten": exchanges, "webhooks": webhooks}));
+            let Forgotten { exchanges, webhooks, hooks } = store.forget_secrets(now()).await?;
+            output::object(
+                args.format,
+                &json!({"forgotten": exchanges, "webhooks": webhooks, "hooks": hooks}),
+            );
         }
         // It opens the store by itself, or not at all.
         AdminCommand::MasterKey(_) => {}

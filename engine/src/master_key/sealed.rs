@@ -15,9 +15,11 @@ pub struct SecretCount {
     pub exchanges: usize,
     /// Webhooks.
     pub webhooks: usize,
+    /// Inbound hooks.
+    pub hooks: usize,
     /// Answers that are kept for a day.
     pub answers: usize,
-    /// Connections and webhooks that do not open: sealed with another key, or changed by others.
+    /// Connections, webhooks and hooks that do not open: sealed with another key, or changed by others.
     pub unreadable: usize,
     /// Likewise answers, as those from before the master key changed while nothing else was stored.
     pub unreadable_answers: usize,
@@ -26,13 +28,14 @@ pub struct SecretCount {
 impl SecretCount {
     /// How many were opened.
     pub const fn opened(&self) -> usize {
-        self.exchanges + self.webhooks + self.answers
+        self.exchanges + self.webhooks + self.hooks + self.answers
     }
 
     pub(super) const fn add(&mut self, kind: SealedKind, opened: usize, unreadable: usize) {
         let (count, lost) = match kind {
             SealedKind::Exchanges => (&mut self.exchanges, &mut self.unreadable),
             SealedKind::Webhooks => (&mut self.webhooks, &mut self.unreadable),
+            SealedKind::Hooks => (&mut self.hooks, &mut self.unreadable),
             SealedKind::Answers => (&mut self.answers, &mut self.unreadable_answers),
         };
         *count += opened;
@@ -65,7 +68,7 @@ pub(super) async fn walk(
 pub(super) fn reseal(sealed: &Sealed, old: &Vault, new: &Vault) -> Option<Sealed> {
     let (account, name) = sealed.place();
     let told = |error: &OpenError| match sealed {
-        Sealed::Exchange { .. } | Sealed::Webhook { .. } => {
+        Sealed::Exchange { .. } | Sealed::Webhook { .. } | Sealed::Hook { .. } => {
             tracing::warn!(%error, "{name} of {account} does not open");
         }
         Sealed::Answer { .. } => tracing::debug!(%error, "an answer that {account} was given does not open"),
@@ -84,6 +87,10 @@ fn resealed(sealed: &Sealed, old: &Vault, new: &Vault) -> Result<Sealed, OpenErr
         Sealed::Webhook { account, id, sealed } => {
             let plain = old.open_record(*account, *id, sealed)?;
             Sealed::Webhook { account: *account, id: *id, sealed: new.seal_record(*account, *id, &plain) }
+        }
+        Sealed::Hook { account, id, sealed } => {
+            let plain = old.open_record(*account, *id, sealed)?;
+            Sealed::Hook { account: *account, id: *id, sealed: new.seal_record(*account, *id, &plain) }
         }
         Sealed::Answer { account, key, sealed } => {
             let body = Zeroizing::new(old.open_answer(*account, key, sealed)?);

@@ -12,8 +12,8 @@ use crate::cidr::Cidr;
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::EngineHandle;
-use crate::secrets::Secret;
-use crate::store::Store;
+use crate::secrets::{SealedRecord, Secret, Vault};
+use crate::store::{Store, StoreError};
 
 use super::Action;
 
@@ -55,7 +55,8 @@ pub struct Hook {
     pub created_at: Timestamp,
     /// When it got another token.
     pub rotated_at: Option<Timestamp>,
-    pub(crate) secret_hash: Option<String>,
+    /// The hash of that secret, sealed: a hash alone would tell a short secret to who reads the database.
+    pub(crate) secret: Option<SealedRecord>,
 }
 
 impl Hook {
@@ -63,14 +64,17 @@ impl Hook {
     pub fn admits(&self, address: IpAddr) -> bool {
         self.allow_ips.is_empty() || self.allow_ips.iter().any(|network| network.contains(address))
     }
+}
 
-    /// Whether this is the secret that has to be given; in constant time.
-    pub fn knows(&self, secret: Option<&str>) -> bool {
-        let Some(wanted) = &self.secret_hash else { return true };
-        let given = hash(secret.unwrap_or_default());
-        let differ = wanted.bytes().zip(given.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b));
-        wanted.len() == given.len() && differ == 0
+/// Seals the secrets of hooks that a version before stored as nothing but a hash.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) async fn seal_secrets(store: &Store, vault: &Vault) -> Result<(), StoreError> {
+    for (account, id, hash) in store.unsealed_hooks().await? {
+        store.seal_hook(id, &vault.seal_record(account, id, hash.as_bytes())).await?;
     }
+    Ok(())
 }
 
 /// A new token. It is shown once and stored as its hash.
@@ -97,9 +101,12 @@ impl EngineHandle {
         answer: impl FnOnce(&Hook, &Secret) -> Result<(T, Option<KeptAnswer>), E>,
     ) -> Result<T, E> {
         self.stored(account, bot).await?;
-        let token = new_token();
+        let (token, id) = (new_token(), HookId::new());
+        let seal = |secret: Secret| {
+            self.inner.connections.vault().seal_record(account, id, hash(secret.expose()).as_bytes())
+        };
         let hook = Hook {
-            id: HookId::new(),
+            id,
             account_id: account,
             bot_id: bot,
             actions: new.actions,
@@ -108,7 +115,7 @@ impl EngineHandle {
             previous_until: None,
             created_at: clock::now(),
             rotated_at: None,
-            secret_hash: new.secret.map(|secret| hash(secret.expose())),
+            secret: new.secret.map(seal),
         };
         let (told, kept) = answer(&hook, &token)?;
         let token = hash(token.expose());
@@ -118,6 +125,21 @@ impl EngineHandle {
             return Err(EngineError::Conflict { code: "hook_exists", message }.into());
         }
         Ok(told)
+    }
+
+    /// Whether this is the secret that has to be given; in constant time.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] where the hook's own secret does not open.
+    pub fn knows_secret(&self, hook: &Hook, given: Option<&str>) -> Result<bool, EngineError> {
+        let Some(sealed) = &hook.secret else { return Ok(true) };
+        let opened = self.inner.connections.vault().open_record(hook.account_id, hook.id, sealed);
+        let wanted = opened.map_err(|error| {
+            EngineError::Unavailable(format!("the secret of hook {} does not open: {error}", hook.id))
+        })?;
+        let given = hash(given.unwrap_or_default());
+        let differ = wanted.iter().zip(given.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b));
+        Ok(wanted.len() == given.len() && differ == 0)
     }
 
     /// A bot's hook, without its token.

@@ -2,12 +2,12 @@
 
 mod carry;
 mod hook;
+mod repeat;
 
 use std::str::FromStr;
 
 use model::{AccountId, BotId, HookId, Quote, SignalId, Timestamp, TradeId, TradeStatus};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::change::Positions;
 use crate::clock;
@@ -18,12 +18,8 @@ use crate::store::{Store, TradeFilter};
 pub use hook::{Hook, NewHook};
 
 pub(crate) use carry::{Attached, Carrier, carry_out};
-
-/// How long the same body is taken for the same signal, in seconds, where its sender gives it no id.
-const SAME_BODY_S: i64 = 60;
-
-/// How long an id of the sender's is remembered, in seconds.
-const SAME_ID_S: i64 = 24 * 3_600;
+pub(crate) use hook::seal_secrets;
+pub(crate) use repeat::Sameness;
 
 /// What a signal orders.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -166,10 +162,7 @@ impl EngineHandle {
             TradeFilter { bot_id: Some(bot_id), status: Some(TradeStatus::Open), ..TradeFilter::default() };
         let ask = move |store: Store| async move { store.trades(account_id, &filter, 1, None).await };
         let trade_id = self.on_store(ask).await?.rows.first().map(|trade| trade.id);
-        let (dedupe, window_s) = match &new.id {
-            Some(id) => (format!("id {id}"), SAME_ID_S),
-            None => (format!("body {}", hex::encode(Sha256::digest(body))), SAME_BODY_S),
-        };
+        let same = Sameness::of(new.id.as_deref(), body);
         let now = clock::now();
         let signal = Signal {
             id: SignalId::new(),
@@ -185,11 +178,22 @@ impl EngineHandle {
             received_at: now,
             attempts: 0,
         };
-        let since = Timestamp::from_nanos(now.nanos().saturating_sub(window_s * 1_000_000_000));
+        let since = Timestamp::from_nanos(now.nanos().saturating_sub(same.seconds() * 1_000_000_000));
         // One at a time, so that of two that are the same one is the second.
         let _alone = self.inner.carrier.inlet.lock().await;
         let taken = signal.clone();
-        let ask = move |store: Store| async move { store.take_signal(&taken, &dedupe, since).await };
+        let ask = move |store: Store| async move {
+            let before = store.signal_before(&taken, &same, since).await?;
+            let is_repeat = |before: &Signal| match &same {
+                Sameness::Id(_) => true,
+                Sameness::Body(_) => repeat::still_stands(before, bot.status, trade_id),
+            };
+            let before = before.filter(is_repeat);
+            if before.is_none() {
+                store.add_signal(&taken, &same).await?;
+            }
+            Ok(before)
+        };
         match self.on_store(ask).await? {
             Some(before) => Ok((before, true)),
             None => {

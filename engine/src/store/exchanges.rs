@@ -322,7 +322,10 @@ pub(super) mod tests {
             };
             assert_eq!(left, [0], "the row stays, what it signed with does not");
             assert!(store.create_exchange(&second, &sealed(), [7; 32], None).await.unwrap());
-            assert_eq!(store.forget_secrets(NOW).await.unwrap(), Forgotten { exchanges: 1, webhooks: 0 });
+            assert_eq!(
+                store.forget_secrets(NOW).await.unwrap(),
+                Forgotten { exchanges: 1, webhooks: 0, hooks: 0 }
+            );
             assert!(!store.has_sealed().await.unwrap());
         }
     }

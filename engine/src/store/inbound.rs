@@ -1,12 +1,13 @@
 //! Inbound hooks, and what they were sent.
 
-use model::{AccountId, BotId, SignalId, Timestamp};
+use model::{AccountId, BotId, HookId, SignalId, Timestamp};
 use sqlx::Row as _;
 
 use super::idempotency::keep;
 use super::{Page, Store, StoreError, parsed, reading, worded, writing};
 use crate::answer::KeptAnswer;
-use crate::signals::{Hook, Signal, SignalStatus};
+use crate::secrets::SealedRecord;
+use crate::signals::{Hook, Sameness, Signal, SignalStatus};
 
 /// Notes within a transaction that a signal is done.
 pub(super) const SIGNAL_DONE: &str = "UPDATE signals SET status = 'done' WHERE id = $1";
@@ -24,18 +25,26 @@ pub(super) fn items<T: std::str::FromStr>(column: &'static str, text: &str) -> R
 macro_rules! hook {
     ($row:expr) => {{
         let row = $row;
-        let secret_hash: Option<String> = row.try_get("secret_hash")?;
+        let sealed: Option<Vec<u8>> = row.try_get("sealed")?;
+        let secret = match sealed {
+            None => None,
+            Some(sealed) => Some(SealedRecord {
+                key_version: row.try_get("key_version")?,
+                data_key: row.try_get("data_key")?,
+                sealed,
+            }),
+        };
         Hook {
             id: parsed("id", row.try_get("id")?)?,
             account_id: parsed("account_id", row.try_get("account_id")?)?,
             bot_id: parsed("bot_id", row.try_get("bot_id")?)?,
             actions: items("actions", row.try_get("actions")?)?,
-            has_secret: secret_hash.is_some(),
+            has_secret: secret.is_some(),
             allow_ips: items("allow_ips", row.try_get("allow_ips")?)?,
             previous_until: row.try_get::<Option<i64>, _>("previous_until")?.map(Timestamp::from_nanos),
             created_at: Timestamp::from_nanos(row.try_get("created_at")?),
             rotated_at: row.try_get::<Option<i64>, _>("rotated_at")?.map(Timestamp::from_nanos),
-            secret_hash,
+            secret,
         }
     }};
 }
@@ -76,18 +85,22 @@ impl Store {
         token_hash: &str,
         answer: Option<&KeptAnswer>,
     ) -> Result<bool, StoreError> {
-        let sql = "INSERT INTO hooks (id, account_id, bot_id, token_hash, secret_hash, actions, allow_ips, created_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+        let sql = "INSERT INTO hooks (id, account_id, bot_id, token_hash, actions, allow_ips, created_at,
+                key_version, data_key, sealed)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
+        let secret = hook.secret.as_ref();
         writing!(self, transaction => {
             let insert = sqlx::query(sql)
                 .bind(hook.id.to_string())
                 .bind(hook.account_id.to_string())
                 .bind(hook.bot_id.to_string())
                 .bind(token_hash)
-                .bind(&hook.secret_hash)
                 .bind(list(hook.actions.iter().map(|action| action.as_str())))
                 .bind(list(&hook.allow_ips))
-                .bind(hook.created_at.nanos());
+                .bind(hook.created_at.nanos())
+                .bind(secret.map(|secret| secret.key_version))
+                .bind(secret.map(|secret| secret.data_key.clone()))
+                .bind(secret.map(|secret| secret.sealed.clone()));
             let is_new = insert.execute(&mut *transaction).await?.rows_affected() == 1;
             if let Some(answer) = answer.filter(|_| is_new) {
                 keep!(answer).execute(&mut *transaction).await?;
@@ -160,33 +173,79 @@ impl Store {
         bot: BotId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let sql =
-            "UPDATE hooks SET deleted_at = $3 WHERE account_id = $1 AND bot_id = $2 AND deleted_at IS NULL";
+        let sql = "UPDATE hooks SET deleted_at = $3, key_version = NULL, data_key = NULL, sealed = NULL
+            WHERE account_id = $1 AND bot_id = $2 AND deleted_at IS NULL";
         writing!(self, transaction => {
             let update = sqlx::query(sql).bind(account.to_string()).bind(bot.to_string()).bind(now.nanos());
             Ok(update.execute(&mut *transaction).await?.rows_affected() == 1)
         })
     }
 
-    /// Stores a signal, unless the same came since then: that one is answered.
+    /// Secrets of hooks that are stored as nothing but a hash: of which account, of which hook, and the hash.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn take_signal(
+    pub(crate) async fn unsealed_hooks(&self) -> Result<Vec<(AccountId, HookId, String)>, StoreError> {
+        let sql = "SELECT account_id, id, secret_hash FROM hooks WHERE secret_hash IS NOT NULL";
+        reading!(self, pool => {
+            let rows = sqlx::query(sql).fetch_all(pool).await?.into_iter();
+            rows.map(|row| {
+                let account = parsed("account_id", row.try_get("account_id")?)?;
+                Ok((account, parsed("id", row.try_get("id")?)?, row.try_get("secret_hash")?))
+            })
+            .collect()
+        })
+    }
+
+    /// Puts what is sealed in the place of the hash alone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn seal_hook(&self, id: HookId, secret: &SealedRecord) -> Result<(), StoreError> {
+        let sql =
+            "UPDATE hooks SET secret_hash = NULL, key_version = $2, data_key = $3, sealed = $4 WHERE id = $1";
+        writing!(self, transaction => {
+            let update = sqlx::query(sql).bind(id.to_string()).bind(secret.key_version);
+            update.bind(&secret.data_key).bind(&secret.sealed).execute(&mut *transaction).await?;
+        });
+        Ok(())
+    }
+
+    /// The last signal of the same hook that came since then and is the same; where that goes by their bodies, only
+    /// without a signal about the same bot in between that was, or will be, carried out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn signal_before(
         &self,
         signal: &Signal,
-        dedupe: &str,
+        same: &Sameness,
         since: Timestamp,
     ) -> Result<Option<Signal>, StoreError> {
-        let known = "SELECT * FROM signals WHERE hook_id = $1 AND dedupe = $2 AND received_at > $3
-            ORDER BY received_at DESC LIMIT 1";
-        let before: Result<Option<Signal>, StoreError> = reading!(self, pool => {
-            let query = sqlx::query(known).bind(signal.hook_id.to_string()).bind(dedupe).bind(since.nanos());
+        let sql = match same {
+            Sameness::Id(_) => {
+                "SELECT * FROM signals WHERE hook_id = $1 AND dedupe = $2 AND received_at > $3
+                ORDER BY received_at DESC LIMIT 1"
+            }
+            Sameness::Body(_) => {
+                "SELECT * FROM signals AS before WHERE hook_id = $1 AND dedupe = $2 AND received_at > $3
+                    AND NOT EXISTS (SELECT 1 FROM signals AS other WHERE other.bot_id = before.bot_id
+                        AND other.received_at >= before.received_at AND other.dedupe <> before.dedupe
+                        AND other.status <> 'failed')
+                ORDER BY received_at DESC LIMIT 1"
+            }
+        };
+        reading!(self, pool => {
+            let query = sqlx::query(sql).bind(signal.hook_id.to_string()).bind(same.text()).bind(since.nanos());
             query.fetch_optional(pool).await?.map(|row| Ok(signal!(row))).transpose()
-        });
-        if let Some(before) = before? {
-            return Ok(Some(before));
-        }
+        })
+    }
+
+    /// Stores a signal.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn add_signal(&self, signal: &Signal, same: &Sameness) -> Result<(), StoreError> {
         let sql = "INSERT INTO signals (id, hook_id, account_id, bot_id, trade_id, action, positions, amount, dedupe,
                 status, attempts, next_at, received_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $11)";
@@ -200,13 +259,13 @@ impl Store {
                 .bind(signal.action.as_str())
                 .bind(super::write::word(&signal.positions))
                 .bind(signal.amount.map(|amount| amount.to_string()))
-                .bind(dedupe)
+                .bind(same.text())
                 .bind(signal.status.as_str())
                 .bind(signal.received_at.nanos())
                 .execute(&mut *transaction)
                 .await?;
         });
-        Ok(None)
+        Ok(())
     }
 
     /// Signals that are not done with, oldest first, and when each is to be tried.

@@ -95,6 +95,7 @@ impl Store {
         let left = "SELECT
             (SELECT COUNT(*) FROM exchange_connections WHERE deleted_at IS NULL AND key_version <> $1)
             + (SELECT COUNT(*) FROM webhooks WHERE deleted_at IS NULL AND sealed IS NOT NULL AND key_version <> $1)
+            + (SELECT COUNT(*) FROM hooks WHERE deleted_at IS NULL AND sealed IS NOT NULL AND key_version <> $1)
             + (SELECT COUNT(*) FROM answers WHERE key_version <> $1)";
         writing!(self, transaction => {
             sqlx::query(retire).execute(&mut *transaction).await?;
@@ -117,7 +118,7 @@ impl Store {
         match self {
             Self::Sqlite { writer, .. } => writer.vacuum().await,
             Self::Postgres { writer, .. } => {
-                writer.vacuum("VACUUM FULL exchange_connections, webhooks, answers").await
+                writer.vacuum("VACUUM FULL exchange_connections, webhooks, hooks, answers").await
             }
         }
     }

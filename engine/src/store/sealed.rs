@@ -1,6 +1,6 @@
 //! Everything that is sealed with the master key, whatever it is: read and written in batches, to be sealed anew.
 
-use model::{AccountId, Exchange, ExchangeId, Timestamp, WebhookId};
+use model::{AccountId, Exchange, ExchangeId, HookId, Timestamp, WebhookId};
 use sqlx::Row as _;
 
 use super::{Store, StoreError, parsed, reading, worded, writing};
@@ -13,6 +13,8 @@ pub(crate) enum SealedKind {
     Exchanges,
     /// What webhooks sign with.
     Webhooks,
+    /// What inbound hooks are sent with.
+    Hooks,
     /// Kept answers.
     Answers,
 }
@@ -30,6 +32,8 @@ pub(crate) enum Sealed {
     },
     /// An endpoint's.
     Webhook { account: AccountId, id: WebhookId, sealed: SealedRecord },
+    /// An inbound hook's.
+    Hook { account: AccountId, id: HookId, sealed: SealedRecord },
     /// An answer, by its idempotency key.
     Answer { account: AccountId, key: String, sealed: SealedAnswer },
 }
@@ -40,6 +44,7 @@ impl Sealed {
         match self {
             Self::Exchange { account, id, .. } => (account.to_string(), id.to_string()),
             Self::Webhook { account, id, .. } => (account.to_string(), id.to_string()),
+            Self::Hook { account, id, .. } => (account.to_string(), id.to_string()),
             Self::Answer { account, key, .. } => (account.to_string(), key.clone()),
         }
     }
@@ -60,10 +65,14 @@ macro_rules! sealed_row {
                 let key_hash = row.try_get("key_hash")?;
                 Sealed::Exchange { account, id: parsed("id", id)?, exchange, sealed, key_hash }
             }
-            SealedKind::Webhooks => {
+            SealedKind::Webhooks | SealedKind::Hooks => {
                 let (data_key, sealed) = (row.try_get("data_key")?, row.try_get("sealed")?);
                 let sealed = SealedRecord { key_version, data_key, sealed };
-                Sealed::Webhook { account, id: parsed("id", id)?, sealed }
+                if $kind == SealedKind::Hooks {
+                    Sealed::Hook { account, id: parsed("id", id)?, sealed }
+                } else {
+                    Sealed::Webhook { account, id: parsed("id", id)?, sealed }
+                }
             }
             SealedKind::Answers => {
                 let sealed = SealedAnswer { key_version, body: row.try_get("body")? };
@@ -80,13 +89,15 @@ pub struct Forgotten {
     pub exchanges: u64,
     /// Webhooks, whose secrets alone.
     pub webhooks: u64,
+    /// Inbound hooks that ask for a secret: deleted, since without it they would be open.
+    pub hooks: u64,
 }
 
 /// Why a webhook is off whose secret was erased.
 const SECRET_LOST: &str = "its secret was lost: rotate it, then enable the webhook";
 
 impl SealedKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Exchanges, Self::Webhooks, Self::Answers];
+    pub(crate) const ALL: [Self; 4] = [Self::Exchanges, Self::Webhooks, Self::Hooks, Self::Answers];
 
     /// Up to $4 of those that are not under version $1, after the place ($2, $3).
     const fn select(self) -> &'static str {
@@ -99,6 +110,12 @@ impl SealedKind {
             }
             Self::Webhooks => {
                 "SELECT account_id, id, key_version, data_key, sealed FROM webhooks
+                WHERE deleted_at IS NULL AND sealed IS NOT NULL AND key_version <> $1
+                    AND (account_id, id) > ($2, $3)
+                ORDER BY account_id, id LIMIT $4"
+            }
+            Self::Hooks => {
+                "SELECT account_id, id, key_version, data_key, sealed FROM hooks
                 WHERE deleted_at IS NULL AND sealed IS NOT NULL AND key_version <> $1
                     AND (account_id, id) > ($2, $3)
                 ORDER BY account_id, id LIMIT $4"
@@ -142,6 +159,8 @@ impl Store {
             WHERE id = $1 AND deleted_at IS NULL";
         const WEBHOOK: &str = "UPDATE webhooks SET key_version = $2, data_key = $3, sealed = $4
             WHERE id = $1 AND deleted_at IS NULL AND sealed IS NOT NULL";
+        const HOOK: &str = "UPDATE hooks SET key_version = $2, data_key = $3, sealed = $4
+            WHERE id = $1 AND deleted_at IS NULL AND sealed IS NOT NULL";
         const ANSWER: &str = "UPDATE answers SET key_version = $3, body = $4
             WHERE account_id = $1 AND idempotency_key = $2";
         writing!(self, transaction => {
@@ -156,6 +175,10 @@ impl Store {
                         let update = sqlx::query(WEBHOOK).bind(id.to_string()).bind(sealed.key_version);
                         update.bind(&sealed.data_key).bind(&sealed.sealed)
                     }
+                    Sealed::Hook { id, sealed, .. } => {
+                        let update = sqlx::query(HOOK).bind(id.to_string()).bind(sealed.key_version);
+                        update.bind(&sealed.data_key).bind(&sealed.sealed)
+                    }
                     Sealed::Answer { account, key, sealed } => {
                         let update = sqlx::query(ANSWER).bind(account.to_string()).bind(key);
                         update.bind(sealed.key_version).bind(&sealed.body)
@@ -167,8 +190,8 @@ impl Store {
         Ok(())
     }
 
-    /// Erases everything that is sealed: for operators whose master key is lost. Connections are deleted; webhooks are
-    /// disabled until their owners rotate their secrets.
+    /// Erases everything that is sealed: for operators whose master key is lost. Connections are deleted, and so are
+    /// inbound hooks that ask for a secret; webhooks are disabled until their owners rotate their secrets.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -180,6 +203,9 @@ impl Store {
             "UPDATE webhooks SET secret = '', data_key = NULL, sealed = NULL, key_version = NULL,
                 header_names = '', previous_until = NULL
             WHERE deleted_at IS NULL AND sealed IS NOT NULL";
+        const HOOKS: &str =
+            "UPDATE hooks SET deleted_at = $1, key_version = NULL, data_key = NULL, sealed = NULL
+            WHERE deleted_at IS NULL AND sealed IS NOT NULL";
         let sealed =
             "SELECT id FROM webhooks WHERE deleted_at IS NULL AND sealed IS NOT NULL AND disabled IS NULL";
         let ids: Vec<String> = reading!(self, pool => sqlx::query_scalar(sealed).fetch_all(pool).await?);
@@ -190,9 +216,10 @@ impl Store {
             let erase = sqlx::query(EXCHANGES).bind(now.nanos()).bind(Vec::<u8>::new());
             let exchanges = erase.execute(&mut *transaction).await?.rows_affected();
             let webhooks = sqlx::query(WEBHOOKS).execute(&mut *transaction).await?.rows_affected();
+            let hooks = sqlx::query(HOOKS).bind(now.nanos()).execute(&mut *transaction).await?.rows_affected();
             // Nothing is left that it would be needed for.
             sqlx::query("DELETE FROM master_keys WHERE state = 'next'").execute(&mut *transaction).await?;
-            Ok(Forgotten { exchanges, webhooks })
+            Ok(Forgotten { exchanges, webhooks, hooks })
         })
     }
 
@@ -202,7 +229,8 @@ impl Store {
     /// [`StoreError`].
     pub(crate) async fn has_sealed(&self) -> Result<bool, StoreError> {
         let sql = "SELECT 1 WHERE EXISTS (SELECT 1 FROM exchange_connections WHERE deleted_at IS NULL)
-            OR EXISTS (SELECT 1 FROM webhooks WHERE deleted_at IS NULL AND sealed IS NOT NULL)";
+            OR EXISTS (SELECT 1 FROM webhooks WHERE deleted_at IS NULL AND sealed IS NOT NULL)
+            OR EXISTS (SELECT 1 FROM hooks WHERE deleted_at IS NULL AND sealed IS NOT NULL)";
         reading!(self, pool => Ok(sqlx::query(sql).fetch_optional(pool).await?.is_some()))
     }
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::answer::{Asked, KeptAnswer};
 use crate::secrets::{ApiCredential, OpenError, Secret};
 use crate::store::{Progress, Sealed, SealedKind, Webhook, connection, stores};
+use crate::sweep::tests::hook;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -53,6 +54,11 @@ async fn store_answer(store: &Store, vault: &Vault, account: AccountId, n: usize
         .unwrap();
 }
 
+async fn store_hook(store: &Store, vault: &Vault, account_id: AccountId, n: usize) {
+    let seal = |id| Some(vault.seal_record(account_id, id, format!("hook {n}").as_bytes()));
+    hook(store, account_id, seal).await;
+}
+
 /// A store on which a server ran, and its key's file.
 struct Rig {
     store: Store,
@@ -71,6 +77,7 @@ impl Rig {
             for n in 0..many {
                 assert!(store_connection(&store, &vault, account, n).await);
                 store_webhook(&store, &vault, account, n).await;
+                store_hook(&store, &vault, account, n).await;
                 store_answer(&store, &vault, account, n).await;
             }
             rigs.push(Self { store, kept, folder, account });
@@ -104,13 +111,18 @@ impl Rig {
 
     /// Everything opens with the key in the file, nothing with the one before.
     async fn is_rotated(&self, many: usize, version: i64) {
-        let secrets =
-            SecretCount { exchanges: many, webhooks: many, answers: many, ..SecretCount::default() };
+        let secrets = SecretCount {
+            exchanges: many,
+            webhooks: many,
+            hooks: many,
+            answers: many,
+            ..SecretCount::default()
+        };
         assert_eq!(check(&self.store, &self.kept).await.unwrap(), (version, secrets));
         in_force(&self.store, &self.kept).await.unwrap();
         let old = self.key(&format!("books.db.key.v{}", version - 1));
         let all = self.everything().await;
-        assert_eq!(all.len(), 3 * many);
+        assert_eq!(all.len(), 4 * many);
         // Neither as what it is, nor where it is passed off as the one in force.
         for (claimed, told) in [
             (version - 1, OpenError::Version { sealed: version, current: version - 1 }),
@@ -123,7 +135,10 @@ impl Rig {
         let mut plain: Vec<_> = all.iter().map(|sealed| opened(&vault, sealed).unwrap()).collect();
         plain.sort();
         let mut expected: Vec<_> = (0..many)
-            .flat_map(|n| [format!("key {n} secret {n}"), format!("webhook {n}"), format!("answer {n}")])
+            .flat_map(|n| {
+                let credential = format!("key {n} secret {n}");
+                [credential, format!("webhook {n}"), format!("hook {n}"), format!("answer {n}")]
+            })
             .collect();
         expected.sort();
         assert_eq!(plain, expected);
@@ -139,6 +154,9 @@ fn opened(vault: &Vault, sealed: &Sealed) -> Result<String, OpenError> {
         Sealed::Webhook { account, id, sealed } => {
             vault.open_record(*account, *id, sealed).map(|plain| String::from_utf8(plain.to_vec()).unwrap())
         }
+        Sealed::Hook { account, id, sealed } => {
+            vault.open_record(*account, *id, sealed).map(|plain| String::from_utf8(plain.to_vec()).unwrap())
+        }
         Sealed::Answer { account, key, sealed } => vault.open_answer(*account, key, sealed),
     }
 }
@@ -148,7 +166,7 @@ async fn everything_opens_with_the_new_key_and_nothing_with_the_one_before() {
     for rig in Rig::all(MANY).await {
         let before = rig.key("books.db.key");
         let rotation = rig.rotate().await.unwrap();
-        assert_eq!((rotation.from, rotation.version, rotation.resealed.opened()), (1, 2, 3 * MANY));
+        assert_eq!((rotation.from, rotation.version, rotation.resealed.opened()), (1, 2, 4 * MANY));
         assert_eq!(rotation.key_file, rig.file("books.db.key"));
         assert_eq!(rotation.old_key_file, Some(rig.file("books.db.key.v1")));
         assert_eq!(rig.key("books.db.key.v1").check_value(), before.check_value());
@@ -258,7 +276,7 @@ async fn an_operators_own_key_is_taken_and_one_that_was_used_is_not() {
         let kept = Kept::Configured(key);
         assert!(matches!(rotate(&rig.store, &kept, None).await, Err(RotateError::NoFile)));
         let made = rig.file("made");
-        for opened in [6, 0] {
+        for opened in [8, 0] {
             // The second time the configuration is still as it was.
             let rotation = with(&kept, &made).await.unwrap();
             assert_eq!((rotation.from, rotation.version, rotation.resealed.opened()), (2, 3, opened));
@@ -271,7 +289,7 @@ async fn an_operators_own_key_is_taken_and_one_that_was_used_is_not() {
         );
         let kept = Kept::Configured(rig.key("made"));
         in_force(&rig.store, &kept).await.unwrap();
-        assert_eq!(check(&rig.store, &kept).await.unwrap().1.opened(), 6);
+        assert_eq!(check(&rig.store, &kept).await.unwrap().1.opened(), 8);
     }
 }
 
@@ -282,9 +300,9 @@ async fn what_does_not_open_stays_as_it_is_and_is_told_of() {
         store_webhook(&rig.store, &stray, rig.account, 9).await;
         store_answer(&rig.store, &stray, rig.account, 9).await;
         let resealed = rig.rotate().await.unwrap().resealed;
-        assert_eq!((resealed.opened(), resealed.unreadable, resealed.unreadable_answers), (6, 1, 1));
+        assert_eq!((resealed.opened(), resealed.unreadable, resealed.unreadable_answers), (8, 1, 1));
         let secrets = check(&rig.store, &rig.kept).await.unwrap().1;
-        assert_eq!((secrets.opened(), secrets.unreadable, secrets.unreadable_answers), (6, 1, 1));
+        assert_eq!((secrets.opened(), secrets.unreadable, secrets.unreadable_answers), (8, 1, 1));
     }
 }
 
@@ -301,12 +319,14 @@ async fn what_the_key_before_opens_is_left_nowhere_in_the_file() {
             |part: &[u8]| files.iter().any(|file| file.windows(part.len()).any(|window| window == part));
         let sealed = before.iter().filter(|sealed| match sealed {
             Sealed::Exchange { sealed, .. } => is_there(&sealed.data_key) || is_there(&sealed.api_secret),
-            Sealed::Webhook { sealed, .. } => is_there(&sealed.data_key) || is_there(&sealed.sealed),
+            Sealed::Webhook { sealed, .. } | Sealed::Hook { sealed, .. } => {
+                is_there(&sealed.data_key) || is_there(&sealed.sealed)
+            }
             Sealed::Answer { sealed, .. } => is_there(sealed.body.as_bytes()),
         });
         sealed.count()
     };
-    assert_eq!(found(), 60);
+    assert_eq!(found(), 80);
     rig.rotate().await.unwrap();
     assert_eq!(found(), 0);
 }
@@ -324,7 +344,7 @@ async fn without_its_master_key_a_backup_is_of_no_use() {
         // Nor where whoever has it makes the store believe that it is.
         rig.store.remember_master_key(1, rig.key("books.db.key").check_value(), NOW).await.unwrap();
         let secrets = check(&rig.store, &rig.kept).await.unwrap().1;
-        assert_eq!((secrets.opened(), secrets.unreadable, secrets.unreadable_answers), (0, 6, 3));
+        assert_eq!((secrets.opened(), secrets.unreadable, secrets.unreadable_answers), (0, 9, 3));
     }
 }
 
@@ -335,7 +355,7 @@ async fn a_lost_key_is_gone_on_without_once_everything_is_forgotten() {
         rig.store.begin_rotation(2, next.check_value(), NOW).await.unwrap();
         std::fs::remove_file(rig.file("books.db.key")).unwrap();
         let forgotten = rig.store.forget_secrets(NOW).await.unwrap();
-        assert_eq!((forgotten.exchanges, forgotten.webhooks), (2, 2));
+        assert_eq!((forgotten.exchanges, forgotten.webhooks, forgotten.hooks), (2, 2, 2));
         let vault = in_force(&rig.store, &rig.kept).await.unwrap();
         let webhooks = rig.store.webhooks(rig.account, 9, None).await.unwrap().rows;
         assert!(webhooks.iter().all(|webhook| {
