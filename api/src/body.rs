@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
-use model::{BotDefinition, StrategyDefinition};
+use model::{BotDefinition, Fault, StrategyDefinition};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -78,7 +78,29 @@ pub fn fields(text: &[u8]) -> Result<Fields, ApiError> {
         return Err(ApiError::BadJson(format!("the body is nested deeper than {DEEPEST} levels")));
     }
     serde_json::from_slice::<Unrepeated>(text).map_err(refused)?;
-    serde_json::from_slice(text).map_err(refused)
+    let fields: Fields = serde_json::from_slice(text).map_err(refused)?;
+    let with_nul: Vec<Fault> = fields.iter().filter_map(|(name, value)| nul(name, value)).collect();
+    if with_nul.is_empty() { Ok(fields) } else { Err(ApiError::Invalid(with_nul)) }
+}
+
+/// What is wrong with a field in which a text holds U+0000, at any depth: not every database stores it, and most
+/// programs end a text there.
+fn nul(name: &str, value: &RawValue) -> Option<Fault> {
+    let has_nul = |mut text: &str| {
+        while let Some((_, escaped)) = text.split_once('\\') {
+            if escaped.starts_with("u0000") {
+                return true;
+            }
+            // What is escaped is one character of ASCII, a backslash among them.
+            text = escaped.get(1..).unwrap_or_default();
+        }
+        false
+    };
+    (name.contains('\0') || has_nul(value.get())).then(|| Fault {
+        param: name.chars().take(60).collect(),
+        code: "parameter_invalid",
+        message: "holds the character U+0000: leave it out".to_owned(),
+    })
 }
 
 /// A stored definition with the fields of a PATCH laid over it: `null` takes a field back to its default, and
@@ -253,6 +275,17 @@ mod tests {
         }
         let text = format!("{{\"a\":\"\\\"{}\"}}", "[".repeat(100));
         assert!(fields(text.as_bytes()).is_ok(), "{text}");
+    }
+
+    #[test]
+    fn a_text_with_a_zero_character_is_refused_wherever_it_stands() {
+        let refused = |text: &str| match fields(text.as_bytes()) {
+            Err(ApiError::Invalid(faults)) => faults.into_iter().map(|fault| fault.param).collect(),
+            other => vec![format!("{other:?}")],
+        };
+        assert_eq!(refused(r#"{"a":"x\u0000","b":{"c":["\\\u0000"]},"d":1}"#), ["a", "b"]);
+        assert_eq!(refused(r#"{"a\u0000":1}"#), ["a\0"]);
+        assert!(fields(br#"{"a":"\\u0000","b":"\u0001"}"#).is_ok());
     }
 
     #[test]

@@ -61,11 +61,15 @@ impl Query {
     /// # Errors
     /// [`ApiError::BadRequest`] where it is no query string.
     pub fn new(text: &str) -> Result<Self, ApiError> {
+        const NUL: &str = "holds the character U+0000: leave it out";
         let pairs = web::Query::<Vec<(String, String)>>::from_query(text)
             .map_err(|_| ApiError::BadRequest)?
             .into_inner();
         let mut query = Self { left: BTreeMap::new(), known: Vec::new(), faults: Vec::new() };
         for (name, value) in pairs {
+            if name.contains('\0') || value.contains('\0') {
+                query.fault(&name, "parameter_invalid", NUL.to_owned());
+            }
             if query.left.insert(name.clone(), value).is_some() {
                 query.fault(&name, "parameter_invalid", "is given more than once".to_owned());
             }

@@ -114,6 +114,11 @@ async fn an_endpoint_is_made_changed_tested_rotated_and_deleted() {
     for (body, param) in [
         (r#"{"url":null}"#, "url"),
         (r#"{"url":"https://10.0.0.1/"}"#, "url"),
+        (r#"{"url":"https://example.com/a\r\nb"}"#, "url"),
+        (r#"{"url":"https://example.com/a\u0000"}"#, "url"),
+        (r#"{"url":" https://example.com/a"}"#, "url"),
+        (r#"{"description":"a\u0000b"}"#, "description"),
+        (r#"{"description":"a\u001bb"}"#, "description"),
         (r#"{"events":[]}"#, "events"),
         (r#"{"headers":{"Host":"x"}}"#, "headers"),
         (r#"{"headers":["x"]}"#, "headers"),

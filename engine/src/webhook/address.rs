@@ -50,6 +50,10 @@ impl Targets {
         if text.len() > LONGEST {
             return Err(format!("is longer than {LONGEST} bytes"));
         }
+        // Parsing would leave out some of these, and what is dialed would not be what is shown.
+        if text.chars().any(char::is_control) || text.trim() != text {
+            return Err("holds a control character, or begins or ends with a space: leave it out".to_owned());
+        }
         let shown: String = text.chars().take(60).collect();
         let url = Url::parse(text).map_err(|_| format!("`{shown}` is no URL: use https://host/path"))?;
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {

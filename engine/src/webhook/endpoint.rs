@@ -93,6 +93,10 @@ pub(crate) type Misfit = (&'static str, String);
 
 /// Whether a description will do.
 pub(crate) fn check_description(text: &str) -> Option<Misfit> {
+    let is_control = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    if text.chars().any(is_control) {
+        return Some(("description", "holds a control character: leave it out".to_owned()));
+    }
     let is_long = text.chars().count() > LONGEST_DESCRIPTION;
     is_long.then(|| ("description", format!("is longer than {LONGEST_DESCRIPTION} characters")))
 }

@@ -55,8 +55,9 @@ impl EngineHandle {
         answer: impl FnOnce(&Webhook, &Secret) -> Result<(T, Option<KeptAnswer>), E>,
     ) -> Result<T, E> {
         let concurrency = new.concurrency.unwrap_or(CONCURRENCY);
+        let url = self.dialed(&new.url);
         refuse([
-            self.misfit_url(&new.url),
+            url.as_ref().err().cloned(),
             check_description(&new.description),
             check_concurrency(concurrency),
             check_headers(&new.headers),
@@ -64,7 +65,7 @@ impl EngineHandle {
         let webhook = Webhook {
             id: WebhookId::new(),
             account_id: account,
-            url: new.url,
+            url: url.unwrap_or_default(),
             description: new.description,
             kinds: new.kinds,
             concurrency,
@@ -123,8 +124,9 @@ impl EngineHandle {
         id: WebhookId,
         patch: WebhookPatch,
     ) -> Result<Webhook, EngineError> {
+        let url = patch.url.as_deref().map(|url| self.dialed(url)).transpose();
         refuse([
-            patch.url.as_deref().and_then(|url| self.misfit_url(url)),
+            url.as_ref().err().cloned(),
             patch.description.as_deref().and_then(check_description),
             patch.concurrency.and_then(check_concurrency),
         ])?;
@@ -137,8 +139,9 @@ impl EngineHandle {
         secrets.merge(patch.headers);
         refuse([check_headers(&secrets.headers)])?;
         let mut webhook = stored.webhook;
-        let hurry = patch.url.as_ref().is_some_and(|url| *url != webhook.url);
-        webhook.url = patch.url.unwrap_or(webhook.url);
+        let url = url.ok().flatten();
+        let hurry = url.as_ref().is_some_and(|url| *url != webhook.url);
+        webhook.url = url.unwrap_or(webhook.url);
         webhook.kinds = patch.kinds.unwrap_or(webhook.kinds);
         webhook.description = patch.description.unwrap_or(webhook.description);
         webhook.concurrency = patch.concurrency.unwrap_or(webhook.concurrency);
@@ -377,8 +380,9 @@ impl EngineHandle {
 
     // Inside
 
-    fn misfit_url(&self, url: &str) -> Option<Misfit> {
-        self.inner.hub.targets.check(url).err().map(|why| ("url", why))
+    /// An address as it will be dialed, which is what is stored.
+    fn dialed(&self, url: &str) -> Result<String, Misfit> {
+        self.inner.hub.targets.check(url).map(String::from).map_err(|why| ("url", why))
     }
 
     async fn sealed_webhook(&self, account: AccountId, id: WebhookId) -> Result<SealedWebhook, EngineError> {
