@@ -1,4 +1,7 @@
-//! What every request passes: an id, the refusal of `Transfer-Encoding`, errors in one shape, panics caught.
+//! What every request passes: an id, a look at its head, errors in one shape, panics caught.
+//!
+//! A body may come in chunks (`Transfer-Encoding: chunked`), and its connection is closed after the answer: proxies and
+//! servers differ in how they read malformed chunks, so what follows them is not read as a request.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -6,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
 use futures_util::FutureExt;
@@ -30,14 +33,15 @@ pub(crate) async fn edge(
     };
     connection.begin().await;
     let is_head = request.method() == Method::HEAD;
+    let is_chunked = is_chunked(&request);
     let answer = match answered(request, next).await {
         Ok(answer) => answer,
         Err(error) => {
-            connection.end(error::closes(error.as_response_error().status_code()));
+            connection.end(is_chunked || error::closes(error.as_response_error().status_code()));
             return Err(error);
         }
     };
-    let is_last = error::closes(answer.status());
+    let is_last = is_chunked || error::closes(answer.status());
     Ok(answer.map_body(|_, body| {
         let size = body.size();
         if is_head || matches!(size, BodySize::None | BodySize::Sized(0)) {
@@ -58,22 +62,41 @@ async fn answered(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = RequestId::new();
     request.extensions_mut().insert(id);
-    if request.headers().contains_key(header::TRANSFER_ENCODING) {
-        return Ok(request.into_response(ApiError::LengthRequired.answer(id)));
-    }
-    if headers::are_too_large(request.headers()) {
-        return Ok(request.into_response(ApiError::HeadTooLarge.answer(id)));
+    let is_last = is_chunked(&request);
+    let refused = if headers::are_too_large(request.headers()) {
+        Some(ApiError::HeadTooLarge)
+    } else {
+        headers::repeated(request.headers()).map(|name| {
+            ApiError::field(name, "parameter_invalid", "is given more than once: send one such header")
+        })
+    };
+    if let Some(refused) = refused {
+        return Ok(closing(request.into_response(refused.answer(id)), is_last));
     }
     // What is logged meanwhile bears the request's id.
     let span = tracing::info_span!("request", id = %id);
     match AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span).await {
-        Ok(Ok(response)) => Ok(finish(response.map_into_boxed_body(), id)),
-        Ok(Err(error)) => Err(Failed { error: known(&error), id }.into()),
+        Ok(Ok(response)) => Ok(closing(finish(response.map_into_boxed_body(), id), is_last)),
+        Ok(Err(error)) => Err(Failed { error: known(&error), id, is_last }.into()),
         Err(_) => {
             tracing::error!(request_id = %id, "a handler panicked");
-            Err(Failed { error: ApiError::Internal, id }.into())
+            Err(Failed { error: ApiError::Internal, id, is_last }.into())
         }
     }
+}
+
+/// Whether a request's body comes in chunks. The framework refuses every other transfer encoding, and one beside a
+/// length.
+fn is_chunked(request: &ServiceRequest) -> bool {
+    request.headers().contains_key(header::TRANSFER_ENCODING)
+}
+
+/// Has the connection closed after an answer that is the last one.
+fn closing(mut answer: ServiceResponse<BoxBody>, is_last: bool) -> ServiceResponse<BoxBody> {
+    if is_last {
+        answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    answer
 }
 
 /// The answer with its request id; an error, ours or the framework's, takes the one shape.
@@ -110,6 +133,8 @@ fn known(error: &Error) -> ApiError {
 struct Failed {
     error: ApiError,
     id: RequestId,
+    /// Whether the connection is closed after its answer.
+    is_last: bool,
 }
 
 impl fmt::Display for Failed {
@@ -124,7 +149,11 @@ impl ResponseError for Failed {
     }
 
     fn error_response(&self) -> HttpResponse {
-        self.error.answer(self.id)
+        let mut answer = self.error.answer(self.id);
+        if self.is_last {
+            answer.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        answer
     }
 }
 

@@ -57,8 +57,6 @@ pub enum ApiError {
     },
     /// The `Idempotency-Key` came with another request before.
     IdempotencyKeyReused,
-    /// `Transfer-Encoding` was used where a length is wanted.
-    LengthRequired,
     /// The headers are larger than anybody needs.
     HeadTooLarge,
     /// The body is larger than the limit.
@@ -190,12 +188,6 @@ impl ApiError {
                 "idempotency_key_reused",
                 "this Idempotency-Key came with another path or body before: use a new one for a new request",
             ),
-            Self::LengthRequired => row(
-                StatusCode::LENGTH_REQUIRED,
-                REQUEST,
-                "length_required",
-                "send a Content-Length instead of a Transfer-Encoding",
-            ),
             Self::HeadTooLarge => row(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 REQUEST,
@@ -284,7 +276,6 @@ pub(crate) fn closes(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::REQUEST_TIMEOUT
-            | StatusCode::LENGTH_REQUIRED
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
     )

@@ -24,6 +24,15 @@ pub(crate) fn secure(headers: &mut HeaderMap) {
     }
 }
 
+/// Headers of which a request has one at most: of two, a proxy in front may have read the other one.
+const SINGLE: [&str; 5] =
+    ["Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "Stripe-Signature"];
+
+/// The first header that is given twice and may not be.
+pub(crate) fn repeated(headers: &HeaderMap) -> Option<&'static str> {
+    SINGLE.into_iter().find(|name| headers.get_all(*name).nth(1).is_some())
+}
+
 /// Whether a request's headers are more than anybody needs.
 pub(crate) fn are_too_large(headers: &HeaderMap) -> bool {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > LARGEST

@@ -32,7 +32,7 @@ const fn rule(
     Rule { status, name, means, applies }
 }
 
-const ERRORS: [Rule; 13] = [
+const ERRORS: [Rule; 12] = [
     rule(
         "400",
         "BadRequest",
@@ -59,7 +59,6 @@ const ERRORS: [Rule; 13] = [
         Operation::is_repeatable,
         "The request with this `Idempotency-Key` is still running.",
     ),
-    rule("411", "LengthRequired", Operation::has_body, "The body came without `Content-Length`."),
     rule("413", "BodyTooLarge", Operation::has_body, "The body is larger than 64 KiB."),
     rule("415", "NotJson", Operation::has_body, "The body is not declared as JSON in UTF-8, or is packed."),
     rule("422", "KeyReused", Operation::is_repeatable, "The `Idempotency-Key` was used with another body."),

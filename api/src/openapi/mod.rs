@@ -18,7 +18,7 @@
 //!    handler runs, and puts it into the document; without the annotation it does not compile.
 //!
 //! What is the same everywhere is added by rule ([`common`]) and not written down per handler: the errors 400, 401, 403,
-//! 404 (of a path with an id), 408, 411, 413, 415 (of a body), 429, 500 and 503 in the one shape; the headers; the
+//! 404 (of a path with an id), 408, 413, 415 (of a body), 429, 500 and 503 in the one shape; the headers; the
 //! parameter `Idempotency-Key` of a POST; that a body's unknown fields are refused; 405 and `Allow`; HEAD beside GET.
 //! `security(())` is an operation without a key.
 //!

@@ -56,7 +56,14 @@ fn a_method_that_a_path_lacks_is_told_in_the_one_shape() {
 }
 
 #[test]
-fn a_transfer_encoding_is_refused_and_the_connection_closed() {
+fn after_a_body_in_chunks_the_connection_is_closed() {
     let request = "POST /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    check_error(request, "411", "length_required");
+    check_error(request, "405", "method_not_allowed");
+}
+
+#[test]
+fn two_keys_in_one_request_are_refused() {
+    let keys = "Authorization: Bearer bpx_a\r\nAuthorization: Bearer bpx_b\r\n";
+    let request = format!("GET /v1/bots HTTP/1.1\r\nHost: a\r\n{keys}Connection: close\r\n\r\n");
+    check_error(&request, "400", "parameter_invalid");
 }

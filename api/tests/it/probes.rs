@@ -1,6 +1,7 @@
 //! The HTTP edge over plain sockets: what is malformed, ambiguous or too large is refused and the connection closed, so
 //! that nothing that was smuggled behind it is read as a request.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -61,28 +62,28 @@ fn probes() -> Vec<(&'static str, String, Expected)> {
         ("a signed length", post("Content-Length: +3\r\n", "abc"), Closed(400)),
         ("a length in hexadecimal", post("Content-Length: 0x3\r\n", "abc"), Closed(400)),
         ("a space before the colon", post("Content-Length : 3\r\n", "abc"), Closed(400)),
-        ("chunks", post("Transfer-Encoding: chunked\r\n", "0\r\n\r\n"), Closed(411)),
+        ("chunks", post("Transfer-Encoding: chunked\r\n", "0\r\n\r\n"), Closed(405)),
         ("chunks by another name", post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"), Closed(400)),
         ("chunks, and then not", post("Transfer-Encoding: chunked, identity\r\n", "0\r\n\r\n"), Closed(400)),
         (
             "a bare line feed after the last chunk",
             post("Transfer-Encoding: chunked\r\n", "0\r\n\n"),
-            Closed(411),
+            Closed(405),
         ),
         (
             "a trailer with a bare line feed",
             post("Transfer-Encoding: chunked\r\n", "0\r\nX: y\n\n"),
-            Closed(411),
+            Closed(405),
         ),
         (
             "a quoted chunk extension",
             post("Transfer-Encoding: chunked\r\n", "3;a=\"\\\"\r\nabc\r\n0\r\n\r\n"),
-            Closed(411),
+            Closed(405),
         ),
         (
             "a huge chunk extension",
             post("Transfer-Encoding: chunked\r\n", &format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(65_536))),
-            Closed(411),
+            Closed(405),
         ),
         ("no host", format!("{ask}\r\n\r\n"), Closed(400)),
         ("two hosts", format!("{ask}\r\nHost: a\r\nHost: b\r\n\r\n"), Closed(400)),
@@ -229,6 +230,32 @@ fn the_slow_are_closed_within_fifteen_seconds_and_others_do_not_wait_for_them() 
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });
+    system.block_on(server.stop());
+}
+
+#[test]
+fn a_body_in_chunks_is_read_within_the_limit() {
+    let system = actix_web::rt::System::new();
+    let server = system.block_on(Server::start("127.0.0.1:1"));
+    let tenant = system.block_on(server.tenant(&[]));
+    let ask = |body: &str| {
+        let mut chunks = String::new();
+        for chunk in body.as_bytes().chunks(7_000) {
+            let text = String::from_utf8_lossy(chunk);
+            write!(chunks, "{:x}\r\n{text}\r\n", chunk.len()).unwrap();
+        }
+        let head = format!(
+            "POST /v1/bots HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+             Transfer-Encoding: chunked\r\n\r\n",
+            tenant.key
+        );
+        let (statuses, is_closed, _) =
+            statuses(&server, format!("{head}{chunks}0\r\n\r\n{SMUGGLED}").as_bytes());
+        (statuses, is_closed)
+    };
+    assert_eq!(ask(crate::bots::SEED), (vec![201], true));
+    assert_eq!(ask(&format!("{}{}", crate::bots::SEED, " ".repeat(60_000))), (vec![201], true));
+    assert_eq!(ask(&format!("{}{}", crate::bots::SEED, " ".repeat(70_000))), (vec![413], true));
     system.block_on(server.stop());
 }
 
