@@ -69,7 +69,7 @@ impl Post {
         let mut attempt = Attempt::default();
         let outcome = match tokio::time::timeout(ANSWER, self.ask(endpoint, id, body, now)).await {
             Ok(Ok(answer)) => {
-                let outcome = judged(&answer);
+                let outcome = judged(&answer, now);
                 attempt.http_status = Some(answer.status().as_u16());
                 attempt.duration_ms = millis(began);
                 attempt.answer = beginning(answer).await;
@@ -130,15 +130,24 @@ fn told(error: &reqwest::Error) -> &'static str {
     }
 }
 
-fn judged(answer: &Response) -> Outcome {
+fn judged(answer: &Response, now: Timestamp) -> Outcome {
     match answer.status().as_u16() {
         200..=299 => Outcome::Taken,
         410 => Outcome::Gone,
         _ => {
-            let pause = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-            Outcome::Failed(pause)
+            let value = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            Outcome::Failed(value.and_then(|value| pause(value.trim(), now)))
         }
     }
+}
+
+/// The pause that `Retry-After` asks for: whole seconds, or a date.
+fn pause(value: &str, now: Timestamp) -> Option<u64> {
+    let until = || {
+        let left_ns = Timestamp::from_http_date(value)?.since(now);
+        u64::try_from(left_ns.max(0)).ok().map(|left| left.div_ceil(1_000_000_000))
+    };
+    value.parse().ok().or_else(until)
 }
 
 fn answer_is_redirect(status: Option<u16>) -> bool {

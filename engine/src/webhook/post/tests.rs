@@ -20,6 +20,15 @@ fn what_an_endpoint_answers_is_made_harmless() {
     assert_eq!(escaped(b"\x00\x1b[31m<b>\xff"), "\\u{0}\\u{1b}[31m\\u{3c}b\\u{3e}\u{fffd}");
 }
 
+#[test]
+fn an_endpoint_says_in_seconds_or_by_a_date_when_it_wants_to_be_tried_again() {
+    let now = Timestamp::from_millis(784_111_777_000 - 1_500);
+    assert_eq!(pause("120", now), Some(120));
+    assert_eq!(pause("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(2), "rounded up");
+    assert_eq!(pause("Sun, 06 Nov 1994 08:49:00 GMT", now), Some(0), "it is over");
+    assert_eq!(pause("soon", now), None);
+}
+
 /// Sends to an endpoint on this machine; what came of it, and how long it took.
 async fn send(url: &str) -> (Outcome, Attempt, Duration) {
     // Another test of this process may have been first.
