@@ -1,6 +1,6 @@
 //! Where a request comes from, and how requests are counted.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -36,8 +36,14 @@ fn seen(peer: IpAddr, headers: &HeaderMap, trusted_proxy: Option<&Cidr>) -> IpAd
     }
     // What stands before the last one was written by whoever talked to the proxy.
     let last = headers.get_all("x-forwarded-for").last().and_then(|value| value.to_str().ok());
-    let last = last.and_then(|value| value.rsplit(',').next()?.trim().parse().ok());
-    last.unwrap_or(peer)
+    last.and_then(|value| address(value.rsplit(',').next()?.trim())).unwrap_or(peer)
+}
+
+/// An address as proxies write it: alone, in brackets, or with the client's port behind it.
+fn address(text: &str) -> Option<IpAddr> {
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    text.parse().ok().or_else(with_port).or_else(bracketed)
 }
 
 /// What one client counts as where guesses are counted: an IPv4 address, or the 64 bits of IPv6 that a client has.
@@ -72,6 +78,10 @@ mod tests {
         check("10.1.2.3", &["1.1.1.1", "198.51.100.9"], "198.51.100.9");
         check("10.1.2.3", &["1.1.1.1, nonsense"], "10.1.2.3");
         check("10.1.2.3", &[], "10.1.2.3");
+        check("10.1.2.3", &["1.1.1.1, 203.0.113.7:5123"], "203.0.113.7");
+        check("10.1.2.3", &["[2001:db8::1]:80"], "2001:db8::1");
+        check("10.1.2.3", &["[2001:db8::1]"], "2001:db8::1");
+        check("10.1.2.3", &["2001:db8::1"], "2001:db8::1");
     }
 
     #[test]

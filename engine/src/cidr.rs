@@ -11,6 +11,9 @@ pub struct Cidr {
     bits: u8,
 }
 
+/// How many bits stand before an IPv4 address that is written as IPv6, `::ffff:203.0.113.7`.
+const MAPPED_BITS: u8 = 96;
+
 /// A text that is no network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("an address or a network such as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32 is wanted")]
@@ -49,7 +52,13 @@ impl FromStr for Cidr {
             }
             Some(_) => return Err(CidrError),
         };
-        Ok(Self { address, bits })
+        // IPv4 written as IPv6 is kept as what it is compared as.
+        match (address, address.to_canonical()) {
+            (IpAddr::V6(_), IpAddr::V4(address)) if bits >= MAPPED_BITS => {
+                Ok(Self { address: address.into(), bits: bits - MAPPED_BITS })
+            }
+            _ => Ok(Self { address, bits }),
+        }
     }
 }
 
@@ -81,6 +90,10 @@ mod tests {
         check("2001:db8::/32", "2001:db9::", false);
         check("::/0", "2001:db9::", true);
         check("127.0.0.0/8", "::ffff:127.0.0.1", true);
+        check("::ffff:127.0.0.1", "127.0.0.1", true);
+        check("::ffff:127.0.0.1", "127.0.0.2", false);
+        check("::ffff:203.0.113.0/120", "203.0.113.9", true);
+        check("::ffff:203.0.113.0/120", "203.0.114.9", false);
     }
 
     #[test]
