@@ -179,7 +179,8 @@ fn routes(app: &mut web::ServiceConfig, config: ApiConfig) {
 }
 
 fn metrics(counters: PrometheusHandle) -> Resource {
-    web::resource("/metrics").app_data(web::Data::new(counters)).route(web::get().to(render))
+    let resource = web::resource("/metrics").app_data(web::Data::new(counters));
+    resource.route(web::get().to(render)).route(web::head().to(render))
 }
 
 /// How the server is.

@@ -37,7 +37,7 @@ impl UsageError {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     /// Where the API listens.
-    #[serde(default = "default_listen")]
+    #[serde(default = "default_listen", deserialize_with = "listen_on")]
     pub(crate) listen: SocketAddr,
     /// Where everything is stored.
     #[serde(default = "default_database_url")]
@@ -129,6 +129,7 @@ impl Default for Webhooks {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ShownMetrics {
     /// The address of `/metrics`; without it the path stands beside all others, for everybody.
+    #[serde(deserialize_with = "may_listen_on")]
     pub(crate) listen: Option<SocketAddr>,
 }
 
@@ -393,6 +394,14 @@ fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, 
     list(deserializer, address, "addresses are wanted, such as [\"203.0.113.10\"]")
 }
 
+fn listen_on<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    crate::args::listen(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+fn may_listen_on<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    listen_on(deserializer).map(Some)
+}
+
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = match Scalar::deserialize(deserializer)? {
         Scalar::Text(text) => text,
@@ -452,6 +461,10 @@ mod tests {
         let config =
             load("", &[("PATH", "/bin"), ("BOTPRIMEX_SHARED", "/x"), ("BOTPRIMEX_LOG", "x")], None).unwrap();
         assert_eq!(config.listen, default_listen());
+        let named =
+            load("metrics.listen = \"localhost:9000\"", &[("BOTPRIMEX_LISTEN", "localhost:8080")], None);
+        let named = named.unwrap();
+        assert_eq!((named.listen, named.metrics.listen), (default_listen(), "127.0.0.1:9000".parse().ok()));
         assert_eq!(config.database_url, "sqlite://botprimex.db");
         assert!(!config.webhooks.allow_loopback);
         assert_eq!(config.venues.binance.taker_fee, "0.1".parse().unwrap());

@@ -16,7 +16,7 @@ pub(crate) use admin::{
     AccountCommand, AdminArgs, AdminCommand, BotCommand, ExchangeCommand, KeyCommand, LinkArgs,
     MasterKeyCommand, PayoutArgs, PayoutCommand, SubscriptionArgs, SubscriptionCommand,
 };
-pub(crate) use values::{Credential, Secret, Silence, Span, Speed};
+pub(crate) use values::{Credential, Secret, Silence, Span, Speed, listen};
 pub(crate) use venue::{FeeAsset, ReplayStart, VenueArgs};
 
 /// Hosts trading bots: dollar-cost-averaging bots with ladders, stops and take profits.
@@ -67,14 +67,14 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// The address to listen on; port 0 picks a free one [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen)]
     pub(crate) listen: Option<SocketAddr>,
 }
 /// The demo's flags.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     /// The address of the API; port 0 picks a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = listen)]
     pub(crate) listen: SocketAddr,
     /// Recorded markets to play, one after the other; the demo ends with them.
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -190,6 +190,8 @@ mod tests {
         }
         refuse::<VenueArgs>("venue --replay a.gz --random-walk");
         refuse::<ServeArgs>("serve --listen nowhere");
+        refuse::<ServeArgs>("serve --listen localhost:http");
+        refuse::<ServeArgs>("serve --listen nowhere.invalid:8080");
         refuse::<DemoArgs>("demo --for soon");
         refuse::<AdminArgs>("admin key create");
         refuse::<AdminArgs>("admin key create --account bot_1");
@@ -222,6 +224,13 @@ mod tests {
             assert_eq!(args.config.database_url.as_deref(), Some("sqlite://a.db"), "{line}");
             assert_eq!(args.config.config, Some("a.toml".into()), "{line}");
         }
+    }
+
+    #[test]
+    fn an_address_to_listen_on_may_be_a_name() {
+        let loopback: std::net::SocketAddr = "127.0.0.1:8080".parse().unwrap();
+        assert_eq!(parse::<ServeArgs>("serve --listen localhost:8080").unwrap().listen, Some(loopback));
+        assert_eq!(parse::<DemoArgs>("demo --listen localhost:8080").unwrap().listen, loopback);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the text of a flag stands for.
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -33,6 +34,23 @@ impl FromStr for Until {
             .or_else(|_| text.parse().map(Self::In))
             .map_err(|_| "a time such as 2026-05-01T00:00:00Z or a span such as 30d is wanted".to_owned())
     }
+}
+
+/// Reads an address to listen on: an IP address or a name that resolves to one, and a port.
+///
+/// # Errors
+/// What is wrong with it, and what would do.
+pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let wanted =
+        || format!("expected an address and a port such as 127.0.0.1:8080 or localhost:8080, got `{text}`");
+    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    port.ok_or_else(wanted)?;
+    let found: Vec<SocketAddr> = text.to_socket_addrs().map_err(|_| wanted())?.collect();
+    // Where a name has several, most clients try IPv4 at least.
+    found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(wanted)
 }
 
 /// A symbol that falls silent.

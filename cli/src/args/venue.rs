@@ -7,13 +7,13 @@ use clap::{Args, ValueEnum};
 use model::{Pair, Pct, Price, Qty, Quote};
 use rust_decimal::Decimal;
 
-use super::values::{Balance, Credential, Silence, Speed};
+use super::values::{Balance, Credential, Silence, Speed, listen};
 
 /// The simulated exchange's flags.
 #[derive(Args, Debug)]
 pub(crate) struct VenueArgs {
     /// The address to listen on; port 0 picks a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", value_parser = listen)]
     pub(crate) listen: SocketAddr,
     /// Recorded markets to play, one after the other.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "random_walk")]

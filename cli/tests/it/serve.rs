@@ -200,6 +200,8 @@ async fn metrics_at_an_address_of_their_own_are_there_and_nowhere_else() {
     let elsewhere = format!("http://127.0.0.1:{port}");
     let status = async |url: String| user.http.get(url).send().await.unwrap().status().as_u16();
     let metrics = user.http.get(format!("{elsewhere}/metrics")).send().await.unwrap();
+    let head = user.http.head(format!("{elsewhere}/metrics")).send().await.unwrap();
+    assert_eq!((head.status(), head.content_length()), (metrics.status(), metrics.content_length()));
     assert_eq!(metrics.status(), 200);
     let text = metrics.text().await.unwrap();
     assert!(text.contains("botprimex_ticks_total"), "{text}");
