@@ -93,7 +93,7 @@ impl Intent {
 pub(crate) fn request(pair: &Pair, order: &LiveOrder) -> OrderRequest {
     let kind = match order.terms {
         Terms::Market => RequestKind::Market,
-        Terms::Limit(price) => RequestKind::Limit { price, tif: TimeInForce::Ioc },
+        Terms::Limit(price) => RequestKind::Limit { price, tif: TimeInForce::Gtc },
         Terms::StopLimit { stop, limit } => RequestKind::StopLossLimit { stop, price: limit },
     };
     OrderRequest {

@@ -10,8 +10,8 @@ mod paper;
 use std::sync::Arc;
 
 use model::{
-    AccountId, BotDefinition, BotFailed, BotId, BotTurned, DomainEvent, EventData, EventId, Exchange, Pair,
-    Quote, Timestamp, Trade, TradeId,
+    AccountId, BotDefinition, BotFailed, BotId, BotTurned, DomainEvent, EventData, EventId, Exchange,
+    OrderKind, Pair, Quote, StrategyDefinition, Timestamp, Trade, TradeId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -48,6 +48,13 @@ struct Identity {
     pair: Pair,
     dry_run: bool,
     name: Box<str>,
+    /// How its entries are worked.
+    entries: OrderKind,
+}
+
+fn entries(bot: &BotDefinition) -> OrderKind {
+    let StrategyDefinition::Dca(dca) = &bot.strategy;
+    dca.order_type
 }
 
 /// What a bot's row keeps so that it goes on after a crash.
@@ -127,6 +134,7 @@ impl Recorder {
             pair: bot.pair.clone(),
             dry_run: bot.dry_run,
             name: bot.name.as_str().into(),
+            entries: entries(bot),
         };
         let worth = Worth::unfollowed(bot.pair.quote());
         Self { bot: Arc::new(bot), trade_id: None, stopping: None, worth }
@@ -172,9 +180,10 @@ impl Recorder {
         self.stopping = positions;
     }
 
-    /// Takes over a new name.
-    pub(crate) fn rename(&mut self, name: &str) {
-        Arc::make_mut(&mut self.bot).name = name.into();
+    /// Takes over what a new definition tells of it.
+    pub(crate) fn redefine(&mut self, bot: &BotDefinition) {
+        let identity = Arc::make_mut(&mut self.bot);
+        (identity.name, identity.entries) = (bot.name.as_str().into(), entries(bot));
     }
 
     /// Everything that one call of the machine did, as one change. `status` is the bot's own: a stopping bot is

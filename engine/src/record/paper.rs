@@ -1,7 +1,7 @@
 //! What a paper bot's steps come to.
 
 use model::{
-    ClientOrderId, DomainEvent, EventData, ExitReason, Fill, FillId, Order, OrderId, OrderStatus, OrderType,
+    ClientOrderId, DomainEvent, EventData, ExitReason, Fill, FillId, Order, OrderId, OrderKind, OrderStatus,
     Price, Side, Trade, TradeClosed, TradeOpened, TradeStatus, TradeStoploss,
 };
 use strategies::{Books, Entry, Exit, PaperBot, PaperStep};
@@ -77,8 +77,10 @@ impl Decision {
     fn bought(&self, entry: &Entry) -> Order {
         let Entry { at, decided, price, qty, fee, .. } = *entry;
         let fee_asset = self.bot.pair.quote().to_owned();
+        let kind = if entry.by_hand { OrderKind::Market } else { self.bot.entries };
         filled(
             Side::Buy,
+            kind,
             decided,
             Fill { id: FillId::new(), at, price, qty, fee, fee_asset, fee_price: None, venue_trade_id: None },
         )
@@ -89,6 +91,7 @@ impl Decision {
         let fee_asset = self.bot.pair.quote().to_owned();
         filled(
             Side::Sell,
+            OrderKind::Market,
             decided,
             Fill { id: FillId::new(), at, price, qty, fee, fee_asset, fee_price: None, venue_trade_id: None },
         )
@@ -121,12 +124,12 @@ impl Decision {
     }
 }
 
-fn filled(side: Side, price: Price, fill: Fill) -> Order {
+fn filled(side: Side, kind: OrderKind, price: Price, fill: Fill) -> Order {
     Order {
         id: OrderId::new(),
         client_order_id: ClientOrderId::new(),
         side,
-        kind: OrderType::Market,
+        kind: kind.into(),
         status: OrderStatus::Filled,
         price,
         qty: fill.qty,

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Exchange, ExchangeId, Pair, Pct, Quote};
+use crate::{Exchange, ExchangeId, OrderType, Pair, Pct, Quote};
 
 pub use schema::{AddedFunds, BotPatch, NewBot, PreviewedBot};
 
@@ -74,19 +74,28 @@ pub struct DcaDefinition {
     pub volume_scale: Decimal,
     /// How long it waits after a close, in seconds.
     pub cooldown_s: u64,
-    /// How live orders are worked.
+    /// How entries are worked.
     pub order_type: OrderKind,
 }
 
-/// How an order is worked at the venue.
+/// How entries are worked at the venue.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderKind {
     /// At whatever the book gives.
     #[default]
     Market,
-    /// At its price or better.
+    /// At the price decided at or better; what is left of it is taken back after 30 seconds.
     Limit,
+}
+
+impl From<OrderKind> for OrderType {
+    fn from(kind: OrderKind) -> Self {
+        match kind {
+            OrderKind::Market => Self::Market,
+            OrderKind::Limit => Self::Limit,
+        }
+    }
 }
 
 /// What a stop loss is measured from.

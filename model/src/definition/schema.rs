@@ -71,7 +71,9 @@ struct NewDca {
     volume_scale: Option<Scale>,
     /// How long it waits after a trade is closed before the next, in seconds; 0 by default.
     cooldown_s: Option<Seconds>,
-    /// How live orders are worked; `market` by default.
+    /// How entries are worked; `market` by default. A `limit` entry is a limit order at the price decided at: what is left
+    /// of it is taken back after 30 seconds, and a step that bought nothing waits for its trigger again. What sells is
+    /// always a market order. On paper and in backtests a `limit` entry fills like a market order.
     order_type: Option<OrderKind>,
 }
 

@@ -5,7 +5,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::order::{LiveOrder, Recall, Role, Terms};
 use super::trade::{Closing, LiveTrade};
-use super::{Goal, LiveBot, LiveStep, Mint, Pause, RISE};
+use super::{ENTRY_RESTS_S, Goal, LiveBot, LiveStep, Mint, Pause, RISE};
 use crate::dca::{Action, Event};
 
 /// How much less than its stop a resting stop may sell for, as a fraction of it.
@@ -18,6 +18,9 @@ impl LiveBot {
             Goal::Trade => {
                 // One that it was to sell by before it was told to go on.
                 self.take_back(|order| order.role == Role::Exit, steps);
+                if self.entry_rests_until <= self.clock {
+                    self.take_back(LiveOrder::rests_to_buy, steps);
+                }
                 self.buy_reached(mint, steps);
                 self.protect(mint, steps);
             }
@@ -31,8 +34,8 @@ impl LiveBot {
 
     fn leave(&mut self, reason: ExitReason, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
         self.withdraw_entries(steps);
-        // What is locked in a resting order cannot be sold by another.
-        self.take_back(|order| order.role == Role::Protection, steps);
+        // What is locked in a resting order cannot be sold by another, and nothing more is to be bought.
+        self.take_back(|order| order.role == Role::Protection || order.rests_to_buy(), steps);
         if self.is_selling() {
             return;
         }
@@ -137,6 +140,7 @@ impl LiveBot {
             OrderKind::Market => Terms::Market,
             OrderKind::Limit => Terms::Limit(price),
         };
+        self.entry_rests_until = self.clock.plus_seconds(ENTRY_RESTS_S);
         self.place(Role::Entry(index), terms, qty, None, mint, steps);
     }
 

@@ -41,6 +41,9 @@ use crate::plan::Plan;
 /// A resting stop that trails is moved once it would rise by this fraction.
 const RISE: Decimal = Decimal::from_parts(1, 0, 0, false, 3);
 
+/// How long a limit order of an entry rests at the venue; what is left of it is taken back then (contract section 3).
+const ENTRY_RESTS_S: u64 = 30;
+
 /// What a live bot needs to know beside its plan.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LiveRules {
@@ -116,6 +119,8 @@ pub struct LiveBot {
     entering: Pause,
     leaving: Pause,
     protecting: Pause,
+    /// Until when its limit entry rests, by `clock`; after a restart it rests no longer.
+    entry_rests_until: Timestamp,
     /// The price that reached more of the ladder than can be bought at once: the rest follows, one by one.
     reached: Option<Price>,
     /// Whether its owner knows that its trade is too small for a stop that rests at the venue.
@@ -179,6 +184,7 @@ impl LiveBot {
             entering: Pause::NONE,
             leaving: Pause::NONE,
             protecting: Pause::NONE,
+            entry_rests_until: Timestamp::MIN,
             reached: None,
             is_told_of_no_stop: false,
             troubles: Troubles::default(),
@@ -207,6 +213,7 @@ impl LiveBot {
             entering: state.entering,
             leaving: state.leaving,
             protecting: state.protecting,
+            entry_rests_until: Timestamp::MIN,
             reached: state.reached,
             is_told_of_no_stop: state.is_told_of_no_stop,
             troubles: state.troubles.into_owned(),
@@ -234,12 +241,14 @@ impl LiveBot {
     /// When it is to be told that time has passed, by the clock of [`LiveBot::set_time`], if nothing else happens.
     pub fn timer(&self) -> Option<Timestamp> {
         let waits = match self.goal {
-            Goal::Leave(_) if !self.is_selling() => [Some(self.leaving.until), None],
+            Goal::Leave(_) if !self.is_selling() => [Some(self.leaving.until), None, None],
             // An order under way is reported on.
-            Goal::Leave(_) | Goal::Release => [None, None],
+            Goal::Leave(_) | Goal::Release => [None, None, None],
             Goal::Trade => [
                 Some(self.entering.until).filter(|_| !self.is_entering()),
                 Some(self.protecting.until).filter(|_| self.machine.is_holding()),
+                Some(self.entry_rests_until)
+                    .filter(|_| self.trade.open_orders().any(LiveOrder::rests_to_buy)),
             ],
         };
         waits.into_iter().flatten().filter(|until| *until > self.clock).min()

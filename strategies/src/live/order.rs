@@ -49,7 +49,7 @@ impl Role {
 pub enum Terms {
     /// At whatever the book gives; what it does not give expires.
     Market,
-    /// At this price or better, at once; what the book does not give expires.
+    /// At this price or better; what the book does not give rests until it is taken back.
     Limit(Price),
     /// Once the price has fallen to `stop`, at `limit` or better.
     StopLimit {
@@ -233,6 +233,11 @@ impl LiveOrder {
             }
         }
         heard
+    }
+
+    /// Whether it is a limit order that buys.
+    pub(super) fn rests_to_buy(&self) -> bool {
+        self.role.is_entry() && matches!(self.terms, Terms::Limit(_))
     }
 
     /// How much of it is known by its executions.

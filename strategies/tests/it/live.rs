@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{ClientOrderId, ExitReason, Pair, Price, PriceMove, Qty, Quote, Side, Timestamp};
+use model::{ClientOrderId, ExitReason, OrderKind, Pair, Price, PriceMove, Qty, Quote, Side, Timestamp};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use strategies::live::{
@@ -23,7 +23,7 @@ fn plan(fields: &str) -> Arc<Plan> {
 }
 
 fn rules(stop_on_venue: bool) -> LiveRules {
-    LiveRules { pair: pair(), stop_on_venue, entries: model::OrderKind::Market }
+    LiveRules { pair: pair(), stop_on_venue, entries: OrderKind::Market }
 }
 
 fn pair() -> Pair {
@@ -162,6 +162,7 @@ impl Venue {
             self.locked += order.qty.decimal();
         }
         let is_market = order.terms == Terms::Market;
+        let is_marketable = matches!(order.terms, Terms::Limit(limit) if self.price <= limit);
         self.orders.insert(id, Resting { order, executions: Vec::new(), end: None });
         let report = self.orders[&id].report();
         self.reports.push(report);
@@ -171,6 +172,8 @@ impl Venue {
             if self.orders[&id].end.is_none() {
                 self.end(id, End::Expired);
             }
+        } else if is_marketable && self.roll(3) == 0 {
+            self.work(id, false);
         }
     }
 
@@ -191,6 +194,8 @@ impl Venue {
             let is_buy = resting.order.role.side() == Side::Buy;
             let at =
                 Price::from_e8(if is_buy { self.price.e8() + away } else { self.price.e8() - away }).unwrap();
+            let terms = self.orders[&id].order.terms;
+            let at = if let Terms::Limit(limit) = terms { at.min(limit) } else { at };
             let third = self.third_coin_fee(at.decimal() * filled);
             let (fee, coin, fee_price) = match third {
                 Some((fee, fee_price)) => (fee, "BNB", fee_price),
@@ -252,9 +257,11 @@ impl Venue {
         self.price = price;
         let open = self.orders.iter().filter(|(_, resting)| resting.end.is_none());
         let hit: Vec<ClientOrderId> = open
-            .filter(
-                |(_, resting)| matches!(resting.order.terms, Terms::StopLimit { stop, .. } if price <= stop),
-            )
+            .filter(|(_, resting)| match resting.order.terms {
+                Terms::StopLimit { stop, .. } => price <= stop,
+                Terms::Limit(limit) => price <= limit,
+                Terms::Market => false,
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in hit {
@@ -278,7 +285,11 @@ struct World {
 
 impl World {
     fn new(seed: u64, fields: &str, stop_on_venue: bool) -> Self {
-        let (plan, rules) = (plan(fields), rules(stop_on_venue));
+        Self::with_entries(seed, fields, stop_on_venue, OrderKind::Market)
+    }
+
+    fn with_entries(seed: u64, fields: &str, stop_on_venue: bool, entries: OrderKind) -> Self {
+        let (plan, rules) = (plan(fields), LiveRules { entries, ..rules(stop_on_venue) });
         let bot = LiveBot::new(plan.clone(), rules.clone());
         Self {
             bot,
@@ -446,9 +457,10 @@ proptest! {
     fn our_books_equal_the_venues_whatever_it_does(
         seed in any::<u64>(), path in paths(), stop_on_venue in any::<bool>(), crashes in 0..4_u64,
         trailing in prop_oneof![Just("null"), Just("2")], by_hand in any::<bool>(),
+        entries in prop_oneof![Just(OrderKind::Market), Just(OrderKind::Limit)],
     ) {
         let fields = FIELDS.replace("{\"dry_run\"", &format!("{{\"trailing_stop\":{trailing},\"dry_run\""));
-        let mut world = World::new(seed, &fields, stop_on_venue);
+        let mut world = World::with_entries(seed, &fields, stop_on_venue, entries);
         for (second, cents) in (1..).zip(&path) {
             world.tick(Price::from_e8(cents * 1_000_000).unwrap(), second);
             for _ in 0..world.venue.roll(5) {
@@ -547,6 +559,119 @@ proptest! {
             prop_assert_eq!(tell(&world.bot, &reports), expected.clone());
         }
     }
+}
+
+/// A bot whose entries are limit orders, and what the last of its steps placed or took back.
+struct Limited {
+    bot: LiveBot,
+    ids: u128,
+}
+
+impl Limited {
+    fn new() -> Self {
+        let rules = LiveRules { entries: OrderKind::Limit, ..rules(false) };
+        Self { bot: LiveBot::new(plan(FIELDS), rules), ids: 0 }
+    }
+
+    fn with(
+        &mut self,
+        second: i64,
+        act: impl FnOnce(&mut LiveBot, &mut dyn FnMut() -> ClientOrderId, &mut Vec<LiveStep>),
+    ) -> Vec<String> {
+        let (ids, mut steps) = (&mut self.ids, Vec::new());
+        let mut mint = || {
+            *ids += 1;
+            ClientOrderId::from_u128(*ids)
+        };
+        self.bot.set_time(Timestamp::from_millis(second * 1_000));
+        act(&mut self.bot, &mut mint, &mut steps);
+        let shown = |step: &LiveStep| match step {
+            LiveStep::Place(order) => Some(format!("place {} {:?}", order.client_id.as_u128(), order.terms)),
+            LiveStep::Cancel(id) => Some(format!("cancel {}", id.as_u128())),
+            LiveStep::Opened => Some("opened".to_owned()),
+            _ => None,
+        };
+        steps.iter().filter_map(shown).collect()
+    }
+
+    fn tick(&mut self, second: i64, text: &str) -> Vec<String> {
+        let moved = PriceMove::tick(price(text), Timestamp::from_millis(second * 1_000));
+        self.with(second, |bot, mint, steps| bot.on_move(&moved, &mut || mint(), steps))
+    }
+
+    fn time(&mut self, second: i64) -> Vec<String> {
+        self.with(second, |bot, mint, steps| bot.on_time(&mut || mint(), steps))
+    }
+
+    fn report(&mut self, second: i64, id: u128, filled: &str, end: Option<End>) -> Vec<String> {
+        let executed: Qty = filled.parse().unwrap();
+        let execution = Execution {
+            trade_id: i64::try_from(id).unwrap(),
+            at: Timestamp::from_millis(second * 1_000),
+            price: price("100"),
+            qty: executed,
+            fee: Quote::ZERO,
+            fee_asset: "BTC".into(),
+            fee_price: None,
+        };
+        let executions = if executed.is_zero() { Vec::new() } else { vec![execution] };
+        let report = Report { client_id: ClientOrderId::from_u128(id), end, executed, executions };
+        self.with(second, |bot, mint, steps| {
+            bot.on_report(&report, &mut || mint(), steps);
+        })
+    }
+
+    fn timer_s(&self) -> Option<i64> {
+        self.bot.timer().map(|due| due.millis() / 1_000)
+    }
+}
+
+fn limit(text: &str) -> Terms {
+    Terms::Limit(price(text))
+}
+
+#[test]
+fn what_is_left_of_a_limit_entry_is_taken_back_after_thirty_seconds() {
+    let mut world = Limited::new();
+    assert_eq!(world.tick(100, "100"), [format!("place 1 {:?}", limit("100"))]);
+    assert_eq!(world.timer_s(), Some(130));
+    assert_eq!(world.report(101, 1, "0.2", None), [""; 0]);
+    assert_eq!((world.time(129), world.timer_s()), (Vec::new(), Some(130)));
+    assert_eq!(world.time(130), ["cancel 1"]);
+    assert_eq!((world.time(131), world.timer_s()), (Vec::new(), None), "once");
+    // What was filled is the entry.
+    assert_eq!(world.report(132, 1, "0.2", Some(End::Canceled)), ["opened"]);
+    assert!(world.bot.machine().is_holding());
+    assert_eq!(world.bot.held().to_string(), "0.2");
+}
+
+#[test]
+fn a_step_whose_limit_entry_filled_nothing_waits_for_its_trigger_again() {
+    let mut world = Limited::new();
+    world.tick(100, "100");
+    world.report(101, 1, "0.5", Some(End::Filled));
+    assert_eq!(world.tick(110, "98.9"), [format!("place 2 {:?}", limit("98.9"))]);
+    assert_eq!(world.tick(120, "99.5"), [""; 0]);
+    assert_eq!(world.time(140), ["cancel 2"]);
+    assert_eq!(world.report(141, 2, "0", Some(End::Canceled)), [""; 0]);
+    assert_eq!(world.tick(150, "99.5"), [""; 0], "the trigger is at 99");
+    assert_eq!(world.tick(160, "98.8"), [format!("place 3 {:?}", limit("98.8"))]);
+}
+
+#[test]
+fn a_limit_entry_rests_no_longer_than_its_trade_or_the_process() {
+    let mut world = Limited::new();
+    world.tick(100, "100");
+    world.report(101, 1, "0.5", Some(End::Filled));
+    world.tick(110, "98.9");
+    let state = serde_json::to_string(&world.bot).unwrap();
+    // The take profit is reached while the safety order rests.
+    let steps = world.tick(115, "102");
+    assert_eq!(steps, ["cancel 2".to_owned(), format!("place 3 {:?}", Terms::Market)]);
+
+    let rules = LiveRules { entries: OrderKind::Limit, ..rules(false) };
+    world.bot = LiveBot::restore(plan(FIELDS), rules, &state).unwrap();
+    assert_eq!(world.with(116, |bot, mint, steps| bot.take_up(&mut || mint(), steps)), ["cancel 2"]);
 }
 
 /// Places, and fills at once and wholly, whatever is asked for; one line a step.

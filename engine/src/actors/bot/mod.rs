@@ -434,7 +434,8 @@ impl Handler<Redefine> for Bot {
     type Result = Result<Durable, EngineError>;
 
     fn handle(&mut self, new: Redefine, ctx: &mut Self::Context) -> Self::Result {
-        self.recorder.rename(&new.definition.name);
+        self.recorder.redefine(&new.definition);
+        self.recorder.pay(new.fees);
         let status = self.status();
         let change = match &mut self.hand {
             Hand::Paper(paper) => {
