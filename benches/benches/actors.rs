@@ -129,7 +129,13 @@ async fn through_actors(frames: &[Vec<u8>], definition: &BotDefinition) -> Throu
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(writer).unwrap();
     });
     let id = BotId::new();
-    let created = NewBot { id, account_id, definition: definition.clone(), created_at: Timestamp::MIN };
+    let created = NewBot {
+        id,
+        account_id,
+        definition: definition.clone(),
+        capital: model::Quote::ZERO,
+        created_at: Timestamp::MIN,
+    };
     ledger.commit(Change { created: Some(Box::new(created)), ..Change::default() }).await.unwrap();
     let probe = Probe::start(&[pair()], &market(), &ledger).unwrap();
     let bot = StoredBot {
@@ -139,6 +145,7 @@ async fn through_actors(frames: &[Vec<u8>], definition: &BotDefinition) -> Throu
         status: BotStatus::Stopped,
         trouble: None,
         state: None,
+        capital: model::Quote::ZERO,
         created_at: Timestamp::MIN,
     };
     probe.launch(bot).await.unwrap();

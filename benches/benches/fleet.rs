@@ -189,7 +189,13 @@ async fn fill(ledger: &Ledger, account_id: AccountId) {
     let definitions: Vec<BotDefinition> = (0..SYMBOLS).map(|index| definition(&pair(index))).collect();
     for definition in definitions.iter().cycle().take(BOTS) {
         let id = BotId::new();
-        let created = NewBot { id, account_id, definition: definition.clone(), created_at: Timestamp::MIN };
+        let created = NewBot {
+            id,
+            account_id,
+            definition: definition.clone(),
+            capital: model::Quote::ZERO,
+            created_at: Timestamp::MIN,
+        };
         let bot = BotChange { id, account_id, status: BotStatus::Running, trouble: None, state: None };
         let change = Change { created: Some(Box::new(created)), bot: Some(bot), ..Change::default() };
         ledger.record(change).unwrap();

@@ -126,9 +126,9 @@ async fn stats(rig: &Rig) {
     let ask = async |engine: &EngineHandle| {
         let began = Instant::now();
         let view = engine.bot(account, bot.id).await.unwrap();
-        let ratios = view.stats.ratios(view.capital);
+        let ratios = view.stats.ratios(view.bot.capital);
         let took = began.elapsed();
-        assert_eq!((view.stats.trades, ratios.0.is_some()), (TRADES as u64, true));
+        assert_eq!((view.stats.trades, ratios.sharpe.is_ok()), (TRADES as u64, true));
         took
     };
     let floor = rig.floor(CLOSED, bot.id.to_string()).await;
@@ -295,6 +295,7 @@ impl Bot {
             id: *id,
             account_id: *account_id,
             definition: definition.clone(),
+            capital: model::Quote::ZERO,
             created_at: Timestamp::MIN,
         };
         Change { created: Some(Box::new(new)), ..Change::default() }

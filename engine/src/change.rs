@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use model::{AccountId, BotDefinition, BotId, DomainEvent, SignalId, Timestamp};
+use model::{AccountId, BotDefinition, BotId, DomainEvent, Quote, SignalId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::KeptAnswer;
@@ -73,6 +73,8 @@ pub struct Redefined {
     pub account_id: AccountId,
     /// What it does from now on.
     pub definition: BotDefinition,
+    /// What its whole ladder needs now, fees included, in quote.
+    pub capital: Quote,
 }
 
 /// A bot as its owner just defined it.
@@ -84,6 +86,8 @@ pub struct NewBot {
     pub account_id: AccountId,
     /// What it does.
     pub definition: BotDefinition,
+    /// What its whole ladder needs, fees included, in quote.
+    pub capital: Quote,
     /// When it was made.
     pub created_at: Timestamp,
 }

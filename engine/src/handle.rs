@@ -203,7 +203,8 @@ impl EngineHandle {
         self.owns_named(account_id, &definition).await?;
         let warnings = self.check(&definition).await?;
         let room = self.room_for_a_bot(account_id, plan).await?;
-        let bot = NewBot { id: BotId::new(), account_id, definition, created_at: clock::now() };
+        let capital = self.capital(&definition).await;
+        let bot = NewBot { id: BotId::new(), account_id, definition, capital, created_at: clock::now() };
         let stored = StoredBot {
             id: bot.id,
             account_id,
@@ -211,10 +212,10 @@ impl EngineHandle {
             status: BotStatus::Stopped,
             trouble: None,
             state: None,
+            capital,
             created_at: bot.created_at,
         };
-        let capital = self.capital(&stored.definition);
-        let view = BotView { bot: stored, open_trade: None, stats: BotStats::default(), capital };
+        let view = BotView { bot: stored, open_trade: None, stats: BotStats::default() };
         let (told, answer) = answer(&view, &warnings)?;
         let change = Change { created: Some(Box::new(bot)), answer, ..Change::default() };
         self.commit_within(room, change).await?;
@@ -285,14 +286,17 @@ impl EngineHandle {
         if stats.trades > 0 {
             self.inner.views.keep_sums(key, now, since);
         }
-        let capital = self.capital(&bot.definition);
-        Ok(BotView { open_trade: open.into_iter().next_back(), bot, stats, capital })
+        Ok(BotView { open_trade: open.into_iter().next_back(), bot, stats })
     }
 
-    /// What a bot's whole ladder needs, fees included.
-    fn capital(&self, definition: &BotDefinition) -> Quote {
-        let stake = strategies::ladder_stake(definition);
-        stake + stake * self.inner.markets.fee()
+    /// What a bot's whole ladder needs, fees included: as a preview shows it, or by its stakes alone where the venue tells
+    /// neither the pair's steps nor its price.
+    async fn capital(&self, definition: &BotDefinition) -> Quote {
+        let market = self.market(&definition.pair).await.flatten();
+        let price = self.price_now(&definition.pair).await;
+        let known = market.zip(price);
+        let funds = known.and_then(|(market, price)| strategies::ladder_funds(definition, &market, price));
+        funds.unwrap_or_else(|| strategies::ladder_stake(definition, self.inner.markets.fee()))
     }
 
     /// An account's bots, newest first, `after` being the last of the page before.
@@ -336,16 +340,17 @@ impl EngineHandle {
             self.owns_named(account, &new).await?;
         }
         let warnings = self.check(&new).await?;
+        let capital = self.capital(&new).await;
         loop {
             if let Some(market) = self.inner.markets.known(&new.pair) {
                 let plan = Arc::new(Plan::new(&new, &market).map_err(EngineError::from)?);
-                let word = || Redefine { plan: plan.clone(), definition: new.clone() };
+                let word = || Redefine { plan: plan.clone(), definition: new.clone(), capital };
                 if let Some(answer) = self.tell(id, word).await? {
                     answer?.wait().await.map_err(EngineError::from)?;
                     break;
                 }
             }
-            if self.amend(account, id, &new).await? {
+            if self.amend(account, id, &new, capital).await? {
                 break;
             }
         }

@@ -68,7 +68,7 @@ pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use signals::{Action, ActionError, Hook, NewHook, NewSignal, Signal, SignalStatus};
 pub use silence::Patience;
 pub use start::{Engine, EngineConfig, Failure, StartError};
-pub use stats::BotStats;
+pub use stats::{BotStats, NoRatio, Ratios};
 pub use store::{
     Account, ApiKey, Attempt, Billing, BotFilter, Delivery, DeliveryFilter, DeliveryStatus, EventFilter,
     ExchangeConnection, Forgotten, KeyGrant, KeyPermissions, News, Origin, Page, Progress, Store, StoreError,

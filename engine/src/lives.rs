@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Handler, MailboxError, Message};
-use model::{AccountId, BotDefinition, BotId};
+use model::{AccountId, BotDefinition, BotId, Quote};
 use tokio::time::Instant;
 
 use crate::actors::bot::{Bot, Resume, Stop};
@@ -144,8 +144,9 @@ impl EngineHandle {
         account_id: AccountId,
         id: BotId,
         definition: &BotDefinition,
+        capital: Quote,
     ) -> Result<bool, EngineError> {
-        let redefined = Redefined { id, account_id, definition: definition.clone() };
+        let redefined = Redefined { id, account_id, definition: definition.clone(), capital };
         self.inner
             .ledger
             .commit(Change { redefined: Some(Box::new(redefined)), ..Change::default() })

@@ -234,7 +234,8 @@ impl Engine {
         let (end, ended) = watch::channel(None);
         let gateway = Gateway::default();
         let lost = shut_when_lost(end.clone(), gateway.clone());
-        let opened = io.spawn(open(config.database_url.clone(), config.master_key.clone(), lost));
+        let opened =
+            io.spawn(open(config.database_url.clone(), config.master_key.clone(), config.taker_fee, lost));
         let (lock, store, vault) = opened.await.map_err(|_| StartError::Ended)??;
         // One for everything that leaves from here for the venue.
         let budget = SharedBudget::default();
@@ -394,10 +395,11 @@ fn shut_when_lost(end: watch::Sender<Option<Result<(), Failure>>>, gateway: Gate
 async fn open(
     url: String,
     configured: Option<MasterKey>,
+    taker_fee: Rate,
     on_loss: OnLoss,
 ) -> Result<(StoreLock, Store, Vault), StartError> {
     let (lock, store) = Store::take(&url, on_loss).await?;
-    store.fill_in_sums().await?;
+    store.fill_in_sums(taker_fee).await?;
     let vault = master_key::vault(&store, configured, &url).await?;
     signals::seal_secrets(&store, &vault).await?;
     Ok((lock, store, vault))

@@ -136,15 +136,18 @@ impl BotStats {
 
     /// Sharpe and Sortino ratio: of the daily returns of `capital` and what was made of it up to each UTC day's end, from
     /// the day of the first close to that of the last, days without a close included; mean over standard deviation (of a
-    /// sample), and mean over the root of the mean square of what was lost; both times √365, to four decimals. `None`
-    /// where there are less than two days or nothing that varies (contract §6).
+    /// sample), and mean over the root of the mean square of what was lost; both times √365, to four decimals
+    /// (contract §6).
     #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "statistics of a report")]
-    pub fn ratios(&self, capital: Quote) -> (Option<f64>, Option<f64>) {
-        let returns = self.daily_returns(capital);
+    pub fn ratios(&self, capital: Quote) -> Ratios {
+        let returns = match self.daily_returns(capital) {
+            Some(returns) if returns.len() >= 2 => returns,
+            Some(_) => return Ratios { sharpe: Err(NoRatio::TooFewDays), sortino: Err(NoRatio::TooFewDays) },
+            None => {
+                return Ratios { sharpe: Err(NoRatio::CapitalLost), sortino: Err(NoRatio::CapitalLost) };
+            }
+        };
         let days = returns.len() as f64;
-        if returns.len() < 2 {
-            return (None, None);
-        }
         let mean = returns.iter().sum::<f64>() / days;
         let variance = returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (days - 1.0);
         let downside = returns.iter().map(|r| r.min(0.0).powi(2)).sum::<f64>() / days;
@@ -152,11 +155,15 @@ impl BotStats {
             let ratio = mean / risk.sqrt() * 365.0_f64.sqrt();
             ratio.is_finite().then(|| (ratio * 1e4).round() / 1e4)
         };
-        (ratio(variance), ratio(downside))
+        Ratios {
+            sharpe: ratio(variance).ok_or(NoRatio::NoVariation),
+            sortino: ratio(downside).ok_or(NoRatio::NoLosingDay),
+        }
     }
 
+    /// What each day made, as a share of what was there before it; `None` where a day began with nothing.
     #[expect(clippy::float_arithmetic, reason = "statistics of a report")]
-    fn daily_returns(&self, capital: Quote) -> Vec<f64> {
+    fn daily_returns(&self, capital: Quote) -> Option<Vec<f64>> {
         let float = |value: Decimal| value.to_f64().unwrap_or_default();
         let mut equity = float(capital.decimal());
         let mut returns = Vec::with_capacity(self.days.len());
@@ -165,16 +172,38 @@ impl BotStats {
             let idle = last.map_or(0, |last| day.saturating_sub(last).saturating_sub(1));
             returns.extend(std::iter::repeat_n(0.0, usize::try_from(idle).unwrap_or_default()));
             if equity <= 0.0 {
-                // Everything was lost: what comes after is a return on nothing.
-                break;
+                return None;
             }
             let made = float(made.decimal());
             returns.push(made / equity);
             equity += made;
             last = Some(*day);
         }
-        returns
+        Some(returns)
     }
+}
+
+/// Ratios of profit to risk, or why there are none.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Ratios {
+    /// Mean daily return over its standard deviation, a year's.
+    pub sharpe: Result<f64, NoRatio>,
+    /// Mean daily return over that of the days that lost, a year's.
+    pub sortino: Result<f64, NoRatio>,
+}
+
+/// Why a ratio cannot be computed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoRatio {
+    /// There are fewer than two days.
+    TooFewDays,
+    /// All days made the same share.
+    NoVariation,
+    /// No day lost anything.
+    NoLosingDay,
+    /// A day began with nothing left of the capital, so that what it made is a share of nothing.
+    CapitalLost,
 }
 
 fn pct(part: Decimal, whole: Decimal) -> Option<Decimal> {
@@ -230,8 +259,8 @@ mod tests {
         assert_eq!((stats.best, stats.worst), (Some(quote("12")), Some(quote("-6"))));
         assert_eq!(stats.average_held_s(), Some(60));
         // Days: 6 of 100, −6 of 106, 0, 12 of 100; reckoned apart.
-        let (sharpe, sortino) = stats.ratios(quote("100"));
-        assert_eq!((sharpe, sortino), (Some(7.7394), Some(20.8244)));
+        let Ratios { sharpe, sortino } = stats.ratios(quote("100"));
+        assert_eq!((sharpe, sortino), (Ok(7.7394), Ok(20.8244)));
     }
 
     #[test]
@@ -248,11 +277,21 @@ mod tests {
     fn what_cannot_be_said_is_not_said() {
         let none = BotStats::default();
         assert_eq!((none.win_rate(), none.profit_factor(), none.expectancy()), (None, None, None));
-        assert_eq!((none.average_held_s(), none.ratios(quote("100"))), (None, (None, None)));
+        assert_eq!(none.average_held_s(), None);
         let one = stats(&[(0, "10")]);
-        assert_eq!((one.profit_factor(), one.ratios(quote("100"))), (None, (None, None)));
-        assert_eq!(stats(&[(0, "1"), (1, "1")]).ratios(quote("0")), (None, None));
-        assert_eq!(stats(&[(0, "-100"), (1, "5"), (2, "5")]).ratios(quote("100")).0, None);
+        assert_eq!(one.profit_factor(), None);
+        let why = |stats: &BotStats, capital| {
+            let Ratios { sharpe, sortino } = stats.ratios(quote(capital));
+            (sharpe.err(), sortino.err())
+        };
+        let both = |why| (Some(why), Some(why));
+        assert_eq!(why(&none, "100"), both(NoRatio::TooFewDays));
+        assert_eq!(why(&one, "100"), both(NoRatio::TooFewDays));
+        assert_eq!(why(&stats(&[(0, "1"), (1, "1")]), "0"), both(NoRatio::CapitalLost));
+        assert_eq!(why(&stats(&[(0, "-100"), (1, "5"), (2, "5")]), "100"), both(NoRatio::CapitalLost));
+        assert_eq!(why(&stats(&[(0, "5"), (1, "-105")]), "100"), (None, None), "the last day may lose all");
+        assert_eq!(why(&stats(&[(0, "10"), (2, "10")]), "100"), (None, Some(NoRatio::NoLosingDay)));
+        assert_eq!(why(&stats(&[(0, "0"), (2, "0")]), "100").0, Some(NoRatio::NoVariation));
     }
 
     proptest! {

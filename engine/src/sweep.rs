@@ -93,7 +93,7 @@ pub(crate) mod tests {
             "max_open_trades":5,"stop_loss":-10,"dry_run":true}"#;
         let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
         let bot_id = BotId::new();
-        let bot = NewBot { id: bot_id, account_id, definition, created_at: NOW };
+        let bot = NewBot { id: bot_id, account_id, definition, capital: model::Quote::ZERO, created_at: NOW };
         store.commit([Change { created: Some(Box::new(bot)), ..Change::default() }]).await.unwrap();
         let id = HookId::new();
         let secret = seal(id);

@@ -17,10 +17,8 @@ pub struct BotView {
     pub bot: StoredBot,
     /// What it holds, at the last price.
     pub open_trade: Option<Trade>,
-    /// What its closed trades add up to.
+    /// What its closed trades add up to; percentages are of the bot's `capital`.
     pub stats: BotStats,
-    /// What its whole ladder needs, fees included, in quote: what percentages of its statistics are of.
-    pub capital: Quote,
 }
 
 /// An open trade's profit if all of it were sold at `price` for `fee`, in US dollars at `usd_rate`; a closed one stays as
@@ -32,8 +30,7 @@ pub(crate) fn mark(trade: &mut Trade, price: Option<Price>, fee: Rate, usd_rate:
     trade.usd_rate = usd_rate;
     let Some(price) = price else { return };
     let sold = sold(trade);
-    let worth = price * sold.left;
-    let profit = worth - worth * fee + sold.proceeds - sold.cost;
+    let profit = sold.profit(price, fee);
     let share = profit.decimal().checked_div(sold.cost.decimal()).unwrap_or_default();
     trade.profit = Some(profit);
     trade.profit_pct = Pct::new((share * Decimal::ONE_HUNDRED).round_dp(8).normalize()).ok();
@@ -48,6 +45,15 @@ pub(crate) struct Sold {
     pub(crate) left: Qty,
     /// What the trade's amount cost: its stake without what its owner took out, at its cost.
     pub(crate) cost: Quote,
+}
+
+impl Sold {
+    /// What the trade makes if the rest of it is sold at a price: what is left of that after the fee, and what was sold
+    /// before, less what all of it cost. It is what is called unrealized profit everywhere.
+    pub(crate) fn profit(&self, price: Price, fee: Rate) -> Quote {
+        let worth = price * self.left;
+        worth - worth * fee + self.proceeds - self.cost
+    }
 }
 
 /// What of a trade with its orders was sold.

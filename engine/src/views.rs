@@ -124,9 +124,10 @@ mod tests {
             status: BotStatus::Stopped,
             trouble: None,
             state: None,
+            capital: model::Quote::ZERO,
             created_at: Timestamp::MIN,
         };
-        Arc::new(BotView { bot, open_trade: None, stats: BotStats::default(), capital: model::Quote::ZERO })
+        Arc::new(BotView { bot, open_trade: None, stats: BotStats::default() })
     }
 
     #[test]

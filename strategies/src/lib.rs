@@ -39,7 +39,7 @@ mod preview;
 
 pub use books::{Books, Entry, Exit};
 pub use candle::{Candle, CandleError};
-pub use capital::ladder_stake;
+pub use capital::{ladder_funds, ladder_stake};
 pub use dca::{Action, Dca, Event, Reaction};
 pub use funds::Funds;
 pub use paper::{PaperBot, PaperStep, RestoreError, Trouble};

@@ -87,14 +87,14 @@ struct History {
 /// Real money (`live`) and paper money (`dry_run`) stand apart and are never added up.
 ///
 /// Real money is what the venue says is on your accounts, whoever bought it, at its last prices. The paper account is given
-/// what the whole ladder of each of your dry-run bots needs, and has besides what they made: in each currency
-/// `equity = cash + exposure = capital + realized_profit + unrealized_profit`, to the last digit. Every balance's `value`
-/// is `total · price`, and `equity_usd` is the sum of `value_usd`.
+/// what the whole ladder of each of your dry-run bots needs (its `stats.capital`), and has besides what they made: in each
+/// currency `equity = cash + exposure = capital + realized_profit + unrealized_profit + closing_fees`, to the last digit.
+/// Every balance's `value` is `total · price`, and `equity_usd` is the sum of `value_usd`.
 ///
 /// Figures in US dollars are rounded to eight decimals where the currency is no dollar; `rates` lists what was used, at the
 /// last prices. `realized_profit_usd` alone goes by no present price: it is the sum of what closed trades were worth when
 /// they closed, without those that had no rate then (`unvalued_trades`). What has no known price is `null`, and a coin of yours without one is named in `unpriced` and counts for nothing.
-/// `unrealized_profit` is before the fee of selling, and a trade's own `profit` after it.
+/// `unrealized_profit` is after the fee of selling, and the sum of the open trades' `profit`.
 ///
 /// `limit` and `starting_after` page through `bots`.
 #[utoipa::path(get, path = "/v1/portfolio", tag = "Portfolio", security(("api_key" = ["portfolio:read"])),

@@ -1,7 +1,7 @@
 //! What is shown: bots as contract §3 has them, and lists.
 
 use actix_web::HttpResponse;
-use engine::{BotStats, BotTrouble, BotView, Page, StoredBot};
+use engine::{BotStats, BotTrouble, BotView, NoRatio, Page, Ratios, StoredBot};
 use model::{BotDefinition, Pct, Quote, Timestamp, Trade, Warning};
 use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
@@ -47,11 +47,14 @@ struct Rest<'a> {
     open_trade: Option<&'a Trade>,
 }
 
-/// What a bot's closed trades add up to, in its quote coin. `capital` below is what its whole ladder needs, fees included.
+/// What a bot's closed trades add up to, in its quote coin.
 /// Of a bot that was turned from paper to real money, or to another quote coin, only trades of its present kind count.
 #[derive(Serialize, ToSchema)]
 #[schema(as = BotStats)]
 struct Stats {
+    /// What its whole ladder needs, from rounded quantities and with fees: the `funds_needed` of a preview at the price of
+    /// the moment at which the bot was defined. Percentages of the capital are of this.
+    capital: Quote,
     /// How many trades were closed.
     trades: u64,
     /// How many of them made a profit.
@@ -83,12 +86,19 @@ struct Stats {
     max_drawdown_pct: Option<Pct>,
     /// Sharpe ratio: mean over standard deviation (of a sample) of the daily returns of the capital and what was made of
     /// it, times √365. Days are UTC, from that of the first close to that of the last; days without a close count, open
-    /// trades do not. `null` for less than two days.
+    /// trades do not. `null` where `sharpe_reason` says why.
     #[schema(required)]
     sharpe: Option<f64>,
-    /// Sortino ratio: the same over the root of the mean square of the days that lost; `null` where none did.
+    /// Why there is no Sharpe ratio.
+    #[schema(required)]
+    sharpe_reason: Option<NoRatio>,
+    /// Sortino ratio: the same over the root of the mean square of the days that lost; `null` where `sortino_reason` says
+    /// why.
     #[schema(required)]
     sortino: Option<f64>,
+    /// Why there is no Sortino ratio.
+    #[schema(required)]
+    sortino_reason: Option<NoRatio>,
     /// The most that a trade made, in quote.
     #[schema(required)]
     best: Option<Quote>,
@@ -104,7 +114,7 @@ struct Stats {
     /// How long a trade was open on average, in seconds.
     #[schema(required)]
     average_holding_s: Option<i64>,
-    /// What the open trade would make if it were sold at the last price.
+    /// What the open trade would make if it were sold at the last price, after the fee of selling: its `profit`.
     #[schema(required)]
     unrealized_profit: Option<Quote>,
 }
@@ -169,8 +179,9 @@ pub(crate) enum Strategy {
 
 impl Stats {
     fn of(stats: &BotStats, capital: Quote, open_trade: Option<&Trade>) -> Self {
-        let (sharpe, sortino) = stats.ratios(capital);
+        let Ratios { sharpe, sortino } = stats.ratios(capital);
         Self {
+            capital,
             trades: stats.trades,
             wins: stats.wins,
             win_rate: stats.win_rate(),
@@ -181,8 +192,10 @@ impl Stats {
             expectancy: stats.expectancy(),
             max_drawdown: stats.max_drawdown(),
             max_drawdown_pct: stats.max_drawdown_pct(capital),
-            sharpe,
-            sortino,
+            sharpe: sharpe.ok(),
+            sharpe_reason: sharpe.err(),
+            sortino: sortino.ok(),
+            sortino_reason: sortino.err(),
             best: stats.best,
             best_pct: stats.best_pct,
             worst: stats.worst,
@@ -202,7 +215,7 @@ pub(crate) fn bot(bot: &StoredBot) -> Bot<'_> {
 /// A bot with what it holds and has made, and what its owner should know.
 pub(crate) fn bot_view<'a>(view: &'a BotView, warnings: Option<&'a [Warning]>) -> BotDetail<'a> {
     let open_trade = view.open_trade.as_ref();
-    let rest = Rest { stats: Stats::of(&view.stats, view.capital, open_trade), open_trade };
+    let rest = Rest { stats: Stats::of(&view.stats, view.bot.capital, open_trade), open_trade };
     BotDetail { bot: bot(&view.bot), rest, warned: Warned { warnings } }
 }
 

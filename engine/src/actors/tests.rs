@@ -74,7 +74,13 @@ impl Process {
 
     async fn launch(&self, body: &str) -> BotId {
         let (id, definition) = (BotId::new(), definition(body));
-        let created = NewBot { id, account_id: self.account, definition, created_at: Timestamp::MIN };
+        let created = NewBot {
+            id,
+            account_id: self.account,
+            definition,
+            capital: model::Quote::ZERO,
+            created_at: Timestamp::MIN,
+        };
         self.ledger.commit(Change { created: Some(created.into()), ..Change::default() }).await.unwrap();
         let bot = self.stored(id).await;
         self.probe.launch(bot).await.unwrap();
@@ -386,6 +392,7 @@ async fn a_bot_on_a_silent_venue_waits_and_says_so() {
         id: BotId::new(),
         account_id: account,
         definition: definition(&body),
+        capital: model::Quote::ZERO,
         created_at: Timestamp::MIN,
     };
     let id = created.id;

@@ -302,6 +302,7 @@ mod tests {
             status,
             trouble: None,
             state: Some(serde_json::json!({"trade_id": null, "live": run}).to_string()),
+            capital: model::Quote::ZERO,
             created_at: Timestamp::MIN,
         }
     }

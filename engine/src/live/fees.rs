@@ -96,7 +96,11 @@ pub(crate) async fn price_at(markets: &Markets, coin: &str, quote: &str, at: Tim
         for way in route::between(coin, quote) {
             let mut prices = Vec::with_capacity(way.len());
             for leg in &way {
-                prices.push(leg_at(markets, leg, at).await);
+                let price = leg_at(markets, leg, at).await;
+                prices.push(price);
+                if price.is_none() {
+                    break;
+                }
             }
             if let Some(price) = along(prices.into_iter()) {
                 return Some(price);

@@ -177,7 +177,13 @@ impl Trader {
             LiveRules { pair: definition.pair.clone(), stop_on_venue: false, entries: OrderKind::Market };
         let id = BotId::from_u128(number + 1);
         let recorder = Recorder::new(account, id, &definition);
-        let new = NewBot { id, account_id: account, definition, created_at: Timestamp::MIN };
+        let new = NewBot {
+            id,
+            account_id: account,
+            definition,
+            capital: model::Quote::ZERO,
+            created_at: Timestamp::MIN,
+        };
         changes.push(Change { created: Some(Box::new(new)), ..Change::default() });
         let bot = LiveBot::new(plan, rules);
         let run = LiveRun { exchange_id: CONNECTION, bot, receipts: BTreeMap::new(), leaving: None };
@@ -334,7 +340,11 @@ async fn check(seed: u64, history: History) {
         }
     }
     let (made, unrealized) = match portfolio.live.currencies.first() {
-        Some(currency) => (currency.realized_profit, currency.unrealized_profit.unwrap()),
+        // Before the fee of selling, as equity is.
+        Some(currency) => {
+            let unrealized = currency.unrealized_profit.unwrap() + currency.closing_fees.unwrap();
+            (currency.realized_profit, unrealized)
+        }
         None => (Quote::ZERO, Quote::ZERO),
     };
     assert_eq!(made.decimal(), realized, "the sums are those of the trades");

@@ -48,8 +48,8 @@ pub struct BotShare {
     pub trades: u64,
     /// What its closed trades made.
     pub realized_profit: Quote,
-    /// What its open trade would make at the last price, before the fee of selling; 0 without one, `None` where the
-    /// price is not known.
+    /// What its open trade would make at the last price, after the fee of selling; 0 without one, `None` where the price
+    /// is not known.
     pub unrealized_profit: Option<Quote>,
     /// What it holds, at the last price.
     pub exposure: Option<Quote>,
@@ -103,6 +103,7 @@ impl EngineHandle {
     ) -> Result<Page<BotShare>, EngineError> {
         let prices = self.prices().await?;
         let page = self.bots(account, BotFilter::default(), limit, after).await?;
+        let fee = self.inner.markets.fee();
         let mut rows = Vec::with_capacity(page.rows.len());
         for bot in page.rows {
             let view = self.bot_view(bot).await?;
@@ -114,7 +115,10 @@ impl EngineHandle {
                 None => Some(Quote::ZERO),
                 Some(sold) => price.map(|price| price * sold.left),
             };
-            let (proceeds, cost) = sold.map_or((Quote::ZERO, Quote::ZERO), |sold| (sold.proceeds, sold.cost));
+            let unrealized_profit = match &sold {
+                None => Some(Quote::ZERO),
+                Some(sold) => price.map(|price| sold.profit(price, fee)),
+            };
             let stake = open.map_or(Quote::ZERO, |trade| trade.stake);
             rows.push(BotShare {
                 bot_id: bot.id,
@@ -125,7 +129,7 @@ impl EngineHandle {
                 status: bot.status,
                 trades: view.stats.trades,
                 realized_profit: Quote::new(view.stats.profit).unwrap_or_default(),
-                unrealized_profit: exposure.map(|exposure| exposure + proceeds - cost),
+                unrealized_profit,
                 exposure,
                 stake,
             });

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::{Pair, Price, Quote};
-use rust_decimal::Decimal;
 use tokio::sync::Mutex;
 
 use crate::markets::Markets;
 use crate::rates::along;
-use crate::rates::route::{self, TRADED};
-use crate::record::DOLLARS;
+use crate::rates::route::{self, Leg};
 
 /// How long prices are good before the venue is asked again: all of them in one request.
 const GOOD_FOR: Duration = Duration::from_secs(5);
@@ -33,21 +31,28 @@ impl Prices {
         self.0.get(&format!("{base}{quote}")).copied()
     }
 
-    /// A coin's last price, and what it is in: a dollar where it trades for one, else bitcoin.
-    pub(crate) fn of(&self, asset: &str) -> Option<(Price, String)> {
-        if DOLLARS.contains(&asset) {
-            return Price::new(Decimal::ONE).ok().map(|one| (one, asset.to_owned()));
-        }
-        let in_dollars = TRADED.iter().find_map(|dollar| Some((self.between(asset, dollar)?, *dollar)));
-        let found = in_dollars.or_else(|| Some((self.between(asset, "BTC")?, "BTC")));
-        found.map(|(price, currency)| (price, currency.to_owned()))
+    /// A coin's last price, and what it is in: a dollar where it trades for one, either way round, else bitcoin, else a
+    /// dollar through a coin between. Exact, but where a price had to be divided by: then of 16 figures.
+    pub(crate) fn of(&self, asset: &str) -> Option<(Quote, String)> {
+        let ways = route::to_usd(asset);
+        let one_step = ways.iter().filter(|way| way.len() < 2).find_map(|way| self.along(asset, way));
+        let in_bitcoin = || {
+            let price = self.between(asset, "BTC")?;
+            Some((Quote::new(price.decimal()).ok()?, "BTC".to_owned()))
+        };
+        one_step.or_else(in_bitcoin).or_else(|| ways.iter().find_map(|way| self.along(asset, way)))
+    }
+
+    /// A coin's last price along a way, and what that is in.
+    fn along(&self, asset: &str, way: &[Leg]) -> Option<(Quote, String)> {
+        let price = along(way.iter().map(|leg| Some((self.price(&leg.pair)?, leg.is_inverse))))?;
+        let currency = way.last().map_or(asset, Leg::target);
+        Some((price, currency.to_owned()))
     }
 
     /// US dollars for one coin by the nearest pairs that tell it; `None` where none does.
     pub(crate) fn usd(&self, asset: &str) -> Option<Quote> {
-        route::to_usd(asset)
-            .iter()
-            .find_map(|way| along(way.iter().map(|leg| Some((self.price(&leg.pair)?, leg.is_inverse)))))
+        route::to_usd(asset).iter().find_map(|way| Some(self.along(asset, way)?.0))
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use model::{BotId, Exchange, ExchangeId, Pair, Price, Quote, Rate, Timestamp};
+use model::{BotId, Exchange, ExchangeId, Pair, Quote, Rate, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ pub struct Figures {
     /// What closed trades made: the sum of their `profit_usd`, each at the rate of its own close.
     #[schema(required)]
     pub realized_profit_usd: Option<Quote>,
-    /// What open trades would make at the last price, before the fee of selling.
+    /// What open trades would make at the last price, after the fee of selling: the sum of their `profit_usd`.
     #[schema(required)]
     pub unrealized_profit_usd: Option<Quote>,
     /// What the paper account was given: what its bots' whole ladders need. `None` for real money.
@@ -69,7 +69,7 @@ pub struct Side {
 }
 
 /// What bots that trade for one currency at one venue hold and made, in that currency. On paper
-/// `equity = capital + realized_profit + unrealized_profit`, to the last digit.
+/// `equity = cash + exposure = capital + realized_profit + unrealized_profit + closing_fees`, to the last digit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = PortfolioCurrency)]
 pub struct Currency {
@@ -97,9 +97,12 @@ pub struct Currency {
     pub realized_profit_usd: Quote,
     /// How many closed trades are not in that, because no rate could be had when they closed.
     pub unvalued_trades: i64,
-    /// What open trades would make at the last price, before the fee of selling.
+    /// What open trades would make at the last price, after the fee of selling: the sum of their `profit`.
     #[schema(required)]
     pub unrealized_profit: Option<Quote>,
+    /// What selling everything at the last price would cost in fees. `exposure` and `equity` are before it.
+    #[schema(required)]
+    pub closing_fees: Option<Quote>,
     /// Fees that closed trades paid.
     pub fees: Quote,
 }
@@ -184,8 +187,16 @@ struct Book {
     unvalued: i64,
     /// What open trades spent, in all.
     spent: Decimal,
-    /// Coins and what they cost, by pair.
-    coins: BTreeMap<Pair, (Decimal, Decimal)>,
+    /// Coins, by pair.
+    coins: BTreeMap<Pair, Coins>,
+}
+
+/// What open trades of one pair hold.
+#[derive(Default)]
+struct Coins {
+    held: Decimal,
+    /// How much of that the fee of selling takes: of each trade at its own rate.
+    fee: Decimal,
 }
 
 type Books = BTreeMap<(bool, Exchange, String), Book>;
@@ -221,25 +232,24 @@ pub(crate) fn reckon(
 
 fn books(holdings: &Holdings, fee: Rate) -> Books {
     let mut books = Books::new();
-    let with_fee = Decimal::ONE + fee.decimal();
     for ((_, exchange, dry_run, quote), ladder) in &holdings.ladders {
         let book = books.entry((*dry_run, *exchange, quote.clone())).or_default();
-        book.capital += ladder.capital * with_fee;
+        book.capital += ladder.capital;
     }
     let mut bots: HashMap<BotId, (&OpenTrade, Decimal)> = HashMap::new();
     for trade in &holdings.open {
         let OpenTrade { exchange, pair, dry_run, amount, stake, bot_id, .. } = trade;
         let book = books.entry((*dry_run, *exchange, pair.quote().to_owned())).or_default();
         book.spent += stake.decimal();
-        let (held, cost) = book.coins.entry(pair.clone()).or_default();
-        *held += amount.decimal();
-        *cost += stake.decimal();
+        let coins = book.coins.entry(pair.clone()).or_default();
+        coins.held += amount.decimal();
+        coins.fee += amount.decimal() * fee.decimal();
         bots.entry(*bot_id).or_insert((trade, Decimal::ZERO)).1 += stake.decimal();
     }
     for (trade, spent) in bots.into_values() {
         let book = books.entry((trade.dry_run, trade.exchange, trade.pair.quote().to_owned())).or_default();
         // What was added by hand beyond the ladder was given to it then.
-        book.capital += (spent - trade.ladder.decimal() * with_fee).max(Decimal::ZERO);
+        book.capital += (spent - trade.ladder.decimal()).max(Decimal::ZERO);
     }
     for ((_, exchange, dry_run, quote), sum) in &holdings.realized {
         let book = books.entry((*dry_run, *exchange, quote.clone())).or_default();
@@ -256,11 +266,13 @@ fn books(holdings: &Holdings, fee: Rate) -> Books {
 fn side(books: &Books, dry_run: bool, prices: &Prices) -> Side {
     let mut side = Side::default();
     for ((_, exchange, currency), book) in books.iter().filter(|((is_dry, ..), _)| *is_dry == dry_run) {
-        let mut exposure = Some(Decimal::ZERO);
-        for (pair, (held, _)) in &book.coins {
+        // Of the coins, and of what selling them takes.
+        let mut worth = Some((Decimal::ZERO, Decimal::ZERO));
+        for (pair, Coins { held, fee }) in &book.coins {
             let price = prices.price(pair);
-            let worth = price.map(|price| price.decimal() * *held);
-            exposure = exposure.zip(worth).map(|(sum, worth)| sum + worth);
+            let each = price.map(|price| (price.decimal() * *held, price.decimal() * *fee));
+            worth = worth.zip(each).map(|((coins, fees), (more, fee))| (coins + more, fees + fee));
+            let price = price.and_then(|price| Quote::new(price.decimal()).ok());
             if price.is_none() {
                 side.unpriced.push(pair.base().to_owned());
             }
@@ -277,9 +289,10 @@ fn side(books: &Books, dry_run: bool, prices: &Prices) -> Side {
                 ));
             }
         }
+        let (exposure, closing_fees) = worth.unzip();
         let cash = book.capital + book.profit - book.spent;
         if dry_run {
-            let one = Price::new(Decimal::ONE).ok();
+            let one = Quote::new(Decimal::ONE).ok();
             side.balances.push(balance(*exchange, None, currency, quote(cash), one, Some(currency), prices));
         }
         side.currencies.push(Currency {
@@ -293,7 +306,8 @@ fn side(books: &Books, dry_run: bool, prices: &Prices) -> Side {
             realized_profit: quote(book.profit),
             realized_profit_usd: quote(book.profit_usd),
             unvalued_trades: book.unvalued,
-            unrealized_profit: exposure.map(|exposure| quote(exposure - book.spent)),
+            unrealized_profit: worth.map(|(coins, fees)| quote(coins - fees - book.spent)),
+            closing_fees: closing_fees.map(quote),
             fees: quote(book.fees),
         });
     }
@@ -329,7 +343,7 @@ fn balance(
     exchange_id: Option<ExchangeId>,
     asset: &str,
     total: Quote,
-    price: Option<Price>,
+    price: Option<Quote>,
     currency: Option<&str>,
     prices: &Prices,
 ) -> Balance {

@@ -47,7 +47,8 @@ impl Trader {
         let id = BotId::from_u128(number as u128 + 1);
         let recorder = Recorder::new(account, id, &definition);
         let plan = Arc::new(Plan::new(&definition, &market()).unwrap());
-        let new = NewBot { id, account_id: account, definition, created_at: Timestamp::MIN };
+        let capital = strategies::ladder_stake(&definition, market().fee);
+        let new = NewBot { id, account_id: account, definition, capital, created_at: Timestamp::MIN };
         changes.push(Change { created: Some(Box::new(new)), ..Change::default() });
         Self { paper: PaperBot::with_plan(plan), recorder, price }
     }
@@ -128,6 +129,7 @@ async fn check(store: &Store, account: AccountId, history: History) {
     for currency in &portfolio.dry_run.currencies {
         let of_currency = trades.iter().filter(|trade| trade.pair.quote() == currency.currency);
         let (mut realized, mut unrealized, mut closed) = (Decimal::ZERO, Decimal::ZERO, 0);
+        let mut closing_fees = Decimal::ZERO;
         for trade in of_currency {
             match trade.closed_at {
                 Some(_) => {
@@ -136,14 +138,18 @@ async fn check(store: &Store, account: AccountId, history: History) {
                 }
                 None => {
                     let price = prices.price(&trade.pair).unwrap().decimal();
-                    unrealized += price * trade.amount.decimal() - trade.stake.decimal();
+                    let worth = price * trade.amount.decimal();
+                    unrealized += worth - worth * market().fee.decimal() - trade.stake.decimal();
+                    closing_fees += worth * market().fee.decimal();
                 }
             }
         }
         assert_eq!((currency.trades, currency.realized_profit.decimal()), (closed, realized));
         assert_eq!(currency.unrealized_profit.unwrap().decimal(), unrealized);
         let change = currency.equity.unwrap() - currency.capital.unwrap();
-        assert_eq!(change.decimal(), realized + unrealized, "the change of equity is what trades made");
+        assert_eq!(currency.closing_fees.unwrap().decimal(), closing_fees);
+        let made = realized + unrealized + closing_fees;
+        assert_eq!(change.decimal(), made, "the change of equity is what trades made");
         let balances = portfolio.dry_run.balances.iter();
         let balances = balances.filter(|balance| balance.currency.as_ref() == Some(&currency.currency));
         let worth: Decimal =
@@ -254,22 +260,23 @@ async fn what_ladders_spend_is_kept_as_bots_come_change_and_go() {
         changes.push(gone(5));
         store.commit(changes).await.unwrap();
         let of = |quote: &str, bots, capital: &str| (quote.to_owned(), bots, capital.to_owned());
-        assert_eq!(ladders(&store, account).await, [of("BTC", 1, "0.03"), of("USDT", 4, "600")]);
+        assert_eq!(ladders(&store, account).await, [of("BTC", 1, "0.03003"), of("USDT", 4, "600.6")]);
 
         let body = r#"{"name":"b","exchange":"binance","pair":"SOL/BTC","strategy":"dca","stake_amount":0.5,
             "max_open_trades":2,"stop_loss":-4,"take_profit":1,"dry_run":true,"dca":{"price_deviation":1}}"#;
         let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
-        let redefined = Redefined { id: BotId::from_u128(1), account_id: account, definition };
+        let capital = strategies::ladder_stake(&definition, market().fee);
+        let redefined = Redefined { id: BotId::from_u128(1), account_id: account, definition, capital };
         let redefined = Some(Box::new(redefined));
         store.commit([Change { redefined, ..Change::default() }, gone(3), gone(3)]).await.unwrap();
-        assert_eq!(ladders(&store, account).await, [of("BTC", 2, "1.03"), of("USDT", 2, "300")]);
+        assert_eq!(ladders(&store, account).await, [of("BTC", 2, "1.03103"), of("USDT", 2, "300.3")]);
 
         // A store of before is filled in, once.
         for _ in 0..2 {
             store.run("DELETE FROM ladders").await;
-            store.fill_in_sums().await.unwrap();
-            store.fill_in_sums().await.unwrap();
-            assert_eq!(ladders(&store, account).await, [of("BTC", 2, "1.03"), of("USDT", 2, "300")]);
+            store.fill_in_sums(market().fee).await.unwrap();
+            store.fill_in_sums(market().fee).await.unwrap();
+            assert_eq!(ladders(&store, account).await, [of("BTC", 2, "1.03103"), of("USDT", 2, "300.3")]);
         }
     }
 }
@@ -304,6 +311,15 @@ async fn a_real_account_is_worth_what_its_venue_says_and_unknown_coins_count_for
     // 100.5 + 0.75 · 60000.01 + 2 · 0.05 · 60000.01
     assert_eq!(shown(worth.live.figures.equity_usd).as_deref(), Some("51100.5085"));
     assert_eq!(worth.live.unpriced, ["AIR"]);
+    let lira = vec![coin("TRY", "34130", "0"), coin("IDR", "1600000", "0"), coin("ARS", "500000", "0")];
+    let fiat = self::prices(&[("USDTTRY", "34.13"), ("BTCIDR", "960000000"), ("BTCUSDT", "60000")]);
+    let in_fiat = reckon(&holdings, &[live(Some(lira))], &fiat, market().fee, Timestamp::MIN);
+    // 1,000 by USDT/TRY the other way round, and 100 by BTC/IDR the other way round and BTC/USDT.
+    let equity = in_fiat.live.figures.equity_usd.unwrap().decimal();
+    assert!((equity - Decimal::from(1_100)).abs() < Decimal::new(1, 6), "{equity}");
+    assert_eq!(in_fiat.live.unpriced, ["ARS"]);
+    let lira = in_fiat.live.balances.iter().find(|balance| balance.asset == "TRY").unwrap();
+    assert_eq!((lira.currency.as_deref(), lira.value), (Some("USDT"), lira.value_usd));
     let ether = worth.live.balances.iter().find(|balance| balance.asset == "ETH").unwrap();
     assert_eq!((shown(ether.value), ether.currency.as_deref()), (Some("0.1".to_owned()), Some("BTC")));
     assert_eq!(worth.dry_run.figures.equity_usd, Some(Quote::ZERO));
@@ -326,7 +342,7 @@ async fn an_older_store_is_filled_in_once() {
         store.run(sql).await;
     }
     for _ in 0..2 {
-        store.fill_in_sums().await.unwrap();
+        store.fill_in_sums(market().fee).await.unwrap();
         assert_eq!(store.holdings(account).await.unwrap(), kept);
     }
 }

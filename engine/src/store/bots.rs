@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{AccountId, BotDefinition, BotId, Exchange, Pair, Timestamp};
+use model::{AccountId, BotDefinition, BotId, Exchange, Pair, Quote, Timestamp};
 use serde_json::value::RawValue;
 use sqlx::Row as _;
 
@@ -25,6 +25,8 @@ pub struct StoredBot {
     pub trouble: Option<BotTrouble>,
     /// What it goes on from: [`crate::Recorder::resume`] reads it.
     pub state: Option<String>,
+    /// What its whole ladder needs, fees included, in quote: by the price at which it was last defined.
+    pub capital: Quote,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -64,6 +66,7 @@ macro_rules! stored_bot {
             status: parsed("status", row.try_get("status")?)?,
             trouble: code.map(|code| BotTrouble { code, message: message.unwrap_or_default() }),
             state: row.try_get("state")?,
+            capital: parsed("capital", row.try_get::<Option<&str>, _>("capital")?.unwrap_or("0"))?,
             created_at: Timestamp::from_nanos(row.try_get("created_at")?),
         }
     }};
@@ -87,7 +90,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn bot(&self, account: AccountId, id: BotId) -> Result<Option<StoredBot>, StoreError> {
         let sql =
-            "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
+            "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, capital, created_at
             FROM bots WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL";
         reading!(self, pool => {
             let query = sqlx::query(sql).bind(account.to_string()).bind(id.to_string());
@@ -118,7 +121,7 @@ impl Store {
         limit: u32,
         after: Option<BotId>,
     ) -> Result<Page<StoredBot>, StoreError> {
-        let sql = "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
+        let sql = "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, capital, created_at
             FROM bots WHERE account_id = $1 AND deleted_at IS NULL AND id < $2
                 AND ($3 IS NULL OR status = $3) AND ($4 IS NULL OR exchange = $4) AND ($5 IS NULL OR pair = $5)
                 AND ($6 IS NULL OR strategy = $6) AND ($7 IS NULL OR dry_run = $7)
@@ -144,7 +147,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn all_bots(&self, account: Option<AccountId>) -> Result<Vec<StoredBot>, StoreError> {
         let sql =
-            "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
+            "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, capital, created_at
             FROM bots WHERE deleted_at IS NULL AND ($1 IS NULL OR account_id = $1) ORDER BY id";
         reading!(self, pool => {
             let query = sqlx::query(sql).bind(account.map(|id| id.to_string()));
@@ -158,7 +161,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn bots_at_venues(&self, account: AccountId) -> Result<Vec<StoredBot>, StoreError> {
         let sql =
-            "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
+            "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, capital, created_at
             FROM bots WHERE account_id = $1 AND deleted_at IS NULL AND NOT dry_run
                 AND (status IN ('starting', 'running', 'stopping') OR state IS NOT NULL
                     OR (status = 'error' AND trouble_code = 'venue_unreachable'))
@@ -176,7 +179,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn living_bots(&self, limit: u32, after: Option<BotId>) -> Result<Page<StoredBot>, StoreError> {
         let sql =
-            "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, created_at
+            "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, capital, created_at
             FROM bots WHERE deleted_at IS NULL AND id > $1
                 AND (status IN ('starting', 'running', 'stopping')
                     OR (status = 'error' AND trouble_code = 'venue_unreachable'))

@@ -339,7 +339,13 @@ pub(super) mod tests {
             let account_id = store.create_account("one", NOW).await.unwrap().id;
             let add = async |body: &str, status, trouble: Option<&str>| {
                 let definition = model::BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
-                let bot = NewBot { id: model::BotId::new(), account_id, definition, created_at: NOW };
+                let bot = NewBot {
+                    id: model::BotId::new(),
+                    account_id,
+                    definition,
+                    capital: model::Quote::ZERO,
+                    created_at: NOW,
+                };
                 let trouble =
                     trouble.map(|code| BotTrouble { code: code.to_owned(), message: String::new() });
                 let change = BotChange { id: bot.id, account_id, status, trouble, state: None };

@@ -1,4 +1,4 @@
-//! What the ladders of an account's bots spend together: kept as bots are made, redefined and deleted, so that nobody has
+//! What the ladders of an account's bots need together: kept as bots are made, redefined and deleted, so that nobody has
 //! to read them all.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use super::realized::Key;
 use super::{Store, StoreError, reading, writing};
 use crate::change::NewBot;
 
-/// How many bots, and what their ladders spend in all, before fees.
+/// How many bots, and what their ladders need in all, fees included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Ladder {
     pub(crate) bots: i64,
@@ -24,7 +24,7 @@ pub(crate) struct Ladders(pub(crate) BTreeMap<Key, Ladder>);
 impl Ladders {
     /// Counts a bot that is made.
     pub(crate) fn create(&mut self, bot: &NewBot) {
-        self.add(key(bot), 1, strategies::ladder_stake(&bot.definition).decimal());
+        self.add(key(bot), 1, bot.capital.decimal());
     }
 
     /// Counts bots, or takes them away. What leaves the range of a decimal, which no definition lets a bot come near,
@@ -55,7 +55,7 @@ macro_rules! count_bot {
     };
 }
 
-/// One row of either database as whose bot it is, where and for what, and what its ladder spends.
+/// One row of either database as whose bot it is, where and for what, and what its ladder needs.
 macro_rules! stored_bot {
     ($row:ident) => {{
         let pair: model::Pair = $crate::store::parsed("pair", sqlx::Row::try_get(&$row, "pair")?)?;

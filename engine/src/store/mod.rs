@@ -102,6 +102,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (27, "fences", include_str!("../../../migrations/sqlite/0027_fences.sql")),
     (28, "stripe updates", include_str!("../../../migrations/sqlite/0028_stripe_updates.sql")),
     (29, "hook secrets", include_str!("../../../migrations/sqlite/0029_hook_secrets.sql")),
+    (30, "capital", include_str!("../../../migrations/sqlite/0030_capital.sql")),
 ];
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
@@ -127,6 +128,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (27, "fences", include_str!("../../../migrations/postgres/0027_fences.sql")),
     (28, "stripe updates", include_str!("../../../migrations/postgres/0028_stripe_updates.sql")),
     (29, "hook secrets", include_str!("../../../migrations/postgres/0029_hook_secrets.sql")),
+    (30, "capital", include_str!("../../../migrations/postgres/0030_capital.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

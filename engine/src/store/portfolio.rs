@@ -23,7 +23,7 @@ pub(crate) struct OpenTrade {
     pub(crate) amount: Qty,
     /// What it spent; what it got back already is off it, and what its owner took out at its cost.
     pub(crate) stake: Quote,
-    /// What its bot's whole ladder spends, before fees, in quote.
+    /// What its bot's whole ladder needs, fees included, in quote.
     pub(crate) ladder: Quote,
 }
 

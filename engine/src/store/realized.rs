@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{AccountId, Exchange, Trade, TradeStatus};
+use model::{AccountId, Exchange, Rate, Trade, TradeStatus};
 use rust_decimal::Decimal;
 use sqlx::Row as _;
 
@@ -179,7 +179,7 @@ pub(crate) use {add_realized, stored_sum};
 
 impl Store {
     /// Fills in what an older version did not keep: what bots need, and what closed trades add up to.
-    pub(crate) async fn fill_in_sums(&self) -> Result<(), StoreError> {
+    pub(crate) async fn fill_in_sums(&self, fee: Rate) -> Result<(), StoreError> {
         let has = "SELECT EXISTS (SELECT 1 FROM realized)";
         let closed = "SELECT account_id, exchange, dry_run, pair, profit, fees, profit_usd FROM trades WHERE status = 'closed'";
         let mut sums = Realized::default();
@@ -214,18 +214,18 @@ impl Store {
                 add_realized!(transaction, dialect, sums);
             }
         });
-        self.fill_in_capital().await?;
+        self.fill_in_capital(fee).await?;
         self.fill_in_ladders().await
     }
 
-    async fn fill_in_capital(&self) -> Result<(), StoreError> {
+    async fn fill_in_capital(&self, fee: Rate) -> Result<(), StoreError> {
         let missing = "SELECT id FROM bots WHERE capital IS NULL AND deleted_at IS NULL";
         super::writing!(self, transaction => {
             let ids: Vec<String> = sqlx::query_scalar(missing).fetch_all(&mut *transaction).await?;
             for id in ids {
                 let select = sqlx::query_scalar("SELECT definition FROM bots WHERE id = $1").bind(&id);
                 let definition: String = select.fetch_one(&mut *transaction).await?;
-                let capital = strategies::ladder_stake(&super::bots::definition(&definition)?);
+                let capital = strategies::ladder_stake(&super::bots::definition(&definition)?, fee);
                 sqlx::query("UPDATE bots SET capital = $2 WHERE id = $1")
                     .bind(id)
                     .bind(capital.to_string())

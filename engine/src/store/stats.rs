@@ -147,7 +147,13 @@ mod tests {
             "max_open_trades":3,"stop_loss":-4,"dry_run":true}"#;
         let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
         let id = BotId::from_u128(1);
-        let new = NewBot { id, account_id: account, definition, created_at: Timestamp::MIN };
+        let new = NewBot {
+            id,
+            account_id: account,
+            definition,
+            capital: model::Quote::ZERO,
+            created_at: Timestamp::MIN,
+        };
         store.commit([Change { created: Some(Box::new(new)), ..Change::default() }]).await.unwrap();
         close(store, account, id, 0, trades).await;
         StatsKey { bot_id: id, dry_run: true, quote: "USDT".to_owned() }

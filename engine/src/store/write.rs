@@ -10,7 +10,6 @@ use model::{
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
-use strategies::ladder_stake;
 
 use super::idempotency::keep;
 use super::inbound::SIGNAL_DONE;
@@ -370,7 +369,7 @@ impl Batch {
             bot.definition.to_json().get().to_owned(),
             BotStatus::Stopped.as_str(),
             bot.created_at.nanos(),
-            Value::shown(ladder_stake(&bot.definition)),
+            Value::shown(bot.capital),
         ]);
     }
 
@@ -565,7 +564,7 @@ pub(super) use write_rows;
 macro_rules! write_batch {
     ($transaction:ident, $dialect:expr, $batch:ident) => {
         write_rows!($transaction, $dialect, CREATE_BOTS, $batch.created);
-        for Redefined { id, definition, .. } in $batch.redefined {
+        for Redefined { id, definition, capital, .. } in $batch.redefined {
             count_bot!($transaction, $batch.ladders, id, -1);
             let update = sqlx::query(
                 "UPDATE bots SET exchange = $2, pair = $3, strategy = $4, dry_run = $5, definition = $6, capital = $7
@@ -577,7 +576,7 @@ macro_rules! write_batch {
             .bind(definition.strategy.as_str())
             .bind(definition.dry_run)
             .bind(definition.to_json().get().to_owned())
-            .bind(ladder_stake(&definition).to_string());
+            .bind(capital.to_string());
             update.execute(&mut *$transaction).await?;
             count_bot!($transaction, $batch.ladders, id, 1);
         }

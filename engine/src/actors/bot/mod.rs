@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
-use model::{BotDefinition, BotId, ExitReason, Mark, Pair, PriceMove, Timestamp, Watch};
+use model::{BotDefinition, BotId, ExitReason, Mark, Pair, PriceMove, Quote, Timestamp, Watch};
 use strategies::{PaperBot, Plan, Trouble};
 
 use super::deliver;
@@ -40,6 +40,8 @@ pub(crate) struct Resume;
 pub(crate) struct Redefine {
     pub(crate) plan: Arc<Plan>,
     pub(crate) definition: BotDefinition,
+    /// What its whole ladder needs from now on, fees included, in quote.
+    pub(crate) capital: Quote,
 }
 
 /// A paper bot's last decision is durable.
@@ -435,7 +437,6 @@ impl Handler<Redefine> for Bot {
 
     fn handle(&mut self, new: Redefine, ctx: &mut Self::Context) -> Self::Result {
         self.recorder.redefine(&new.definition);
-        self.recorder.pay(new.fees);
         let status = self.status();
         let change = match &mut self.hand {
             Hand::Paper(paper) => {
@@ -447,8 +448,8 @@ impl Handler<Redefine> for Bot {
                 self.recorder.live_change(live.run(), Vec::new(), status, live.venue_time())
             }
         };
-        let redefined =
-            Redefined { id: self.id, account_id: self.recorder.account_id(), definition: new.definition };
+        let (account_id, capital) = (self.recorder.account_id(), new.capital);
+        let redefined = Redefined { id: self.id, account_id, definition: new.definition, capital };
         let durable = self.ledger.enqueue(Change { redefined: Some(Box::new(redefined)), ..change })?;
         self.follow_live(ctx);
         self.go_on(ctx);
