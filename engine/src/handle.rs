@@ -294,6 +294,7 @@ impl EngineHandle {
     async fn capital(&self, definition: &BotDefinition) -> Quote {
         let market = self.market(&definition.pair).await.flatten();
         let price = self.price_now(&definition.pair).await;
+        let market = market.map(|market| self.priced(definition, None, market).0);
         let known = market.zip(price);
         let funds = known.and_then(|(market, price)| strategies::ladder_funds(definition, &market, price));
         funds.unwrap_or_else(|| strategies::ladder_stake(definition, self.inner.markets.fee()))
@@ -343,8 +344,9 @@ impl EngineHandle {
         let capital = self.capital(&new).await;
         loop {
             if let Some(market) = self.inner.markets.known(&new.pair) {
+                let (market, fees) = self.priced(&new, Some(id), market);
                 let plan = Arc::new(Plan::new(&new, &market).map_err(EngineError::from)?);
-                let word = || Redefine { plan: plan.clone(), definition: new.clone(), capital };
+                let word = || Redefine { plan: plan.clone(), definition: new.clone(), capital, fees };
                 if let Some(answer) = self.tell(id, word).await? {
                     answer?.wait().await.map_err(EngineError::from)?;
                     break;
@@ -579,6 +581,7 @@ impl EngineHandle {
             Some(None) => return Err(unknown_pair(definition)),
             Some(Some(market)) => market,
         };
+        let (market, _) = self.priced(definition, None, market);
         let plan = Plan::new(definition, &market)?;
         let mut warnings = plan.warnings().to_vec();
         if let Some(price) = self.price_now(&definition.pair).await {

@@ -11,6 +11,7 @@ mod candles;
 mod change;
 mod cidr;
 mod clock;
+mod commissions;
 mod error;
 mod exchanges;
 mod failpoint;

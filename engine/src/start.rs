@@ -23,6 +23,7 @@ use crate::actors::feed::MarketFeed;
 use crate::actors::fleet::{Fleet, Recover, Recovered, Remember};
 use crate::billing::{self, StripeConfig};
 use crate::candles::CandleBook;
+use crate::commissions;
 use crate::exchanges::{Connections, Venue};
 use crate::handle::{EngineHandle, Inner, Turns};
 use crate::ledger::Ledger;
@@ -418,6 +419,7 @@ fn keep_going(inner: &Arc<Inner>, last_event: i64) {
     };
     io.spawn(billing::listen(store.clone(), *plans, last_event, ring));
     io.spawn(appraisal::value_later(Arc::downgrade(inner)));
+    io.spawn(commissions::keep(Arc::downgrade(inner)));
     portfolio::keep_history(inner);
 }
 

@@ -21,8 +21,13 @@ pub struct BotView {
     pub stats: BotStats,
 }
 
-/// An open trade's profit if all of it were sold at `price` for `fee`, in US dollars at `usd_rate`; a closed one stays as
-/// it is.
+/// What selling a trade costs: by its own rates, where it has some, else `configured`.
+pub(crate) fn sale_fee(trade: &Trade, configured: Rate) -> Rate {
+    trade.fee_rates.and_then(|rates| rates.taker_rate()).unwrap_or(configured)
+}
+
+/// An open trade's profit if all of it were sold at `price` for its own fee, or else `fee`, in US dollars at `usd_rate`; a
+/// closed one stays as it is.
 pub(crate) fn mark(trade: &mut Trade, price: Option<Price>, fee: Rate, usd_rate: Option<Quote>) {
     if trade.status != TradeStatus::Open {
         return;
@@ -30,7 +35,7 @@ pub(crate) fn mark(trade: &mut Trade, price: Option<Price>, fee: Rate, usd_rate:
     trade.usd_rate = usd_rate;
     let Some(price) = price else { return };
     let sold = sold(trade);
-    let profit = sold.profit(price, fee);
+    let profit = sold.profit(price, sale_fee(trade, fee));
     let share = profit.decimal().checked_div(sold.cost.decimal()).unwrap_or_default();
     trade.profit = Some(profit);
     trade.profit_pct = Pct::new((share * Decimal::ONE_HUNDRED).round_dp(8).normalize()).ok();

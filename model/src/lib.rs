@@ -49,5 +49,5 @@ pub use plan::{
 };
 pub use schema::Number;
 pub use time::{Interval, Timestamp, TimestampError};
-pub use trade::{ExitReason, Trade, TradeStatus};
+pub use trade::{ExitReason, FeeRates, FeeSource, Trade, TradeStatus};
 pub use watch::{Mark, PriceMove, Trail, Watch};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BotId, Exchange, Order, Pair, Pct, Price, Qty, Quote, Side, Timestamp, TradeId};
+use crate::{BotId, Exchange, Order, Pair, Pct, Price, Qty, Quote, Rate, Side, Timestamp, TradeId};
 
 /// Whether a trade still holds coins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -53,6 +53,43 @@ impl ExitReason {
             Self::Manual => "manual",
             Self::Signal => "signal",
         }
+    }
+}
+
+/// Where fee rates are from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FeeSource {
+    /// The venue tells them for the account and the pair.
+    Account,
+    /// The server's configuration: on paper, and where the venue does not tell.
+    Configured,
+}
+
+/// The fee rates that a trade's levels are computed with, in percent of an order's worth.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FeeRates {
+    /// Of an order that rested until it filled.
+    pub maker: Pct,
+    /// Of an order that filled at once.
+    pub taker: Pct,
+    /// Where they are from.
+    pub source: FeeSource,
+}
+
+impl FeeRates {
+    /// Of rates as fractions.
+    pub fn new(maker: Rate, taker: Rate, source: FeeSource) -> Self {
+        let pct = |rate: Rate| {
+            let pct = rate.decimal() * rust_decimal::Decimal::ONE_HUNDRED;
+            Pct::new(pct.normalize()).unwrap_or_default()
+        };
+        Self { maker: pct(maker), taker: pct(taker), source }
+    }
+
+    /// The taker's as a fraction.
+    pub fn taker_rate(&self) -> Option<Rate> {
+        Rate::from_pct(self.taker).ok()
     }
 }
 
@@ -118,6 +155,10 @@ pub struct Trade {
     /// Where it would take its profit.
     #[schema(required)]
     pub take_profit_price: Option<Price>,
+    /// What its levels are computed with: the fees of its fills are those that were really paid. `null` for a trade that
+    /// closed before this was kept.
+    #[schema(required)]
+    pub fee_rates: Option<FeeRates>,
     /// Everything that was ordered for it, oldest first.
     pub orders: Vec<Order>,
 }

@@ -321,6 +321,8 @@ impl Cost {
     pub const ORDER_EXECUTIONS: Self = Self::of(5);
     /// The account and its balances.
     pub const ACCOUNT: Self = Self::of(20);
+    /// What the account pays for trades of a pair.
+    pub const COMMISSION: Self = Self::of(20);
     /// What a key may do, and the venue's time.
     pub const SMALL: Self = Self::of(1);
     /// A socket, opened and subscribed.

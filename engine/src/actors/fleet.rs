@@ -187,8 +187,11 @@ impl Fleet {
         me: &Addr<Self>,
     ) -> Result<Durable, EngineError> {
         let Recovered { bot, exchange_id, unreconciled } = recovered;
-        let plan = self.plans.shared(Plan::new(&bot.definition, market)?);
+        let account = exchange_id.filter(|_| !bot.definition.dry_run);
+        let (market, fees) = self.gateway.commissions().apply(account, &bot.definition.pair, *market);
+        let plan = self.plans.shared(Plan::new(&bot.definition, &market)?);
         let mut recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
+        recorder.pay(fees);
         recorder.value_by(self.rates.worth(bot.definition.pair.quote()));
         let stored = match &bot.state {
             None => None,

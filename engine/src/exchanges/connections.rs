@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use super::StoredExchange;
 use super::key::misspelled;
 use crate::actors::exchange::{ConnectionParts, ExchangeConnection, Journal};
+use crate::commissions::Commissions;
 use crate::error::EngineError;
 use crate::handle::Inner;
 use crate::live::Gateway;
@@ -89,6 +90,11 @@ impl Connections {
     /// Where trades are booked that no bot is in.
     pub(crate) const fn journal(&self) -> &Journal {
         &self.venue.journal
+    }
+
+    /// The fee rates of the accounts behind connections.
+    pub(crate) fn commissions(&self) -> &Commissions {
+        self.open.commissions()
     }
 
     /// What secrets are sealed with.

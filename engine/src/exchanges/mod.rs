@@ -146,6 +146,7 @@ impl EngineHandle {
         if let Some(connection) = self.inner.connections.open.close(id) {
             deliver(&connection, Close);
         }
+        self.inner.connections.commissions().forget(id);
         Ok(())
     }
 
@@ -162,6 +163,7 @@ impl EngineHandle {
         let definition = BotDefinition { exchange_id, ..bot.definition.clone() };
         let stored = self.live_connection(bot.account_id, &definition).await?;
         self.inner.connections.open(&stored)?;
+        self.learn_commission(bot, &stored).await;
         Ok(stored.connection.id)
     }
 

@@ -21,6 +21,7 @@ use strategies::live::{End, Execution, LiveOrder, Report, Role, Terms};
 use crate::actors::deliver;
 use crate::actors::exchange::{Close, ExchangeConnection, Journaled, Restamped, TakeBack, VenueClock};
 use crate::clock;
+use crate::commissions::Commissions;
 use crate::failpoint::{self, Control};
 use crate::store::News;
 
@@ -121,6 +122,7 @@ pub(crate) struct Gateway(Arc<Open>);
 struct Open {
     connections: DashMap<ExchangeId, Addr<ExchangeConnection>>,
     clock: VenueClock,
+    commissions: Commissions,
     is_shut: AtomicBool,
 }
 
@@ -133,6 +135,11 @@ impl Gateway {
     /// The venue's clock, which all connections share.
     pub(crate) fn clock(&self) -> &VenueClock {
         &self.0.clock
+    }
+
+    /// The fee rates of the accounts behind them.
+    pub(crate) fn commissions(&self) -> &Commissions {
+        &self.0.commissions
     }
 
     /// A connection is open from now on.

@@ -24,7 +24,7 @@ use crate::clock;
 use crate::error::EngineError;
 use crate::handle::EngineHandle;
 use crate::store::{BotFilter, Page, Store};
-use crate::view::sold;
+use crate::view::{sale_fee, sold};
 
 /// How old a count of a real account may be that is shown.
 const COUNTED_WITHIN: Duration = Duration::from_secs(5);
@@ -117,7 +117,9 @@ impl EngineHandle {
             };
             let unrealized_profit = match &sold {
                 None => Some(Quote::ZERO),
-                Some(sold) => price.map(|price| sold.profit(price, fee)),
+                Some(sold) => {
+                    price.map(|price| sold.profit(price, open.map_or(fee, |open| sale_fee(open, fee))))
+                }
             };
             let stake = open.map_or(Quote::ZERO, |trade| trade.stake);
             rows.push(BotShare {

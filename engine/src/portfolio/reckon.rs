@@ -243,7 +243,7 @@ fn books(holdings: &Holdings, fee: Rate) -> Books {
         book.spent += stake.decimal();
         let coins = book.coins.entry(pair.clone()).or_default();
         coins.held += amount.decimal();
-        coins.fee += amount.decimal() * fee.decimal();
+        coins.fee += amount.decimal() * trade.fee.unwrap_or(fee).decimal();
         bots.entry(*bot_id).or_insert((trade, Decimal::ZERO)).1 += stake.decimal();
     }
     for (trade, spent) in bots.into_values() {

@@ -130,6 +130,7 @@ fn begun(order: &JournaledOrder, report: &Report) -> Option<Trade> {
         exit_reason: Some(ExitReason::Manual),
         stop_price: None,
         take_profit_price: None,
+        fee_rates: None,
         orders: Vec::new(),
     })
 }

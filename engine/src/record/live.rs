@@ -222,6 +222,7 @@ impl Decision {
             exit_reason: closing.map(|closing| closing.reason),
             stop_price: machine.stop_price(),
             take_profit_price: machine.take_profit_price(),
+            fee_rates: self.bot.fees,
             orders: orders.collect(),
         })
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use model::{
     AccountId, BotDefinition, BotFailed, BotId, BotTurned, DomainEvent, EventData, EventId, Exchange,
-    OrderKind, Pair, Quote, StrategyDefinition, Timestamp, Trade, TradeId,
+    FeeRates, OrderKind, Pair, Quote, StrategyDefinition, Timestamp, Trade, TradeId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -50,6 +50,8 @@ struct Identity {
     name: Box<str>,
     /// How its entries are worked.
     entries: OrderKind,
+    /// What its levels are computed with; `None` until that is known.
+    fees: Option<FeeRates>,
 }
 
 fn entries(bot: &BotDefinition) -> OrderKind {
@@ -135,6 +137,7 @@ impl Recorder {
             dry_run: bot.dry_run,
             name: bot.name.as_str().into(),
             entries: entries(bot),
+            fees: None,
         };
         let worth = Worth::unfollowed(bot.pair.quote());
         Self { bot: Arc::new(bot), trade_id: None, stopping: None, worth }
@@ -178,6 +181,11 @@ impl Recorder {
     /// Notes how it is being stopped, or that it is not any more.
     pub(crate) fn set_stopping(&mut self, positions: Option<Positions>) {
         self.stopping = positions;
+    }
+
+    /// Notes the fee rates that its levels are computed with from now on.
+    pub(crate) fn pay(&mut self, fees: FeeRates) {
+        Arc::make_mut(&mut self.bot).fees = Some(fees);
     }
 
     /// Takes over what a new definition tells of it.

@@ -70,6 +70,7 @@ impl Decision {
             exit_reason: books.exit.map(|exit| exit.reason),
             stop_price: paper.machine().stop_price(),
             take_profit_price: paper.machine().take_profit_price(),
+            fee_rates: self.bot.fees,
             orders,
         }
     }

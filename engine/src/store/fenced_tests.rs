@@ -328,6 +328,7 @@ fn trade(bot: model::BotId, status: TradeStatus, order: OrderStatus) -> Trade {
         exit_reason: None,
         stop_price: None,
         take_profit_price: None,
+        fee_rates: None,
         orders: vec![order],
     }
 }

@@ -103,6 +103,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (28, "stripe updates", include_str!("../../../migrations/sqlite/0028_stripe_updates.sql")),
     (29, "hook secrets", include_str!("../../../migrations/sqlite/0029_hook_secrets.sql")),
     (30, "capital", include_str!("../../../migrations/sqlite/0030_capital.sql")),
+    (31, "fee rates", include_str!("../../../migrations/sqlite/0031_fee_rates.sql")),
 ];
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
@@ -129,6 +130,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (28, "stripe updates", include_str!("../../../migrations/postgres/0028_stripe_updates.sql")),
     (29, "hook secrets", include_str!("../../../migrations/postgres/0029_hook_secrets.sql")),
     (30, "capital", include_str!("../../../migrations/postgres/0030_capital.sql")),
+    (31, "fee rates", include_str!("../../../migrations/postgres/0031_fee_rates.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use model::{AccountId, BotId, Exchange, Pair, Qty, Quote, Side, Timestamp};
+use model::{AccountId, BotId, Exchange, Pair, Qty, Quote, Rate, Side, Timestamp};
 use rust_decimal::Decimal;
 use sqlx::Row as _;
 use strategies::live::Execution;
@@ -23,6 +23,8 @@ pub(crate) struct OpenTrade {
     pub(crate) amount: Qty,
     /// What it spent; what it got back already is off it, and what its owner took out at its cost.
     pub(crate) stake: Quote,
+    /// The rate that selling it costs; `None` where that is the configured one.
+    pub(crate) fee: Option<Rate>,
     /// What its bot's whole ladder needs, fees included, in quote.
     pub(crate) ladder: Quote,
 }
@@ -75,7 +77,7 @@ macro_rules! holdings {
         }
         let open = sqlx::query(
             "SELECT trades.id, trades.bot_id, trades.exchange, trades.pair, trades.dry_run, trades.amount, trades.stake,
-                 bots.capital
+                 trades.fee_rates, bots.capital
              FROM trades JOIN bots ON bots.id = trades.bot_id
              WHERE trades.account_id = $1 AND trades.status = 'open' AND bots.deleted_at IS NULL",
         );
@@ -92,6 +94,7 @@ macro_rules! holdings {
                 dry_run,
                 amount: parsed("amount", row.try_get("amount")?)?,
                 stake: parsed("stake", row.try_get("stake")?)?,
+                fee: super::trades::fee_rates(row.try_get("fee_rates")?)?.and_then(|rates| rates.taker_rate()),
                 ladder: parsed("capital", ladder.unwrap_or("0"))?,
             });
         }

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use model::{AccountId, BotId, Fill, Order, OrderId, Pair, Side, Timestamp, Trade, TradeId, TradeStatus};
+use model::{
+    AccountId, BotId, FeeRates, Fill, Order, OrderId, Pair, Side, Timestamp, Trade, TradeId, TradeStatus,
+};
 use sqlx::{QueryBuilder, Row as _};
 
 use super::stats::closed_after;
@@ -43,6 +45,13 @@ macro_rules! maybe {
     };
 }
 
+/// Fee rates as they are stored.
+pub(super) fn fee_rates(text: Option<&str>) -> Result<Option<FeeRates>, StoreError> {
+    let corrupt =
+        |text: &str| StoreError::Corrupt { column: "fee_rates", value: text.chars().take(60).collect() };
+    text.map(|text| serde_json::from_str(text).map_err(|_| corrupt(text))).transpose()
+}
+
 /// One row of either database as a [`Trade`] without orders.
 macro_rules! stored_trade {
     ($row:expr) => {{
@@ -72,6 +81,7 @@ macro_rules! stored_trade {
             exit_reason: exit_reason.map(|word| worded("exit_reason", word)).transpose()?,
             stop_price: maybe!(row, "stop_price"),
             take_profit_price: maybe!(row, "take_profit_price"),
+            fee_rates: fee_rates(row.try_get("fee_rates")?)?,
             orders: Vec::new(),
         }
     }};

@@ -111,15 +111,16 @@ static UPDATE_BOTS: Statement = Statement::new(
 static WRITE_TRADES: Statement = Statement::new(
     "INSERT INTO trades (id, account_id, bot_id, exchange, pair, status, dry_run, opened_at, closed_at, entry_price,
          exit_price, amount, stake, fees, profit, profit_pct, profit_usd, usd_rate, exit_reason, stop_price,
-         take_profit_price, unvalued_fees) SELECT *",
-    22,
+         take_profit_price, unvalued_fees, fee_rates) SELECT *",
+    23,
     // A trade that is closed stays so, whoever writes.
     "WHERE v.column1 IS NOT NULL
      ON CONFLICT (id) DO UPDATE SET status = excluded.status, closed_at = excluded.closed_at,
          entry_price = excluded.entry_price, exit_price = excluded.exit_price, amount = excluded.amount,
          stake = excluded.stake, fees = excluded.fees, profit = excluded.profit, profit_pct = excluded.profit_pct,
          profit_usd = excluded.profit_usd, usd_rate = excluded.usd_rate, exit_reason = excluded.exit_reason, stop_price = excluded.stop_price,
-         take_profit_price = excluded.take_profit_price, unvalued_fees = excluded.unvalued_fees
+         take_profit_price = excluded.take_profit_price, unvalued_fees = excluded.unvalued_fees,
+         fee_rates = excluded.fee_rates
      WHERE trades.status <> 'closed' OR excluded.status = 'closed'",
 );
 static WRITE_ORDERS: Statement = Statement::new(
@@ -188,7 +189,7 @@ pub(crate) struct Batch {
     redefined: Vec<Redefined>,
     deleted: Vec<(BotId, Timestamp)>,
     bots: Rows<BotId, 5>,
-    trades: Rows<TradeId, 22>,
+    trades: Rows<TradeId, 23>,
     orders: Rows<OrderId, 11>,
     fills: Rows<FillId, 9>,
     intents: Vec<Value>,
@@ -427,6 +428,7 @@ impl Batch {
             Value::shown_if(trade.stop_price),
             Value::shown_if(trade.take_profit_price),
             i64::from(trade.unvalued_fees),
+            trade.fee_rates.and_then(|rates| serde_json::to_string(&rates).ok()),
         ];
         self.trades.put(trade.id, row);
         for order in &trade.orders {

@@ -8,6 +8,7 @@
 )]
 
 mod clock;
+mod commission;
 mod ends;
 mod exits;
 mod fees;

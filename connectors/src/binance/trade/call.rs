@@ -5,6 +5,7 @@ use model::{ClientOrderId, Pair, Timestamp};
 use reqwest::Method;
 
 use super::answers::{read_account, read_executions, read_order, read_orders};
+use super::commission::{Commission, read_commission};
 use super::report::{Account, Execution, OrderReport};
 use super::rest::{ExecutionsFrom, OrdersFrom, PAGE};
 use crate::binance::budget::Cost;
@@ -74,6 +75,8 @@ static OPEN_ORDERS: Endpoint = Endpoint::get("/api/v3/openOrders", "openOrders.s
 static ORDERS: Endpoint = Endpoint::get("/api/v3/allOrders", "allOrders", MAX_PAGE_BYTES);
 static EXECUTIONS: Endpoint = Endpoint::get("/api/v3/myTrades", "myTrades", MAX_PAGE_BYTES);
 static ACCOUNT: Endpoint = Endpoint::get("/api/v3/account", "account.status", MAX_PAGE_BYTES);
+static COMMISSION: Endpoint =
+    Endpoint::get("/api/v3/account/commission", "account.commission", MAX_ANSWER_BYTES);
 static TIME: Endpoint = Endpoint {
     method: Method::GET,
     path: "/api/v3/time",
@@ -189,6 +192,17 @@ impl Call<Account> {
     pub fn account() -> Self {
         Self::new(&ACCOUNT, "omitZeroBalances=true".to_owned(), Cost::ACCOUNT, |_, answer| {
             read_account(&answer?).map_err(|error| unreadable(&error))
+        })
+    }
+}
+
+impl Call<Commission> {
+    /// What the account pays for trades of a pair.
+    pub fn commission(pair: &Pair) -> Self {
+        let query = format!("symbol={}", symbol(pair));
+        Self::new(&COMMISSION, query, Cost::COMMISSION, |parameters, answer| {
+            let symbol = named(parameters, "symbol").unwrap_or_default();
+            read_commission(&answer?, symbol).map_err(|error| unreadable(&error))
         })
     }
 }

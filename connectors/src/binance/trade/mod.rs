@@ -6,6 +6,7 @@
 
 mod answers;
 mod call;
+mod commission;
 mod frame;
 mod report;
 mod request;
@@ -15,6 +16,7 @@ mod stream;
 
 pub use self::answers::{read_account, read_executions, read_order, read_orders, read_restrictions};
 pub use self::call::Call;
+pub use self::commission::{Commission, read_commission};
 pub use self::frame::{Answer, FrameError, SocketFrame, read_frame};
 pub use self::report::{
     Account, Balance, Execution, OrderReport, Restrictions, UserFrame, UserReport, VenueStatus,

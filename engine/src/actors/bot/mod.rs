@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
-use model::{BotDefinition, BotId, ExitReason, Mark, Pair, PriceMove, Quote, Timestamp, Watch};
+use model::{BotDefinition, BotId, ExitReason, FeeRates, Mark, Pair, PriceMove, Quote, Timestamp, Watch};
 use strategies::{PaperBot, Plan, Trouble};
 
 use super::deliver;
@@ -42,6 +42,8 @@ pub(crate) struct Redefine {
     pub(crate) definition: BotDefinition,
     /// What its whole ladder needs from now on, fees included, in quote.
     pub(crate) capital: Quote,
+    /// What its levels are computed with from now on.
+    pub(crate) fees: FeeRates,
 }
 
 /// A paper bot's last decision is durable.
@@ -437,6 +439,7 @@ impl Handler<Redefine> for Bot {
 
     fn handle(&mut self, new: Redefine, ctx: &mut Self::Context) -> Self::Result {
         self.recorder.redefine(&new.definition);
+        self.recorder.pay(new.fees);
         let status = self.status();
         let change = match &mut self.hand {
             Hand::Paper(paper) => {
