@@ -227,24 +227,28 @@ impl ApiError {
         }
     }
 
-    /// The answer, with the request's id in body and header.
-    pub fn answer(&self, request_id: RequestId) -> HttpResponse {
-        let row = self.row();
+    fn shown(&self, row: Row, request_id: RequestId) -> Body<'_> {
         let details = match self {
             Self::Invalid(faults) => faults.as_slice(),
             _ => &[],
         };
-        let error = Shown {
-            kind: row.kind,
-            code: row.code,
-            message: row.message,
-            param: row.param,
-            request_id,
-            details,
-        };
-        let mut answer = HttpResponse::build(row.status);
+        let Row { kind, code, message, param, .. } = row;
+        Body { error: Shown { kind, code, message, param, request_id, details } }
+    }
+
+    /// The answer's body.
+    pub(crate) fn body(&self, request_id: RequestId) -> serde_json::Value {
+        serde_json::to_value(self.shown(self.row(), request_id)).unwrap_or_default()
+    }
+
+    /// The answer, with the request's id in body and header.
+    pub fn answer(&self, request_id: RequestId) -> HttpResponse {
+        let row = self.row();
+        let status = row.status;
+        let body = self.shown(row, request_id);
+        let mut answer = HttpResponse::build(status);
         answer.insert_header(("X-Request-Id", request_id.to_string()));
-        if closes(row.status) {
+        if closes(status) {
             answer.force_close();
         }
         match self {
@@ -265,7 +269,7 @@ impl ApiError {
             }
             _ => {}
         }
-        let mut answer = answer.json(Body { error });
+        let mut answer = answer.json(body);
         headers::secure(answer.headers_mut());
         answer
     }
@@ -296,10 +300,7 @@ fn invalid(faults: &[Fault]) -> Row {
 
 /// What every answer that is not 2xx holds.
 #[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = ErrorBody, example = json!({"error": {"type": "invalid_request_error", "code": "parameter_invalid",
-    "message": "stop_loss: 10 is not a percent below 0 and above -100, such as -10 for ten percent down",
-    "param": "stop_loss", "request_id": "req_019d486c2f4a7c3b8d5e6f708192a3b4", "details": [{"param": "stop_loss",
-    "code": "parameter_invalid", "message": "10 is not a percent below 0 and above -100, such as -10 for ten percent down"}]}}))]
+#[schema(as = ErrorBody)]
 pub(crate) struct Body<'a> {
     error: Shown<'a>,
 }

@@ -3,14 +3,16 @@
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation as Described, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBody;
-use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayItems, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{
     Components, Content, ContentBuilder, Header, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder,
     Schema,
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use super::examples;
 use super::operation::Operation;
+use crate::ApiError;
 use crate::error::Body;
 
 /// An error that follows from what an operation is.
@@ -135,7 +137,15 @@ fn left_out_or_whole(body: &mut RequestBody) {
 fn complete(response: &mut Response, status: &str, operation: &Operation) {
     let is_error = status.starts_with(['4', '5']);
     if is_error && response.content.is_empty() {
-        response.content.insert("application/json".to_owned(), RefOr::T(error_content()));
+        let error = examples::own_error(operation.name, status).or_else(|| examples::common_error(status));
+        response.content.insert("application/json".to_owned(), RefOr::T(error_content(error.as_ref())));
+    }
+    for content in response.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        if content.example.is_none() && !is_error {
+            let name = content.schema.as_ref().and_then(|schema| names(schema).pop());
+            content.example = name.and_then(|name| examples::of_schema(&name));
+        }
     }
     let mut names = vec!["X-Request-Id"];
     names.extend((status == "201").then_some("Location"));
@@ -148,15 +158,17 @@ fn header(name: &str) -> (String, RefOr<Header>) {
     (name.to_owned(), RefOr::Ref(Ref::new(format!("#/components/headers/{name}"))))
 }
 
-fn error_content() -> Content {
-    ContentBuilder::new().schema(Some(Ref::from_schema_name(Body::name()))).build()
+fn error_content(error: Option<&ApiError>) -> Content {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Body::name())));
+    content.example(error.map(examples::of_error)).build()
 }
 
 /// What the rules refer to: the errors, the headers, and the shape of an error.
 pub(super) fn components(mut components: Components) -> Components {
     for rule in ERRORS {
         let mut response = ResponseBuilder::new().description(rule.means).build();
-        response.content.insert("application/json".to_owned(), RefOr::T(error_content()));
+        let error = examples::common_error(rule.status);
+        response.content.insert("application/json".to_owned(), RefOr::T(error_content(error.as_ref())));
         let names: &[&str] = match rule.status {
             "401" => &["X-Request-Id", "WWW-Authenticate"],
             "429" => &["X-Request-Id", "RateLimit-Policy", "RateLimit", "Retry-After"],
@@ -216,6 +228,18 @@ pub(super) fn close_bodies(document: &mut OpenApi) {
         }
         object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
         open.extend(object.properties.values().flat_map(names));
+    }
+}
+
+/// The rows of lists are schemas of their own: every list refers to the one of its row.
+pub(super) fn name_rows(document: &mut OpenApi) {
+    let Some(components) = &mut document.components else { return };
+    for (name, schema) in &mut components.schemas {
+        let Some(row) = name.strip_prefix(examples::LIST) else { continue };
+        let RefOr::T(Schema::Object(list)) = schema else { continue };
+        if let Some(RefOr::T(Schema::Array(rows))) = list.properties.get_mut("data") {
+            rows.items = ArrayItems::RefOrSchema(Box::new(RefOr::Ref(Ref::from_schema_name(row))));
+        }
     }
 }
 

@@ -25,11 +25,13 @@
 //! Schemas are derived (`utoipa::ToSchema`) from the types that are serialised. A field that is always there but may be
 //! `null` takes `#[schema(required)]`; a decimal that is no newtype `#[schema(value_type = model::Number)]`. A list is
 //! `body = List<Row>`, its parameters `Page<RowId>`. An example of a body stands in the annotation
-//! (`example = json!(…)`) or on the type (`#[schema(example = json!(…))]`).
+//! (`example = json!(…)`) or on the type (`#[schema(example = json!(…))]`). The example of an answer stands in
+//! `examples.json` under its schema's name, that of an error in [`examples`]; a test asks for both.
 
 mod asset;
 mod common;
 mod events;
+mod examples;
 mod operation;
 pub(crate) mod page;
 
@@ -38,6 +40,7 @@ use std::sync::LazyLock;
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::server::{Server, ServerBuilder};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder};
 
 use asset::Asset;
@@ -94,13 +97,29 @@ fn build() -> OpenApi {
                 .description(Some(include_str!("introduction.md")))
                 .build(),
         )
+        .servers(Some(servers()))
         .paths(paths)
         .webhooks(Some(events::webhooks()))
         .components(Some(common::components(components.build())))
         .tags(Some(tags))
         .build();
     common::close_bodies(&mut document);
+    common::name_rows(&mut document);
     document
+}
+
+/// Where the API is: beside the document, for what reads it from a server, and where a server listens that was told
+/// nothing else, for what reads it from a file.
+fn servers() -> [Server; 2] {
+    let server =
+        |url: &str, description: &str| ServerBuilder::new().url(url).description(Some(description)).build();
+    [
+        server("/", "The server that this document was read from."),
+        server(
+            "http://127.0.0.1:8080",
+            "A server on this machine, as `botprimex serve` starts it by default.",
+        ),
+    ]
 }
 
 /// Get this document

@@ -109,6 +109,81 @@ async fn an_operations_parameters_are_those_that_it_reads() {
     server.stop().await;
 }
 
+/// Where an example does not fit its schema: a field that is missing, unknown or of another type.
+fn misfits(document: &Value, schema: &Value, example: &Value, at: &str) -> Vec<String> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return misfits(document, document.pointer(&reference[1..]).unwrap(), example, at);
+    }
+    let choices = ["oneOf", "anyOf"].iter().find_map(|word| schema[word].as_array());
+    if let Some(choices) = choices {
+        let each = choices.iter().map(|choice| misfits(document, choice, example, at));
+        return each.min_by_key(Vec::len).unwrap_or_default();
+    }
+    let is_of = |kind: &Value| match kind.as_str() {
+        Some("object") => example.is_object(),
+        Some("array") => example.is_array(),
+        Some("string") => example.is_string(),
+        Some("integer" | "number") => example.is_number(),
+        Some("boolean") => example.is_boolean(),
+        Some("null") => example.is_null(),
+        _ => true,
+    };
+    let fits = match &schema["type"] {
+        Value::Array(kinds) => kinds.iter().any(is_of),
+        kind => is_of(kind),
+    };
+    if !fits {
+        return vec![format!("{at}: {example} is not of type {}", schema["type"])];
+    }
+    let mut wrong = Vec::new();
+    if let (Some(fields), Some(known)) = (example.as_object(), schema["properties"].as_object()) {
+        let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        wrong.extend(
+            required.filter(|name| !fields.contains_key(*name)).map(|name| format!("{at}: no {name}")),
+        );
+        for (name, value) in fields {
+            match known.get(name) {
+                Some(schema) => wrong.extend(misfits(document, schema, value, &format!("{at}.{name}"))),
+                None => wrong.push(format!("{at}: unknown {name}")),
+            }
+        }
+    }
+    if let (Some(items), schema) = (example.as_array(), &schema["items"]) {
+        wrong.extend(items.iter().flat_map(|item| misfits(document, schema, item, at)));
+    }
+    wrong
+}
+
+#[test]
+fn every_answer_has_an_example_of_its_own_that_fits_its_schema() {
+    let document = document();
+    let mut wrong = Vec::new();
+    let mut codes = BTreeMap::new();
+    let common = document["components"]["responses"].as_object().unwrap().iter();
+    let common = common.map(|(name, response)| (name.clone(), response));
+    let own = document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        item.as_object().unwrap().iter().flat_map(move |(method, operation)| {
+            let responses = operation["responses"].as_object().unwrap().iter();
+            responses.map(move |(status, response)| (format!("{method} {path} {status}"), response))
+        })
+    });
+    for (name, response) in common.chain(own) {
+        let Some(content) = response["content"].get("application/json") else { continue };
+        if name == "get /v1/openapi.json 200" {
+            continue;
+        }
+        match content.get("example") {
+            Some(example) => wrong.extend(misfits(&document, &content["schema"], example, &name)),
+            None => wrong.push(format!("{name}: no example")),
+        }
+        if let Some(code) = content["example"]["error"]["code"].as_str() {
+            codes.entry(code.to_owned()).or_insert(name);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(codes.len() > 20, "each error shows its own: {codes:?}");
+}
+
 #[test]
 fn the_documents_own_words_hold_together() {
     let document = document();
@@ -117,6 +192,13 @@ fn the_documents_own_words_hold_together() {
     let text = api::openapi_document();
     for reference in text.split("\"$ref\": \"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
         assert!(document.pointer(reference).is_some(), "{reference}");
+    }
+    assert_eq!(document["servers"][0]["url"], "/");
+    for (name, list) in document["components"]["schemas"].as_object().unwrap() {
+        if let Some(row) = name.strip_prefix("List_") {
+            let items = &list["properties"]["data"]["items"];
+            assert_eq!(items["$ref"], format!("#/components/schemas/{row}"), "{name}");
+        }
     }
     let seed = &document["components"]["schemas"]["NewBot"];
     assert_eq!(seed["required"].as_array().unwrap().len(), 8);
