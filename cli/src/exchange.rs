@@ -1,5 +1,6 @@
 //! `botprimex venue`: the simulated exchange as a process of its own.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,6 +9,7 @@ use rand::RngCore as _;
 use venue::{Config, Credential, Faults, FeeAsset, MarketSource, PublicKey, Silence, Speed, Start, Steps};
 
 use crate::args::{self, ReplayStart, Secret, VenueArgs};
+use crate::config::UsageError;
 use crate::output;
 use crate::shutdown::Shutdown;
 
@@ -34,6 +36,9 @@ pub(crate) fn run(args: &VenueArgs) -> anyhow::Result<()> {
 }
 
 fn config(args: &VenueArgs) -> anyhow::Result<Config> {
+    refuse_twice("--credential", args.credential.iter().map(|credential| credential.key.clone()))?;
+    refuse_twice("--balance", args.balance.iter().map(|balance| balance.asset.clone()))?;
+    refuse_twice("--pairs", args.pairs.iter().map(ToString::to_string))?;
     let (mut credentials, mut public_keys) = (Vec::new(), Vec::new());
     for args::Credential { key, secret } in &args.credential {
         match secret {
@@ -86,6 +91,18 @@ fn config(args: &VenueArgs) -> anyhow::Result<Config> {
         can_withdraw: args.allow_withdrawals,
         control: args.control,
     })
+}
+
+/// Refuses a flag that is given twice for the same thing: one of them would be ignored, or both count.
+fn refuse_twice(flag: &str, given: impl Iterator<Item = String>) -> Result<(), UsageError> {
+    let mut seen = HashSet::new();
+    for name in given {
+        if seen.contains(&name) {
+            return Err(UsageError::new(format!("`{flag}` is given twice for {name}: give it once")));
+        }
+        seen.insert(name);
+    }
+    Ok(())
 }
 
 fn faults(args: &VenueArgs) -> Faults {

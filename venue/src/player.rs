@@ -42,7 +42,7 @@ pub(crate) async fn play(
     progress: watch::Sender<Progress>,
     moves: mpsc::UnboundedReceiver<Move>,
 ) {
-    let mut player = Player { shared, script: market.script, progress, moves };
+    let mut player = Player { shared, script: market.script, progress, moves, reached: None };
     let shared = player.shared.clone();
     let mut waits = market.waits;
     while waits {
@@ -71,6 +71,8 @@ struct Player {
     script: Box<dyn Script>,
     progress: watch::Sender<Progress>,
     moves: mpsc::UnboundedReceiver<Move>,
+    /// The time of the latest event, by the market's own time, and when it was played.
+    reached: Option<(Timestamp, Instant)>,
 }
 
 impl Player {
@@ -125,8 +127,8 @@ impl Player {
     async fn make(&mut self, Move { pair, price, qty, done }: Move) -> ControlFlow<()> {
         let goes_on = self.script.go_on_from(pair, price);
         let now = self.shared.clock.now();
-        // A recording keeps its own time, which is long ago.
-        let earliest = if goes_on { now } else { Timestamp::MIN };
+        // A recording keeps its own time, which is long ago and goes on as fast as it was played.
+        let earliest = if goes_on { now } else { self.market_time().unwrap_or(Timestamp::MIN) };
         let frames = self.shared.world().jump(pair, price, qty, earliest, &self.shared.hub());
         self.tell(frames, Some((pair, price, now))).await;
         // Whoever asked may have gone.
@@ -134,7 +136,19 @@ impl Player {
         if goes_on { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    async fn apply(&self, event: MarketEvent) {
+    /// The time in the market, going on from its latest event; `None` before the first.
+    fn market_time(&self) -> Option<Timestamp> {
+        let (at, played) = self.reached?;
+        let passed = match self.shared.config.speed {
+            Speed::Times(times) => played.elapsed().mul_f64(times),
+            Speed::Max => played.elapsed(),
+        };
+        let passed = i64::try_from(passed.as_nanos()).unwrap_or(i64::MAX);
+        Some(Timestamp::from_nanos(at.nanos().saturating_add(passed)))
+    }
+
+    async fn apply(&mut self, event: MarketEvent) {
+        self.reached = Some((event.at, Instant::now()));
         let print = match event.happening {
             Happening::Print(print) => Some((event.pair, print.price, event.at)),
             Happening::Top(_) | Happening::Other => None,

@@ -4,6 +4,7 @@ mod formats;
 mod replay;
 mod walk;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -82,6 +83,9 @@ pub enum MarketError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Two markets would have one symbol.
+    #[error("the pair {0} is given twice, or has the symbol of another one")]
+    Twice(Pair),
     /// There is nothing to play.
     #[error("{0} holds nothing that can be played")]
     Empty(PathBuf),
@@ -115,6 +119,11 @@ pub(crate) fn open(config: &Config) -> Result<Market, MarketError> {
         MarketSource::RandomWalk { pairs } => {
             let default = || ["BTC/USDT", "ETH/USDT"].iter().filter_map(|pair| pair.parse().ok()).collect();
             let pairs: Vec<Pair> = if pairs.is_empty() { default() } else { pairs.clone() };
+            let mut symbols = HashSet::new();
+            let is_known = |pair: &&Pair| !symbols.insert(format!("{}{}", pair.base(), pair.quote()));
+            if let Some(twice) = pairs.iter().find(is_known) {
+                return Err(MarketError::Twice(twice.clone()));
+            }
             let walk =
                 walk::Walk::new(&pairs, config.seed, config.steps, crate::clock::Clock::default().now())
                     .with_volatility(config.volatility);

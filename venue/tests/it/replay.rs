@@ -98,6 +98,37 @@ async fn an_order_fills_at_the_time_of_the_market_that_is_played() {
     venue.stop().await;
 }
 
+#[tokio::test]
+async fn time_goes_on_in_a_recorded_market_that_is_over() {
+    let mut file = tempfile::Builder::new().prefix("ETHUSDT-").suffix(".csv").tempfile().unwrap();
+    writeln!(file, "timestamp,price,qty\n1700000000,2000.5,1\n1700000001,2001,2").unwrap();
+    let config = Config { control: true, ..replay(vec![file.path().to_owned()]) };
+    let venue = venue::start(config).await.unwrap();
+    let mut socket = Socket::open(&venue, "/ws/ethusdt@trade").await;
+    while socket.hear().await.is_some_and(|frame| frame["p"] != "2001.00000000") {}
+    let mut times = vec![1_700_000_001_000];
+    for price in ["2002", "2003", "2004"] {
+        // Longer than the milliseconds that times are told in.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let body = serde_json::json!({"symbol": "ETHUSDT", "price": price}).to_string();
+        let url = format!("http://{}/venue/price", venue.address());
+        assert!(http().post(url).body(body).send().await.unwrap().status().is_success());
+        times.push(socket.hear().await.unwrap()["T"].as_i64().unwrap());
+    }
+    assert!(times.windows(2).all(|two| two[0] < two[1]), "{times:?}");
+    assert!(times[3] < 1_700_000_031_000, "by as much as has passed: {times:?}");
+    venue.stop().await;
+}
+
+#[tokio::test]
+async fn two_markets_under_one_symbol_are_refused() {
+    for pairs in [["BTC/USDT", "BTC/USDT"], ["AB/CUSDT", "ABC/USDT"]] {
+        let market = MarketSource::RandomWalk { pairs: pairs.map(|pair| pair.parse().unwrap()).to_vec() };
+        let error = venue::start(Config { market, ..Config::default() }).await.unwrap_err().to_string();
+        assert!(error.contains(pairs[1]) && error.contains("twice"), "{error}");
+    }
+}
+
 /// The levels of a side as text, by price.
 fn levels(side: &Value) -> BTreeMap<Decimal, Value> {
     side.as_array().unwrap().iter().map(|level| (amount(&level[0]), level[1].clone())).collect()
