@@ -9,6 +9,7 @@ mod client;
 mod late;
 mod limited;
 mod missed;
+mod orders;
 mod probing;
 mod resting;
 mod retry;
@@ -44,6 +45,7 @@ pub(crate) use asking::AskFor;
 pub(crate) use balance::{Freed, Holds, Missing};
 pub(crate) use late::{Journal, LateFill, Unclaimed};
 pub(crate) use limited::Limited;
+use orders::Orders;
 pub(crate) use probing::Prepare;
 pub(crate) use sending::{Journaled, TakeBack};
 pub(crate) use stamping::Restamped;
@@ -156,7 +158,7 @@ pub(crate) struct ExchangeConnection {
     is_up: bool,
     /// The bots that were told that the venue does not accept the key.
     locked: HashSet<BotId>,
-    orders: HashMap<ClientOrderId, Tracked>,
+    orders: Orders,
     /// Orders that wait to be sent, exits first.
     unsent: VecDeque<ClientOrderId>,
     /// Orders that were taken back before they came here, and when.
@@ -192,7 +194,7 @@ impl ExchangeConnection {
             probes: probing::Probes::default(),
             is_up: false,
             locked: HashSet::new(),
-            orders: HashMap::new(),
+            orders: Orders::default(),
             unsent: VecDeque::new(),
             taken_back: HashMap::new(),
             bots: HashMap::new(),
@@ -286,7 +288,7 @@ impl ExchangeConnection {
 
     /// Lets go of what nothing more is heard of.
     fn forget(&mut self) {
-        self.orders.retain(|_, order| order.settled_at.is_none_or(|at| at.elapsed() < KNOWN_FOR));
+        self.orders.forget(Instant::now(), KNOWN_FOR);
         self.taken_back.retain(|_, at| at.elapsed() < KNOWN_FOR);
     }
 }
@@ -364,7 +366,7 @@ impl Handler<Detach> for ExchangeConnection {
 
     fn handle(&mut self, Detach(id): Detach, _: &mut Self::Context) {
         self.bots.remove(&id);
-        self.orders.retain(|_, order| order.bot != id);
+        self.orders.retain(|order| order.bot != id);
         self.unsent.retain(|order| self.orders.contains_key(order));
     }
 }
