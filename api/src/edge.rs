@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::time::Instant;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -18,7 +19,7 @@ use tracing::Instrument as _;
 
 use crate::connections::Connection;
 use crate::paced::{HeadBody, PacedBody};
-use crate::{ApiError, error, headers};
+use crate::{ApiError, error, headers, metrics};
 
 /// Wraps everything the server answers, and tells the connection's watch that it is at work.
 ///
@@ -75,11 +76,22 @@ async fn answered(
     }
     // What is logged meanwhile bears the request's id.
     let span = tracing::info_span!("request", id = %id);
-    match AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span).await {
-        Ok(Ok(response)) => Ok(closing(finish(response.map_into_boxed_body(), id), is_last)),
-        Ok(Err(error)) => Err(Failed { error: known(&error), id, is_last }.into()),
+    let (began, method) = (Instant::now(), request.method().clone());
+    match AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone()).await {
+        Ok(Ok(response)) => {
+            let response = closing(finish(response.map_into_boxed_body(), id), is_last);
+            let route = response.request().match_pattern();
+            span.in_scope(|| metrics::note(&method, route, response.status(), began.elapsed()));
+            Ok(response)
+        }
+        Ok(Err(error)) => {
+            let error = known(&error);
+            span.in_scope(|| metrics::note(&method, None, error.status_code(), began.elapsed()));
+            Err(Failed { error, id, is_last }.into())
+        }
         Err(_) => {
             tracing::error!(request_id = %id, "a handler panicked");
+            metrics::note(&method, None, StatusCode::INTERNAL_SERVER_ERROR, began.elapsed());
             Err(Failed { error: ApiError::Internal, id, is_last }.into())
         }
     }

@@ -99,6 +99,12 @@ impl ApiError {
         message: "this may not be used from your address: see its list of allowed addresses",
     };
 
+    /// The account may do nothing for now.
+    pub const SUSPENDED: Self = Self::NotAllowed {
+        code: "account_suspended",
+        message: "the account is suspended: its bots are stopped with what they hold; ask the operator of this server",
+    };
+
     /// The secret that has to stand in a signal's body is not this.
     pub const SECRET: Self = Self::NotAllowed {
         code: "secret_wrong",

@@ -11,6 +11,7 @@ mod edge;
 mod error;
 mod headers;
 pub mod limit;
+mod metrics;
 mod openapi;
 mod paced;
 pub mod query;
@@ -19,5 +20,6 @@ mod v1;
 
 pub use access::AccessConfig;
 pub use error::ApiError;
+pub use metrics::{HTTP_REQUEST_SECONDS, Metrics};
 pub use openapi::document as openapi_document;
-pub use server::{ApiConfig, Metrics, Running, serve};
+pub use server::{ApiConfig, Running, serve};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, HttpServer, Resource, rt, web};
+use actix_web::{App, HttpResponse, HttpServer, rt, web};
 use engine::EngineHandle;
 use futures_util::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::connections::{self, Connections};
 use crate::edge::edge;
+use crate::metrics::{self, Metrics};
 use crate::v1::{self, Closing, Door, Exports, UnderWay};
 use crate::{AccessConfig, ApiError};
 
@@ -33,19 +34,10 @@ pub struct ApiConfig {
     pub engine: EngineHandle,
     /// Where to listen; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// What `/metrics` renders; without it there is no such path.
+    /// What `/metrics` renders, and where that path is; without it there is none.
     pub metrics: Option<Metrics>,
     /// How requests are counted, and whose word for where they come from is taken.
     pub access: AccessConfig,
-}
-
-/// The counters, and where they are shown.
-#[derive(Clone, Debug)]
-pub struct Metrics {
-    /// What is rendered.
-    pub counters: PrometheusHandle,
-    /// Another address, where there is `/metrics` alone; without it the path stands beside all others.
-    pub listen: Option<SocketAddr>,
 }
 
 /// A server that answers until it is stopped.
@@ -115,6 +107,7 @@ pub fn serve(config: ApiConfig) -> io::Result<Running> {
 
 /// The server, and beside it the one for the counters where those are elsewhere.
 fn bind(config: &ApiConfig, closing: watch::Receiver<bool>) -> io::Result<(Bound, Vec<Server>)> {
+    metrics::describe();
     let (api, server) = bind_api(config, closing)?;
     let elsewhere = config.metrics.as_ref().and_then(|metrics| Some((metrics.listen?, metrics)));
     let Some((listen, metrics)) = elsewhere else { return Ok((Bound { api, metrics: None }, vec![server])) };
@@ -159,7 +152,7 @@ fn bind_metrics(
         App::new()
             .app_data(web::Data::new(engine.clone()))
             .wrap(from_fn(edge))
-            .service(metrics(counters.clone()))
+            .service(metrics::resource(counters.clone()))
             .default_service(web::to(no_route))
     })
     .workers(1)
@@ -173,46 +166,43 @@ fn bind_metrics(
 /// Every path there is.
 fn routes(app: &mut web::ServiceConfig, config: ApiConfig) {
     v1::routes(app);
-    if let Some(Metrics { counters, listen: None }) = config.metrics {
-        app.service(metrics(counters));
+    if let Some(metrics) = config.metrics.filter(|metrics| metrics.is_beside(config.listen)) {
+        app.service(metrics::private_resource(metrics.counters));
     }
-}
-
-fn metrics(counters: PrometheusHandle) -> Resource {
-    let resource = web::resource("/metrics").app_data(web::Data::new(counters));
-    resource.route(web::get().to(render)).route(web::head().to(render))
 }
 
 /// How the server is.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Health {
-    /// `ok` or `ready`.
+    /// `ok`, `ready`, or `degraded`: it can be used, but not all of its work is done just now.
     status: &'static str,
+    /// Why it is `degraded`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    reasons: Vec<String>,
 }
 
 /// Whether the process answers
 #[utoipa::path(get, path = "/healthz", tag = "Service", security(()),
     responses((status = 200, description = "It does.", body = Health, example = json!({"status": "ok"}))))]
 pub(crate) async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().json(Health { status: "ok" })
+    HttpResponse::Ok().json(Health { status: "ok", reasons: Vec::new() })
 }
 
 /// Whether it can be used
 ///
-/// It can once all bots that lived before have been taken up again.
+/// It can once all bots that lived before have been taken up again: 503 before that. While a venue's market data are down, or
+/// bots wait for a venue, the status is `degraded`, and `reasons` says why; the server works all the same, and what does
+/// not need the venue goes on.
 #[utoipa::path(get, path = "/readyz", tag = "Service", security(()),
     responses((status = 200, description = "It can.", body = Health, example = json!({"status": "ready"}))))]
 pub(crate) async fn readyz(engine: web::Data<EngineHandle>) -> Result<HttpResponse, ApiError> {
     if !engine.is_ready() {
         return Err(ApiError::Unavailable);
     }
-    Ok(HttpResponse::Ok().json(Health { status: "ready" }))
-}
-
-/// The counters, as Prometheus reads them.
-async fn render(engine: web::Data<EngineHandle>, metrics: web::Data<PrometheusHandle>) -> HttpResponse {
-    engine.publish_metrics();
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(metrics.render())
+    let reasons = engine.degraded();
+    let status = if reasons.is_empty() { "ready" } else { "degraded" };
+    Ok(HttpResponse::Ok().json(Health { status, reasons }))
 }
 
 async fn no_route() -> Result<HttpResponse, ApiError> {

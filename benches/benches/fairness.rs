@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use engine::{
     ApiCredential, By, Engine, EngineConfig, EngineError, EngineHandle, NewExchange, Positions, Secret,
-    Store, TradeFilter,
+    Store, Then, TradeFilter,
 };
 use model::{AccountId, BotDefinition, BotId, Exchange, Pair, Side, Tier, Timestamp, Trade, TradeStatus};
 
@@ -166,7 +166,7 @@ impl Quiet {
     async fn close(&self, handle: &EngineHandle) -> Option<Duration> {
         let trade = self.trades(handle, TradeStatus::Open).await.pop()?;
         let began = now();
-        handle.close_trade(self.account, trade.id, By::Hand).await.unwrap();
+        handle.close_trade(self.account, trade.id, By::Hand, Then::Continue).await.unwrap();
         let end = Instant::now() + Duration::from_secs(30);
         while Instant::now() < end {
             let orders = handle.trade(self.account, trade.id).await.unwrap().orders;

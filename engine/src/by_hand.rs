@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix::MailboxError;
 use model::{AccountId, BotId, ClientOrderId, ExitReason, Order, OrderStatus, Pair, Price, Timestamp, Trade};
 use model::{TradeId, TradeStatus};
+use serde::{Deserialize, Serialize};
 use strategies::Funds;
 use tokio::time::Instant;
 
@@ -34,6 +35,17 @@ pub enum By {
     Signal,
 }
 
+/// What a bot does once its trade was closed by hand or by a signal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// It goes on: it buys again on the first trade of its pair once its cooldown is over.
+    #[default]
+    Continue,
+    /// It stops.
+    Stop,
+}
+
 impl By {
     /// What a trade that is closed so was closed for.
     const fn exit_reason(self) -> ExitReason {
@@ -45,14 +57,20 @@ impl By {
 }
 
 impl EngineHandle {
-    /// Sells a trade at the market; one that is closed is left alone. A running bot goes on, and begins its next trade
-    /// by the rules that follow any other close; a stopped one sells and stays stopped. The trade as it stands after a
+    /// Sells a trade at the market; one that is closed is left alone. A running bot then goes on, and begins its next trade
+    /// by the rules that follow any other close, or stops; a stopped one sells and stays stopped. The trade as it stands after a
     /// few seconds at most: still open where the venue has not sold it all by then.
     ///
     /// # Errors
     /// [`EngineError::NotFound`]; [`EngineError::Conflict`] where its bot was deleted, or the venue has not told yet what
     /// became of its orders; [`EngineError::VenueSilent`] where it must be asked for a price and does not tell.
-    pub async fn close_trade(&self, account: AccountId, id: TradeId, by: By) -> Result<Trade, EngineError> {
+    pub async fn close_trade(
+        &self,
+        account: AccountId,
+        id: TradeId,
+        by: By,
+        then: Then,
+    ) -> Result<Trade, EngineError> {
         let trade = self.trade(account, id).await?;
         if trade.status == TradeStatus::Closed {
             return Ok(trade);
@@ -68,7 +86,7 @@ impl EngineHandle {
             // What lives on a real account sells by itself once its orders are accounted for.
             if was_running || trade.dry_run {
                 let last = self.last_tick(&trade.pair, was_running).await?;
-                self.sell(&trade, by, last).await?;
+                self.sell(&trade, by, last, then).await?;
             }
         }
         self.looked_after(account, id, |trade| trade.status == TradeStatus::Closed).await
@@ -76,8 +94,14 @@ impl EngineHandle {
 
     /// Tells a trade's bot to sell it. One that has just come to its end by itself, as what was told to close does, has
     /// done so.
-    async fn sell(&self, trade: &Trade, by: By, last: (Price, Timestamp)) -> Result<(), EngineError> {
-        let close = || CloseTrade { trade_id: trade.id, reason: by.exit_reason(), last };
+    async fn sell(
+        &self,
+        trade: &Trade,
+        by: By,
+        last: (Price, Timestamp),
+        then: Then,
+    ) -> Result<(), EngineError> {
+        let close = || CloseTrade { trade_id: trade.id, reason: by.exit_reason(), last, then };
         if let Some(answer) = self.tell(trade.bot_id, close).await? {
             answer?.wait().await?;
         }
@@ -100,7 +124,7 @@ impl EngineHandle {
             let last = self.last_tick(&trade.pair, is_heard).await?;
             // It lives once more, until it is flat.
             self.halt(account, id, Positions::Close).await?;
-            self.sell(&trade, By::Hand, last).await?;
+            self.sell(&trade, By::Hand, last, Then::Continue).await?;
         }
         Ok(())
     }

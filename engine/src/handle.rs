@@ -1,15 +1,16 @@
 //! The one way into the engine: what a user can ask of bots, trades, keys and endpoints. Commands are durable when
 //! they are answered; reads come from the store and from what the feed publishes.
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 use model::{
-    AccountId, BotDefinition, BotId, EventId, KeyId, Market, Pair, Plans, Price, Quote, Tier, Trade, TradeId,
-    TradeStatus, Warning,
+    AccountId, BotDefinition, BotId, EventId, KeyId, Market, Pair, Plans, Price, Quote, Rate, Tier, Trade,
+    TradeId, TradeStatus, Warning,
 };
 use strategies::{Plan, Preview};
 use tokio::runtime::Handle;
@@ -33,12 +34,13 @@ use crate::portfolio::{KnownBalances, PriceBook};
 use crate::rates::Rates;
 use crate::reservations::{Reservation, Reservations};
 use crate::signals::Carrier;
+use crate::standing;
 use crate::stats::BotStats;
 use crate::store::{
     BotFilter, EventFilter, KeyGrant, Page, StatsKey, Store, StoreError, StoredBot, StoredEvent, TradeFilter,
 };
 use crate::stream::Followers;
-use crate::view::{BotView, mark};
+use crate::view::{BotView, mark, sale_fee};
 use crate::views::{Since, Views};
 use crate::webhook::Hub;
 
@@ -138,6 +140,11 @@ impl EngineHandle {
         self.inner.ready.load(Ordering::Acquire) && self.inner.unreconciled.load(Ordering::Acquire) == 0
     }
 
+    /// Why the server, though it is ready, cannot do all of its work just now; empty where it can.
+    pub fn degraded(&self) -> Vec<String> {
+        self.inner.markets.health().reasons()
+    }
+
     /// Runs something on the runtime that the store's connections live on.
     pub(crate) async fn on_store<T, F>(&self, ask: impl FnOnce(Store) -> F) -> Result<T, EngineError>
     where
@@ -215,10 +222,13 @@ impl EngineHandle {
             capital,
             created_at: bot.created_at,
         };
-        let view = BotView { bot: stored, open_trade: None, stats: BotStats::default() };
+        let (stats, waiting_for) = (BotStats::default(), Vec::new());
+        let (id, name, pair) = (bot.id, bot.definition.name.clone(), bot.definition.pair.to_string());
+        let view = BotView { bot: stored, open_trade: None, stats, waiting_for };
         let (told, answer) = answer(&view, &warnings)?;
         let change = Change { created: Some(Box::new(bot)), answer, ..Change::default() };
         self.commit_within(room, change).await?;
+        tracing::info!(bot = %id, account = %account_id, name, pair, "a bot was created");
         Ok(told)
     }
 
@@ -264,8 +274,20 @@ impl EngineHandle {
 
     /// The view with what the bot holds at the last price.
     async fn view_now(&self, view: &BotView) -> BotView {
-        let open = view.open_trade.clone();
-        BotView { open_trade: self.marked(Vec::from_iter(open)).await.pop(), ..view.clone() }
+        let bot = &view.bot;
+        let lives = bot.is_living() || view.open_trade.is_some();
+        let market = if lives { self.grid_of(&bot.definition.pair).await } else { None };
+        let market = market.map(|market| match &view.open_trade {
+            Some(trade) => Market { fee: sale_fee(trade, market.fee), ..market },
+            None => market,
+        });
+        let shape = market.and_then(|market| standing::shape(bot, &market));
+        let mut open = self.marked(Vec::from_iter(view.open_trade.clone())).await.pop();
+        if let Some(trade) = &mut open {
+            standing::stand(trade, Some(bot), shape.as_ref(), self.last_price(&trade.pair));
+        }
+        let waiting_for = standing::waits(bot, shape, self.inner.markets.health().hindrance());
+        BotView { open_trade: open, waiting_for, ..view.clone() }
     }
 
     /// A stored bot with what it holds and has made, as that is stored.
@@ -286,7 +308,8 @@ impl EngineHandle {
         if stats.trades > 0 {
             self.inner.views.keep_sums(key, now, since);
         }
-        Ok(BotView { open_trade: open.into_iter().next_back(), bot, stats })
+        let open_trade = open.into_iter().next_back();
+        Ok(BotView { open_trade, bot, stats, waiting_for: Vec::new() })
     }
 
     /// What a bot's whole ladder needs, fees included: as a preview shows it, or by its stakes alone where the venue tells
@@ -356,6 +379,7 @@ impl EngineHandle {
                 break;
             }
         }
+        tracing::info!(bot = %id, %account, "a bot's definition was changed");
         Ok((self.bot(account, id).await?, warnings))
     }
 
@@ -411,7 +435,9 @@ impl EngineHandle {
             }
         }
         let deleted = Some((account, id, clock::now()));
-        Ok(self.inner.ledger.commit(Change { deleted, ..Change::default() }).await?)
+        self.inner.ledger.commit(Change { deleted, ..Change::default() }).await?;
+        tracing::info!(bot = %id, %account, "a bot was deleted");
+        Ok(())
     }
 
     // Trades and events
@@ -429,7 +455,8 @@ impl EngineHandle {
     ) -> Result<Page<Trade>, EngineError> {
         let ask = move |store: Store| async move { store.trades(account, &filter, limit, after).await };
         let page = self.read_list(account, ask).await?;
-        Ok(Page { rows: self.marked(page.rows).await, has_more: page.has_more })
+        let rows = self.standing(account, self.marked(page.rows).await).await?;
+        Ok(Page { rows, has_more: page.has_more })
     }
 
     /// The same without the orders of those that are closed, for whoever wants many.
@@ -454,8 +481,8 @@ impl EngineHandle {
     /// [`EngineError::NotFound`].
     pub async fn trade(&self, account: AccountId, id: TradeId) -> Result<Trade, EngineError> {
         let trade = self.on_store(move |store| async move { store.trade(account, id).await }).await?;
-        let trade = Vec::from_iter(trade);
-        self.marked(trade).await.pop().ok_or(EngineError::NotFound("trade"))
+        let trade = self.marked(Vec::from_iter(trade)).await;
+        self.standing(account, trade).await?.pop().ok_or(EngineError::NotFound("trade"))
     }
 
     /// An account's events of the last thirty days, `after` being the last of the page before.
@@ -499,8 +526,16 @@ impl EngineHandle {
     }
 
     /// Brings what is published of the engine up to date; whoever renders it asks for this first.
-    pub fn publish_metrics(&self) {
-        self.inner.meters.publish(self.ledger_depth(), self.inner.connections.refusals());
+    pub async fn publish_metrics(&self) {
+        let Inner { meters, connections, markets, .. } = &*self.inner;
+        meters.publish(self.ledger_depth(), connections.refusals(), markets.health());
+        if let Some(turn) = meters.overview_is_due() {
+            let began = Instant::now();
+            match self.on_store(|store| async move { store.overview().await }).await {
+                Ok(overview) => meters.publish_overview(turn, &overview, began.elapsed(), clock::now()),
+                Err(error) => tracing::warn!(%error, "bots and undelivered events could not be counted"),
+            }
+        }
     }
 
     /// How many changes wait for the disk.
@@ -562,6 +597,48 @@ impl EngineHandle {
             mark(trade, self.inner.markets.last(&trade.pair).get(), self.inner.markets.fee(), usd_rate);
         }
         trades
+    }
+
+    /// Trades with how the open ones stand.
+    async fn standing(&self, account: AccountId, mut trades: Vec<Trade>) -> Result<Vec<Trade>, EngineError> {
+        let open = trades.iter().filter(|trade| trade.status == TradeStatus::Open);
+        // Their levels are computed with their own rates.
+        let configured = self.inner.markets.fee();
+        let fees: HashMap<BotId, Rate> =
+            open.map(|trade| (trade.bot_id, sale_fee(trade, configured))).collect();
+        if fees.is_empty() {
+            return Ok(trades);
+        }
+        let markets = self.inner.markets.clone();
+        // Where the store is read: an account's long list keeps no request of another waiting.
+        let ask = move |store: Store| async move {
+            let ids: BTreeSet<BotId> = fees.keys().copied().collect();
+            let bots = store.bots_named(account, &ids).await?;
+            let bots = bots.into_iter().map(|bot| {
+                let fee = fees.get(&bot.id).copied().unwrap_or(configured);
+                let market = markets.once_known(&bot.definition.pair);
+                let shape = market.and_then(|market| standing::shape(&bot, &Market { fee, ..market }));
+                (bot.id, (bot, shape))
+            });
+            Ok(bots.collect::<HashMap<_, _>>())
+        };
+        let bots = self.on_store(ask).await?;
+        for trade in &mut trades {
+            let last = self.last_price(&trade.pair);
+            let (bot, shape) = bots.get(&trade.bot_id).map(|(bot, shape)| (bot, shape.as_ref())).unzip();
+            standing::stand(trade, bot, shape.flatten(), last);
+        }
+        Ok(trades)
+    }
+
+    /// A pair's grid to show levels on; the venue is asked where it has never been.
+    async fn grid_of(&self, pair: &Pair) -> Option<Market> {
+        match self.inner.markets.once_known(pair) {
+            Some(market) => Some(market),
+            // A venue that is known to be down is not waited for.
+            None if !self.degraded().is_empty() => None,
+            None => self.market(pair).await.flatten(),
+        }
     }
 
     /// What the venue says of a pair: `None` when it does not answer in time, `Some(None)` when it lacks it.

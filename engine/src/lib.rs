@@ -12,11 +12,13 @@ mod change;
 mod cidr;
 mod clock;
 mod commissions;
+mod doctor;
 mod error;
 mod exchanges;
 mod failpoint;
 mod fair;
 mod handle;
+mod health;
 mod key;
 mod ledger;
 mod live;
@@ -33,10 +35,12 @@ mod reservations;
 mod secrets;
 mod signals;
 mod silence;
+mod standing;
 mod start;
 mod stats;
 mod store;
 mod stream;
+mod suspension;
 mod sweep;
 mod view;
 mod views;
@@ -48,10 +52,11 @@ pub use billing::{
     AccountView, BillingChange, Outcome, SignatureError, StripeConfig, change_subscription, link_stripe,
     note_payout,
 };
-pub use by_hand::By;
+pub use by_hand::{By, Then};
 pub use candles::{CandleQuery, CandleStep, ShownCandle};
 pub use change::{BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, Redefined, StatusError};
 pub use cidr::{Cidr, CidrError};
+pub use doctor::{Finding, examine};
 pub use error::EngineError;
 pub use exchanges::{NewExchange, StoredExchange};
 pub use fair::{FairPermit, FairSemaphore};
@@ -59,7 +64,9 @@ pub use handle::EngineHandle;
 pub use key::{SCOPES, key_hash, key_hint, new_key};
 pub use ledger::{Durable, Ledger, LedgerError};
 pub use live::Intent;
-pub use master_key::{RotateError, Rotation, SecretCount, check_master_key, rotate_master_key};
+pub use master_key::{
+    RotateError, Rotation, SecretCount, check_master_key, master_key_name, rotate_master_key,
+};
 pub use meters::Meters;
 pub use portfolio::{
     Balance, BotShare, Connection, Currency, Figures, HistoryPoint, Interval, Portfolio, Side, UsdRate,
@@ -71,9 +78,9 @@ pub use silence::Patience;
 pub use start::{Engine, EngineConfig, Failure, StartError};
 pub use stats::{BotStats, NoRatio, Ratios};
 pub use store::{
-    Account, ApiKey, Attempt, Billing, BotFilter, Delivery, DeliveryFilter, DeliveryStatus, EventFilter,
-    ExchangeConnection, Forgotten, KeyGrant, KeyPermissions, News, Origin, Page, Progress, Store, StoreError,
-    StoredBot, StoredEvent, TradeFilter, Webhook,
+    Account, AccountDeletion, ApiKey, Attempt, Billing, BotFilter, Delivery, DeliveryFilter, DeliveryStatus,
+    EventFilter, ExchangeConnection, Forgotten, KeyGrant, KeyPermissions, News, Origin, Page, Progress,
+    Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook, database_file, shown_database_url,
 };
 pub use strategies::{Funds, Preview, PreviewedEntry};
 pub use stream::{BotTurn, EventStream, Told};

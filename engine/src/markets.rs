@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use connectors::binance::rest::{ListedMarket, MAX_NAMED_PAIRS, Rest, VenueError};
 use connectors::binance::trade::{FilterFault, Filters, OpenOrders, OrderRequest};
 use dashmap::{DashMap, Entry};
-use model::{Market, Pair, Price, Rate, Timestamp};
+use model::{Exchange, Market, Pair, Price, Rate, Timestamp};
 use tokio::runtime::Handle;
+
+use crate::health::MarketHealth;
 
 /// How long a grid is good before the venue is asked again.
 const GOOD_FOR: Duration = Duration::from_hours(1);
@@ -47,6 +49,7 @@ pub(crate) struct Markets {
     grids: DashMap<Pair, (Market, Instant)>,
     rules: DashMap<Pair, Rules>,
     prices: DashMap<Pair, Arc<LastPrice>>,
+    health: MarketHealth,
     /// Last prices that the venue was asked for, and when.
     asked: DashMap<Pair, (Price, Instant)>,
     averages: DashMap<Pair, Average>,
@@ -134,7 +137,13 @@ impl Markets {
     pub(crate) fn new(rest: Rest, io: Handle, fee: Rate, slippage: Rate) -> Self {
         let (grids, rules, averages) = (DashMap::new(), DashMap::new(), DashMap::new());
         let (prices, asked) = (DashMap::new(), DashMap::new());
-        Self { rest, io, fee, slippage, grids, rules, prices, asked, averages }
+        let health = MarketHealth::of(Exchange::Binance);
+        Self { rest, io, fee, slippage, grids, rules, prices, health, asked, averages }
+    }
+
+    /// Whether the venue's market data come in.
+    pub(crate) const fn health(&self) -> &MarketHealth {
+        &self.health
     }
 
     /// The venue's REST interface.
@@ -268,6 +277,11 @@ impl Markets {
     /// A pair's grid if it was asked for lately.
     pub(crate) fn known(&self, pair: &Pair) -> Option<Market> {
         self.grids.get(pair).filter(|known| known.1.elapsed() < GOOD_FOR).map(|known| known.0)
+    }
+
+    /// A pair's grid as it was when it was last asked for, however long ago: good enough to show levels.
+    pub(crate) fn once_known(&self, pair: &Pair) -> Option<Market> {
+        self.grids.get(pair).map(|known| known.0)
     }
 
     /// Where a pair's last price is published.

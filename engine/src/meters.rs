@@ -1,13 +1,20 @@
 //! What the actors count while they work, for whoever wants to watch: some of it read here, all of it published
 //! through the `metrics` facade. Every handle is looked up once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 use model::{Receipt, Timestamp};
 use strategies::live::{End, Role};
+
+use crate::change::BotStatus;
+use crate::health::MarketHealth;
+use crate::store::Overview;
 
 /// Counters since the start; written by the actors, read by anybody.
 #[derive(Debug)]
@@ -19,12 +26,16 @@ pub struct Meters {
     webhook_events: Arc<AtomicUsize>,
     orders: [OrderMeters; 3],
     published: Published,
+    /// When the store may be counted again.
+    overview_due: Mutex<Option<Instant>>,
 }
 
 impl Default for Meters {
     /// Publishes to the recorder that is installed by now, if one is.
     fn default() -> Self {
+        describe();
         Self {
+            overview_due: Mutex::default(),
             ticks: AtomicU64::default(),
             decisions: AtomicU64::default(),
             under_way: Totals::default(),
@@ -80,8 +91,46 @@ impl Meters {
         self.published.foreign.increment(u64::try_from(executions).unwrap_or(u64::MAX));
     }
 
+    /// Whether the store is to be counted again: it costs what it costs, so a hundred times as long passes in between. Nobody
+    /// else is told so until it was.
+    pub(crate) fn overview_is_due(&self) -> Option<OverviewTurn> {
+        let mut due = self.overview_due.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if due.is_some_and(|due| now < due) {
+            return None;
+        }
+        *due = Some(now + LONGEST_OVERVIEW);
+        Some(OverviewTurn)
+    }
+
+    /// Publishes what was counted in the store, which `took` that long.
+    pub(crate) fn publish_overview(
+        &self,
+        _: OverviewTurn,
+        overview: &Overview,
+        took: Duration,
+        now: Timestamp,
+    ) {
+        let next = Instant::now() + (took * 100).clamp(SHORTEST_OVERVIEW, LONGEST_OVERVIEW);
+        *self.overview_due.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+        for status in BotStatus::ALL {
+            let count = overview.bots.get(status.as_str()).copied().unwrap_or_default();
+            gauge!("botprimex_bots", "status" => status.as_str()).set(number(count));
+        }
+        gauge!("botprimex_webhook_events_undelivered").set(number(overview.undelivered));
+        let age = overview.oldest_undelivered.map_or(Duration::ZERO, |oldest| span(oldest, now));
+        gauge!("botprimex_webhook_oldest_undelivered_seconds").set(age.as_secs_f64());
+    }
+
     /// Publishes what is not published as it happens: how it stands now.
-    pub(crate) fn publish(&self, ledger_depth: usize, [limited, banned]: [u64; 2]) {
+    pub(crate) fn publish(&self, ledger_depth: usize, [limited, banned]: [u64; 2], health: &MarketHealth) {
+        let exchange = health.exchange().as_str();
+        let is_up = health.down_since().is_none();
+        gauge!("botprimex_market_data_up", "exchange" => exchange).set(if is_up { 1.0 } else { 0.0 });
+        if let Some(age) = health.last_tick_age() {
+            gauge!("botprimex_market_data_last_tick_age_seconds", "exchange" => exchange)
+                .set(age.as_secs_f64());
+        }
         let published = &self.published;
         published.ticks.absolute(self.ticks());
         published.decisions.absolute(self.decisions());
@@ -98,9 +147,77 @@ impl Meters {
             (&published.down, now(&totals.down)),
             (&published.webhook_events, i64::try_from(self.webhook_events()).unwrap_or(i64::MAX)),
         ] {
-            gauge.set(f64::from(i32::try_from(value).unwrap_or(i32::MAX)));
+            gauge.set(number(value));
         }
     }
+}
+
+/// An attempt to deliver an event to an endpoint has ended.
+pub(crate) fn count_attempt(is_delivered: bool) {
+    let result = if is_delivered { "delivered" } else { "failed" };
+    counter!("botprimex_webhook_attempts_total", "result" => result).increment(1);
+}
+
+/// The right to count the store.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct OverviewTurn;
+
+/// How soon the store is counted again at the earliest, and at the latest where somebody asks.
+const SHORTEST_OVERVIEW: Duration = Duration::from_millis(100);
+const LONGEST_OVERVIEW: Duration = Duration::from_mins(1);
+
+fn number(count: i64) -> f64 {
+    f64::from(i32::try_from(count).unwrap_or(i32::MAX))
+}
+
+/// Says what is published.
+fn describe() {
+    // Both are there from the start: a rate of what has never happened is 0.
+    for result in ["delivered", "failed"] {
+        counter!("botprimex_webhook_attempts_total", "result" => result).increment(0);
+    }
+    describe_counter!("botprimex_ticks_total", "Public trades heard from venues.");
+    describe_counter!("botprimex_decisions_total", "Times that a bot was woken by a price and decided.");
+    describe_counter!("botprimex_venue_refusals_total", "Answers 429 and 418 of venues, by status.");
+    describe_counter!(
+        "botprimex_foreign_executions_total",
+        "Executions on our accounts of orders that no bot placed."
+    );
+    describe_counter!("botprimex_orders_total", "Live orders that are over, by role and how they ended.");
+    describe_counter!(
+        "botprimex_webhook_attempts_total",
+        "Attempts to deliver an event to an endpoint, by result."
+    );
+    describe_gauge!("botprimex_ledger_depth", "Changes that wait for the disk.");
+    describe_gauge!("botprimex_intents_waiting", "Durable orders that wait to be sent.");
+    describe_gauge!("botprimex_orders_unknown", "Orders of which it is not known what the venue did.");
+    describe_gauge!("botprimex_exchange_connections", "Sockets of accounts at venues, by state: up or down.");
+    describe_gauge!("botprimex_webhook_events_in_memory", "Events in memory for webhook endpoints.");
+    describe_gauge!(
+        "botprimex_webhook_events_undelivered",
+        "Outbox: events that enabled endpoints have not settled, each endpoint counted."
+    );
+    describe_gauge!(
+        "botprimex_webhook_oldest_undelivered_seconds",
+        Unit::Seconds,
+        "Outbox: the age of the oldest event that an enabled endpoint has not settled, in seconds; 0 where there is none."
+    );
+    describe_gauge!("botprimex_bots", "Bots by status, deleted ones left out.");
+    describe_gauge!(
+        "botprimex_market_data_up",
+        "Whether market data of a venue come in: 0 while its connection is down although some pair is listened to."
+    );
+    describe_gauge!(
+        "botprimex_market_data_last_tick_age_seconds",
+        Unit::Seconds,
+        "How long ago the last public trade was heard from a venue, in seconds, to two seconds; absent before the first."
+    );
+    describe_histogram!(
+        "botprimex_order_stage_seconds",
+        Unit::Seconds,
+        "How long a live order took from the stage before to this one, in seconds, by stage and role."
+    );
 }
 
 /// What is published as it stands.

@@ -40,6 +40,7 @@ use crate::signals;
 use crate::silence::Patience;
 use crate::store::{News, OnLoss, Store, StoreError, StoreLock};
 use crate::stream::Followers;
+use crate::suspension;
 use crate::sweep::sweep_for_ever;
 use crate::views::Views;
 use crate::webhook::{Hub, Targets, WEBHOOK_PORTS};
@@ -420,6 +421,7 @@ fn keep_going(inner: &Arc<Inner>, last_event: i64) {
     io.spawn(billing::listen(store.clone(), *plans, last_event, ring));
     io.spawn(appraisal::value_later(Arc::downgrade(inner)));
     io.spawn(commissions::keep(Arc::downgrade(inner)));
+    io.spawn(suspension::watch(Arc::downgrade(inner)));
     portfolio::keep_history(inner);
 }
 
@@ -449,7 +451,7 @@ async fn recover(handle: EngineHandle) -> Result<i64, StartError> {
             let pair = first.definition.pair.clone();
             let asked = tokio::time::timeout(Duration::from_secs(2), markets.market(&pair)).await;
             if !matches!(asked, Ok(Ok(_))) {
-                tracing::warn!(%pair, "the venue does not tell what the pair is like: its bots wait");
+                tracing::debug!(%pair, "the venue does not tell what the pair is like: its bots wait");
             }
         }
         let mut bots = Vec::with_capacity(page.rows.len());

@@ -1,6 +1,6 @@
 //! What is shown of bots and trades: what is stored, at the last price.
 
-use model::{Pct, Price, Qty, Quote, Rate, Side, Trade, TradeStatus};
+use model::{Pct, Price, Qty, Quote, Rate, Side, Trade, TradeStatus, Wait};
 use rust_decimal::Decimal;
 
 use strategies::live::cost_of;
@@ -19,6 +19,8 @@ pub struct BotView {
     pub open_trade: Option<Trade>,
     /// What its closed trades add up to; percentages are of the bot's `capital`.
     pub stats: BotStats,
+    /// What it would act on next.
+    pub waiting_for: Vec<Wait>,
 }
 
 /// What selling a trade costs: by its own rates, where it has some, else `configured`.

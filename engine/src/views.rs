@@ -127,7 +127,8 @@ mod tests {
             capital: model::Quote::ZERO,
             created_at: Timestamp::MIN,
         };
-        Arc::new(BotView { bot, open_trade: None, stats: BotStats::default() })
+        let stats = BotStats::default();
+        Arc::new(BotView { bot, open_trade: None, stats, waiting_for: Vec::new() })
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub enum EventKind {
     /// A trade's base order filled.
     #[serde(rename = "trade.opened")]
     TradeOpened,
+    /// An open trade bought more, or sold a part; for endpoints that name it, `/stream` and `/events`.
+    #[serde(rename = "trade.updated")]
+    TradeUpdated,
     /// A trade is flat again.
     #[serde(rename = "trade.closed")]
     TradeClosed,
@@ -38,7 +41,20 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::BotStarted,
+        Self::BotStopped,
+        Self::TradeOpened,
+        Self::TradeUpdated,
+        Self::TradeClosed,
+        Self::TradeStoploss,
+        Self::BotError,
+        Self::SubscriptionChanged,
+        Self::PayoutProcessed,
+    ];
+
+    /// The kinds that go to an endpoint which names none: all but `trade.updated`, which came later (contract §5).
+    pub const DEFAULT: [Self; 8] = [
         Self::BotStarted,
         Self::BotStopped,
         Self::TradeOpened,
@@ -49,12 +65,18 @@ impl EventKind {
         Self::PayoutProcessed,
     ];
 
+    /// The kinds that an endpoint which names these subscribes to; naming none subscribes to [`Self::DEFAULT`].
+    pub const fn subscribed(named: &[Self]) -> &[Self] {
+        if named.is_empty() { &Self::DEFAULT } else { named }
+    }
+
     /// The name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BotStarted => "bot.started",
             Self::BotStopped => "bot.stopped",
             Self::TradeOpened => "trade.opened",
+            Self::TradeUpdated => "trade.updated",
             Self::TradeClosed => "trade.closed",
             Self::TradeStoploss => "trade.stoploss",
             Self::BotError => "bot.error",
@@ -107,6 +129,8 @@ pub enum EventData {
     BotStopped(BotTurned),
     /// A trade's base order filled.
     TradeOpened(TradeOpened),
+    /// An open trade bought more, or sold a part.
+    TradeUpdated(Box<TradeUpdated>),
     /// A trade is flat again.
     TradeClosed(Box<TradeClosed>),
     /// A trade's stop was hit.
@@ -126,6 +150,7 @@ impl EventData {
             Self::BotStarted(_) => EventKind::BotStarted,
             Self::BotStopped(_) => EventKind::BotStopped,
             Self::TradeOpened(_) => EventKind::TradeOpened,
+            Self::TradeUpdated(_) => EventKind::TradeUpdated,
             Self::TradeClosed(_) => EventKind::TradeClosed,
             Self::TradeStoploss(_) => EventKind::TradeStoploss,
             Self::BotError(_) => EventKind::BotError,
@@ -181,6 +206,96 @@ pub struct TradeOpened {
     pub opened_at: Timestamp,
     /// Whether on paper.
     pub dry_run: bool,
+}
+
+/// What an open trade did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TradeUpdate {
+    /// A safety order filled.
+    Entry,
+    /// A part of what it holds was sold.
+    PartialExit,
+    /// Its owner, or a signal, bought more beside the ladder.
+    FundsAdded,
+}
+
+/// The data of `trade.updated`: a further entry, a partial exit, or funds added. The levels are those that the trade has
+/// from then on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
+pub struct TradeUpdated {
+    /// Whose trade.
+    pub bot_id: BotId,
+    /// Which trade.
+    pub trade_id: TradeId,
+    /// What.
+    pub pair: Pair,
+    /// `buy`; `sell` for a partial exit.
+    pub side: Side,
+    /// What the trade did.
+    pub kind: TradeUpdate,
+    /// Of an entry, its place in the ladder: 1 for the first safety order. Of funds added and of partial exits, which one
+    /// of the trade it is, from 1.
+    pub index: u32,
+    /// The average price of what was bought or sold.
+    pub price: Price,
+    /// How much was bought or sold, in base.
+    pub amount: Qty,
+    /// The average cost price of the trade, fee included.
+    #[serde(with = "crate::number")]
+    #[schema(value_type = crate::Number)]
+    pub entry_price: rust_decimal::Decimal,
+    /// Where the trade would stop.
+    #[schema(required)]
+    pub stop_price: Option<Price>,
+    /// Where it would take its profit.
+    #[schema(required)]
+    pub take_profit_price: Option<Price>,
+    /// When.
+    pub updated_at: Timestamp,
+    /// Whether on paper.
+    pub dry_run: bool,
+    /// The same in words.
+    pub message: String,
+}
+
+impl TradeUpdated {
+    /// What `what` did to a trade, which is as it stands after that.
+    pub fn new(
+        trade: &Trade,
+        what: TradeUpdate,
+        index: u32,
+        price: Price,
+        amount: Qty,
+        at: Timestamp,
+    ) -> Self {
+        let side = if what == TradeUpdate::PartialExit { Side::Sell } else { Side::Buy };
+        let (base, quote) = (trade.pair.base(), trade.pair.quote());
+        let did = match what {
+            TradeUpdate::Entry => format!("Safety order {index} bought"),
+            TradeUpdate::PartialExit => "Sold a part:".to_owned(),
+            TradeUpdate::FundsAdded => "Funds added: bought".to_owned(),
+        };
+        let entry_price = trade.entry_price;
+        let message =
+            format!("{did} {amount} {base} at {price} {quote}; the average is now {entry_price} {quote}");
+        Self {
+            bot_id: trade.bot_id,
+            trade_id: trade.id,
+            pair: trade.pair.clone(),
+            side,
+            kind: what,
+            index,
+            price,
+            amount,
+            entry_price,
+            stop_price: trade.stop_price,
+            take_profit_price: trade.take_profit_price,
+            updated_at: at,
+            dry_run: trade.dry_run,
+            message,
+        }
+    }
 }
 
 /// The data of `trade.stoploss`; the trade's `trade.closed` follows.
@@ -388,5 +503,14 @@ mod tests {
         for kind in EventKind::ALL {
             assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.as_str()));
         }
+    }
+
+    #[test]
+    fn an_endpoint_hears_of_updates_only_if_it_names_them() {
+        let added: Vec<_> =
+            EventKind::ALL.into_iter().filter(|kind| !EventKind::DEFAULT.contains(kind)).collect();
+        assert_eq!(added, [EventKind::TradeUpdated]);
+        assert_eq!(EventKind::subscribed(&[]), EventKind::DEFAULT);
+        assert_eq!(EventKind::subscribed(&added), added);
     }
 }

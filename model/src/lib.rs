@@ -22,6 +22,7 @@ mod pair;
 mod payout;
 mod plan;
 mod schema;
+mod standing;
 mod time;
 mod trade;
 mod watch;
@@ -32,7 +33,7 @@ pub use definition::{
 };
 pub use event::{
     BotFailed, BotTurned, DomainEvent, EventData, EventKind, PayoutProcessed, SubscriptionChanged,
-    TradeClosed, TradeOpened, TradeStoploss,
+    TradeClosed, TradeOpened, TradeStoploss, TradeUpdate, TradeUpdated,
 };
 pub use ids::{
     AccountId, BotId, ClientOrderId, DeliveryId, EventId, ExchangeId, FillId, HookId, IdError, KeyId,
@@ -48,6 +49,7 @@ pub use plan::{
     Period, PlanLimits, Plans, Subscription, SubscriptionStatus, SubscriptionStatusError, Tier, TierError,
 };
 pub use schema::Number;
+pub use standing::{LadderStatus, LadderStep, Standing, Wait, WaitKind};
 pub use time::{Interval, Timestamp, TimestampError};
 pub use trade::{ExitReason, FeeRates, FeeSource, Trade, TradeStatus};
 pub use watch::{Mark, PriceMove, Trail, Watch};

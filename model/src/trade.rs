@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BotId, Exchange, Order, Pair, Pct, Price, Qty, Quote, Rate, Side, Timestamp, TradeId};
+use crate::{BotId, Exchange, Order, Pair, Pct, Price, Qty, Quote, Rate, Side, Standing, Timestamp, TradeId};
 
 /// Whether a trade still holds coins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -161,4 +161,8 @@ pub struct Trade {
     pub fee_rates: Option<FeeRates>,
     /// Everything that was ordered for it, oldest first.
     pub orders: Vec<Order>,
+    /// How it stands against the market, where that was looked up: shown of open trades beside the other fields.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub standing: Option<Box<Standing>>,
 }

@@ -432,7 +432,7 @@ impl Holding {
     }
 
     /// Where entry `index` would be made.
-    fn trigger(&self, plan: &Plan, index: u32) -> Option<Price> {
+    pub(crate) fn trigger(&self, plan: &Plan, index: u32) -> Option<Price> {
         let rung = plan.rungs.get(index as usize)?;
         exact::level(self.base_notional, self.base_qty, &rung.trigger, plan.market.tick_size, Rounding::Down)
     }
@@ -482,7 +482,7 @@ impl Holding {
     }
 
     /// Where an armed trade closes.
-    fn armed_level(&self, plan: &Plan) -> Option<Price> {
+    pub(crate) fn armed_level(&self, plan: &Plan) -> Option<Price> {
         let (high, distance) = (self.armed?, plan.trailing_take_profit?);
         Trail { high, distance, tick_size: plan.market.tick_size }.level(high)
     }

@@ -32,6 +32,7 @@ mod capital;
 mod dca;
 mod exact;
 mod funds;
+mod ladder;
 pub mod live;
 mod paper;
 mod plan;

@@ -24,7 +24,7 @@ pub struct Plan {
     pub(crate) trailing_stop: Option<Rate>,
     pub(crate) cooldown_s: u64,
     /// Whether the venue may take its fee out of what was bought.
-    is_live: bool,
+    pub(crate) is_live: bool,
     warnings: Vec<Warning>,
 }
 

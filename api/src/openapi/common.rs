@@ -46,7 +46,7 @@ const ERRORS: [Rule; 12] = [
         "403",
         "Forbidden",
         Operation::is_keyed,
-        "The key lacks the scope, or may not be used from this address.",
+        "The key lacks the scope or may not be used from this address, or its account is suspended.",
     ),
     rule(
         "404",

@@ -1,8 +1,8 @@
-//! The eight events as the document's webhooks, each with an example.
+//! The nine events as the document's webhooks, each with an example.
 
 use model::{
     BotFailed, BotTurned, EventId, EventKind, PayoutProcessed, SubscriptionChanged, Timestamp, TradeClosed,
-    TradeOpened, TradeStoploss,
+    TradeOpened, TradeStoploss, TradeUpdated,
 };
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -26,7 +26,7 @@ struct Event {
 const BOT: &str = "bot_019d486c2f4a7c3b8d5e6f708192a3b4";
 const TRADE: &str = "trade_019d486c30117e229c4d5b6a79881726";
 
-fn all() -> [Event; 8] {
+fn all() -> [Event; 9] {
     EventKind::ALL.map(|kind| {
         let (means, data, example) = match kind {
             EventKind::BotStarted => (
@@ -44,6 +44,15 @@ fn all() -> [Event; 8] {
                 named::<TradeOpened>(),
                 json!({"bot_id": BOT, "trade_id": TRADE, "pair": "BTC/USDT", "side": "buy", "price": 61837.63,
                     "amount": 0.00081, "stake": 50.138_568_78, "opened_at": "2026-04-01T12:00:05Z", "dry_run": true}),
+            ),
+            EventKind::TradeUpdated => (
+                "An open trade bought more or sold a part: a further entry, a partial exit, or funds added. It goes to \
+                 endpoints that name it; `/v1/events` and `/v1/stream` always have it",
+                named::<TradeUpdated>(),
+                json!({"bot_id": BOT, "trade_id": TRADE, "pair": "BTC/USDT", "side": "buy", "kind": "entry", "index": 1,
+                    "price": 60662.71, "amount": 0.00083, "entry_price": 61304.02, "stop_price": 55173.61,
+                    "take_profit_price": 62592.69, "updated_at": "2026-04-01T13:10:42Z", "dry_run": true,
+                    "message": "Safety order 1 bought 0.00083 BTC at 60662.71 USDT; the average is now 61304.02 USDT"}),
             ),
             EventKind::TradeClosed => (
                 "A trade is flat again",
@@ -101,6 +110,7 @@ pub(super) fn schemas() -> Schemas {
     schemas.extend([named::<EventId>(), named::<Timestamp>()]);
     BotTurned::schemas(&mut schemas);
     TradeOpened::schemas(&mut schemas);
+    TradeUpdated::schemas(&mut schemas);
     TradeClosed::schemas(&mut schemas);
     TradeStoploss::schemas(&mut schemas);
     BotFailed::schemas(&mut schemas);
@@ -126,7 +136,8 @@ fn delivery(event: &Event) -> PathItem {
         .property(
             "sequence",
             ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).description(Some(
-                "Its place among its bot's events, or, about no bot, its account's: without gaps.",
+                "Its place among its bot's events, or, about no bot, its account's: without gaps, those that an endpoint \
+                 has not subscribed to counted.",
             )),
         )
         .property("data", Ref::from_schema_name(&event.data.0))

@@ -131,6 +131,9 @@ impl Door {
         if !is_good(&grant) {
             return Err(ApiError::Unauthorised);
         }
+        if grant.is_suspended {
+            return Err(ApiError::SUSPENDED);
+        }
         let allowed = &grant.key.allow_ips;
         if !allowed.is_empty() {
             let client = self.client(request);
@@ -164,7 +167,7 @@ impl Door {
             // Where nobody can say now, it is asked again.
             let Ok(grant) = self.known(engine, caller.key_hash).await else { continue };
             let holds = |grant: &KeyGrant| caller.asked().is_none_or(|scope| has(grant, scope));
-            if !grant.is_some_and(|grant| is_good(&grant) && holds(&grant)) {
+            if !grant.is_some_and(|grant| is_good(&grant) && !grant.is_suspended && holds(&grant)) {
                 return;
             }
         }

@@ -82,9 +82,35 @@ pub(crate) async fn create(
     engine.create_bot_answering(account, caller.plan(), definition, answer).await
 }
 
+/// Clone a bot
+///
+/// Another bot with the same definition, stopped; fields of the body replace those of the first one, as in a PATCH.
+#[utoipa::path(post, path = "/v1/bots/{id}/clone", tag = "Bots", security(("api_key" = ["bots:write"])),
+    params(("id" = BotId, Path, description = "Which bot.")),
+    request_body = Option<BotPatch>,
+    responses((status = 201, description = "The new bot.", body = BotDetail)))]
+pub(crate) async fn clone(
+    caller: Caller,
+    once: Once,
+    engine: Engine,
+    path: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let account = caller.account;
+    let fields = body::optional_object(&request, payload).await?;
+    let model = engine.bot(account, id(&path)?).await?;
+    let definition = body::merged(&model.bot.definition, fields)?;
+    let answer = |view: &BotView, warnings: &[Warning]| {
+        once.created(format!("/v1/bots/{}", view.bot.id), &show::bot_view(view, Some(warnings)))
+    };
+    engine.create_bot_answering(account, caller.plan(), definition, answer).await
+}
+
 /// Get a bot
 ///
-/// With what it holds (`open_trade`, at the last price) and what its closed trades add up to (`stats`).
+/// With what it holds (`open_trade`, at the last price, with its ladder), what it waits for (`waiting_for`), and what its
+/// closed trades add up to (`stats`).
 #[utoipa::path(get, path = "/v1/bots/{id}", tag = "Bots", security(("api_key" = ["bots:read"])),
     params(("id" = BotId, Path, description = "Which bot.")),
     responses((status = 200, description = "The bot.", body = BotDetail)))]

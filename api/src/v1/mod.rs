@@ -34,6 +34,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     openapi::operations![
         bots::list,
         bots::create,
+        bots::clone,
         preview::preview,
         bots::get,
         bots::patch,

@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use engine::{BotStats, BotTrouble, BotView, NoRatio, Page, Ratios, StoredBot};
-use model::{BotDefinition, Pct, Quote, Timestamp, Trade, Warning};
+use model::{BotDefinition, Pct, Quote, Standing, Timestamp, Wait, Warning};
 use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -44,7 +44,9 @@ struct Rest<'a> {
     stats: Stats,
     /// What it holds, at the last price.
     #[schema(required)]
-    open_trade: Option<&'a Trade>,
+    open_trade: Option<Trade<'a>>,
+    /// What it would act on next, and what keeps it from acting: empty while it is stopped.
+    waiting_for: &'a [Wait],
 }
 
 /// What a bot's closed trades add up to, in its quote coin.
@@ -168,6 +170,72 @@ flat! {
     BotDetail { bot: Bot<'a>, rest: Rest<'a>, warned: Warned<'a> }
 }
 
+flat! {
+    /// A trade; what is not known yet is `null`. An open one also has the fields from `last_price` on: how it stands against
+    /// the market.
+    Trade { trade: TradeFields<'a>, standing: OpenFields<'a> }
+}
+
+/// What every trade has.
+#[derive(Serialize)]
+struct TradeFields<'a>(&'a model::Trade);
+
+impl PartialSchema for TradeFields<'_> {
+    fn schema() -> RefOr<Schema> {
+        model::Trade::schema()
+    }
+}
+
+impl ToSchema for TradeFields<'_> {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        model::Trade::schemas(schemas);
+    }
+}
+
+/// What an open trade has beside that.
+#[derive(Serialize)]
+struct OpenFields<'a>(Option<&'a Standing>);
+
+impl PartialSchema for OpenFields<'_> {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = Standing::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            object.required.clear();
+        }
+        schema
+    }
+}
+
+impl ToSchema for OpenFields<'_> {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Standing::schemas(schemas);
+    }
+}
+
+/// A trade as it is shown.
+pub(crate) fn trade(trade: &model::Trade) -> Trade<'_> {
+    Trade { trade: TradeFields(trade), standing: OpenFields(trade.standing.as_deref()) }
+}
+
+/// What became of a trade that was to be closed, and of its bot.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Afterwards {
+    /// What its bot does once the trade is closed.
+    pub(crate) then: engine::Then,
+    /// The same in words.
+    pub(crate) message: &'static str,
+}
+
+flat! {
+    /// A trade that is closed, or is being sold, and what its bot does afterwards.
+    ClosedTrade { trade: Trade<'a>, afterwards: Afterwards }
+}
+
+/// A trade that was to be closed.
+pub(crate) fn closed(closed: &model::Trade, afterwards: Afterwards) -> ClosedTrade<'_> {
+    ClosedTrade { trade: trade(closed), afterwards }
+}
+
 /// How a bot decides.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -178,7 +246,7 @@ pub(crate) enum Strategy {
 }
 
 impl Stats {
-    fn of(stats: &BotStats, capital: Quote, open_trade: Option<&Trade>) -> Self {
+    fn of(stats: &BotStats, capital: Quote, open_trade: Option<&model::Trade>) -> Self {
         let Ratios { sharpe, sortino } = stats.ratios(capital);
         Self {
             capital,
@@ -215,7 +283,8 @@ pub(crate) fn bot(bot: &StoredBot) -> Bot<'_> {
 /// A bot with what it holds and has made, and what its owner should know.
 pub(crate) fn bot_view<'a>(view: &'a BotView, warnings: Option<&'a [Warning]>) -> BotDetail<'a> {
     let open_trade = view.open_trade.as_ref();
-    let rest = Rest { stats: Stats::of(&view.stats, view.bot.capital, open_trade), open_trade };
+    let stats = Stats::of(&view.stats, view.bot.capital, open_trade);
+    let rest = Rest { stats, open_trade: open_trade.map(trade), waiting_for: &view.waiting_for };
     BotDetail { bot: bot(&view.bot), rest, warned: Warned { warnings } }
 }
 

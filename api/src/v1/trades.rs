@@ -1,15 +1,14 @@
 //! `/v1/trades` and `/v1/bots/{id}/trades`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use engine::{By, EngineHandle, Funds, TradeFilter};
-use model::{
-    AddedFunds, BotId, Order, OrderStatus, Pair, Qty, Quote, Side, Timestamp, Trade, TradeId, TradeStatus,
-};
+use engine::{BotStatus, By, EngineHandle, Funds, Then, TradeFilter};
+use model::{AddedFunds, BotId, Order, OrderStatus, Pair, Qty, Quote, Side, Timestamp, TradeId, TradeStatus};
+use serde::Serialize;
 
 use super::auth::Caller;
 use super::csv::{self, Exports};
 use super::once::Once;
-use super::show::{self, List};
+use super::show::{self, Afterwards, ClosedTrade, List, Trade};
 use crate::ApiError;
 use crate::body::{self, Fields, Given, Reader, json};
 use crate::query::{self, Query};
@@ -109,12 +108,13 @@ async fn page(
         return csv::trades(exports, engine.clone(), account, filter, page.starting_after, most).await;
     }
     let trades = engine.trades(account, filter, page.limit, page.starting_after).await?;
-    show::list(&trades, |trade| Ok(trade.clone()), |trade| trade.id.to_string())
+    show::list(&trades, |trade| Ok(show::trade(trade)), |trade| trade.id.to_string())
 }
 
 /// Get a trade
 ///
-/// With every order and every fill. What is not known yet is `null`; an open trade's profit is unrealised, at the last price.
+/// With every order and every fill. What is not known yet is `null`. Of an open trade the profit is unrealised, at the last
+/// price, and it also has its ladder, step by step, and how far the price is from each of its levels.
 #[utoipa::path(get, path = "/v1/trades/{id}", tag = "Trades", security(("api_key" = ["trades:read"])),
     params(("id" = TradeId, Path, description = "Which trade.")),
     responses((status = 200, description = "The trade.", body = Trade)))]
@@ -125,18 +125,20 @@ pub(crate) async fn get(
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let id = path.parse().map_err(|_| ApiError::NotFound("trade"))?;
-    Ok(HttpResponse::Ok().json(engine.trade(account, id).await?))
+    Ok(HttpResponse::Ok().json(show::trade(&engine.trade(account, id).await?)))
 }
 
 /// Close a trade
 ///
-/// It is sold at the market. Answered with 202 while the venue has not sold all of it.
+/// It is sold at the market. Answered with 202 while the venue has not sold all of it. A running bot then goes on: it buys
+/// again on the first trade of its pair once its cooldown is over. With `{"then":"stop"}` it stops instead; a bot that does not
+/// run stays as it is.
 #[utoipa::path(post, path = "/v1/trades/{id}/close", tag = "Trades", security(("api_key" = ["bots:write"])),
     params(("id" = TradeId, Path, description = "Which trade.")),
-    request_body = Option<body::NoFields>,
+    request_body = Option<CloseTrade>,
     responses(
-        (status = 200, description = "The trade, closed.", body = Trade),
-        (status = 202, description = "The trade, which is being sold.", body = Trade),
+        (status = 200, description = "The trade, closed.", body = ClosedTrade),
+        (status = 202, description = "The trade, which is being sold.", body = ClosedTrade),
         (status = 409, description = "The trade is closed, or its bot cannot sell it just now."),
     ))]
 pub(crate) async fn close(
@@ -148,9 +150,34 @@ pub(crate) async fn close(
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let id = path.parse().map_err(|_| ApiError::NotFound("trade"))?;
-    body::nothing(&request, payload).await?;
-    let trade = engine.close_trade(account, id, By::Hand).await?;
-    Ok(under_way(trade.status == TradeStatus::Open, &trade))
+    let fields = body::optional_object(&request, payload).await?;
+    let mut body = Reader::new(&fields);
+    let then = body.optional("then", "\"continue\" or \"stop\"", json);
+    let then = body.finish(Some(then.unwrap_or(Then::Continue)))?;
+    let trade = engine.close_trade(account, id, By::Hand, then).await?;
+    let bot = engine.bot(account, trade.bot_id).await.ok();
+    let lives = bot.is_some_and(|view| matches!(view.bot.status, BotStatus::Running | BotStatus::Starting));
+    let (then, message) = if lives { (Then::Continue, BUYS_AGAIN) } else { (Then::Stop, STOPS) };
+    let afterwards = Afterwards { then, message };
+    let is_under_way = trade.status == TradeStatus::Open;
+    Ok(answered(is_under_way, &show::closed(&trade, afterwards)))
+}
+
+/// What a client is told of a bot that goes on after its trade was closed.
+const BUYS_AGAIN: &str = "the bot runs on and buys again on the first trade of its pair once its cooldown is over; close with \
+    {\"then\":\"stop\"}, or stop the bot, if it is not to";
+
+/// What a client is told of one that does not.
+const STOPS: &str = "the bot does not buy again until it is started";
+
+/// How a trade is to be closed.
+#[derive(utoipa::ToSchema)]
+#[schema(example = json!({"then": "stop"}))]
+#[expect(dead_code, reason = "a body is read field by field; this is its schema")]
+struct CloseTrade {
+    /// What a running bot does afterwards: `continue` lets it buy again, `stop` stops it.
+    #[schema(default = "continue")]
+    then: Option<Then>,
 }
 
 /// Add funds to a trade
@@ -177,7 +204,7 @@ pub(crate) async fn add_funds(
     let id = path.parse().map_err(|_| ApiError::NotFound("trade"))?;
     let funds = funds(&body::object(&request, payload).await?)?;
     // What is answered again should the server end before it knows more: what was done stands in the trade.
-    let before = once.meanwhile(&engine.trade(account, id).await?)?;
+    let before = once.meanwhile(&show::trade(&engine.trade(account, id).await?))?;
     let trade = engine.add_funds_answering(account, id, funds, before).await?;
     let is_open = |order: &Order| {
         order.side == Side::Buy
@@ -186,11 +213,11 @@ pub(crate) async fn add_funds(
                 OrderStatus::Intent | OrderStatus::Unknown | OrderStatus::Open | OrderStatus::PartiallyFilled
             )
     };
-    Ok(under_way(trade.orders.iter().any(is_open), &trade))
+    Ok(answered(trade.orders.iter().any(is_open), &show::trade(&trade)))
 }
 
 /// A trade; 202 while the venue has not done yet all that was asked for.
-fn under_way(is_under_way: bool, trade: &Trade) -> HttpResponse {
+fn answered(is_under_way: bool, trade: &impl Serialize) -> HttpResponse {
     if is_under_way { HttpResponse::Accepted().json(trade) } else { HttpResponse::Ok().json(trade) }
 }
 

@@ -19,6 +19,7 @@ mod preview;
 mod probes;
 mod receiver;
 mod server;
+mod standing;
 mod stream;
 mod stripe;
 mod tenants;

@@ -295,7 +295,8 @@ async fn trades_come_as_csv_whole_or_cut_with_every_digit() {
     let live = Live::start().await;
     let bot = holding_on_paper(&live).await;
     let trade = open_trade(&live, &bot).await;
-    let closed = post(&live, &trade, "close", "").await.body;
+    assert_eq!(post(&live, &trade, "close", "").await.status, 200);
+    let closed = live.server.get(&live.owner, &trade).await.body;
     // The rest of the history is put into the store: more than is read at once.
     let store = sqlx::SqlitePool::connect(&live.server.database_url).await.unwrap();
     let mut transaction = store.begin().await.unwrap();

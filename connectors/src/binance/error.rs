@@ -118,8 +118,8 @@ impl VenueError {
         }
     }
 
-    /// The class of a failure of the transport, in plain words that may be shown to anybody; its cause is logged, without
-    /// the address that it was for.
+    /// The class of a failure of the transport, in plain words that may be shown to anybody; its cause is logged for
+    /// debugging, without the address that it was for. Whoever asked warns, for it knows whether that is news.
     pub(super) fn of_transport(effect: Effect, error: reqwest::Error) -> Self {
         let unsent = error.is_connect() || error.is_builder();
         let message = match error.is_timeout() {
@@ -127,7 +127,7 @@ impl VenueError {
             true => "binance did not answer in time",
             false => "the connection to binance broke",
         };
-        tracing::info!(cause = told(&error.without_url()), "{message}");
+        tracing::debug!(cause = told(&error.without_url()), "{message}");
         let message = message.to_owned();
         if unsent { Self::Retry { after: None, message } } else { Self::unanswered(effect, message) }
     }

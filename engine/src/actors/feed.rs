@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::SymbolId;
@@ -18,6 +18,7 @@ use super::backlog::{Behind, CHECK_EVERY, MAX_BACKLOG, excess};
 use super::bot::{Bot, TooBusy};
 use super::deliver;
 use crate::clock;
+use crate::health::Warnings;
 use crate::ledger::Ledger;
 use crate::markets::{Asked, LastPrice, Markets};
 use crate::meters::Meters;
@@ -173,10 +174,15 @@ pub(crate) struct MarketFeed {
     requests: Option<UnboundedSender<Request>>,
     woken: Vec<Wake>,
     downtime: Downtime,
+    /// When the log warns that the connection is down, and that the venue tells no prices.
+    down_warnings: Warnings,
+    price_warnings: Warnings,
     is_asking: bool,
     patience: Patience,
     /// The number of ticks since it was last looked how far bots are behind.
     uncounted: u64,
+    /// Whether a tick was heard since silence was last looked after.
+    was_heard: bool,
 }
 
 impl MarketFeed {
@@ -200,8 +206,11 @@ impl MarketFeed {
             requests: None,
             woken: Vec::new(),
             downtime: Downtime::default(),
+            down_warnings: Warnings::default(),
+            price_warnings: Warnings::default(),
             is_asking: false,
             uncounted: 0,
+            was_heard: false,
         }
     }
 
@@ -261,6 +270,9 @@ impl MarketFeed {
     /// Looks after silence: tells of it, and asks the venue for the prices that live bots go by.
     fn look(&mut self, me: &Addr<Self>) {
         let now = Instant::now();
+        if std::mem::take(&mut self.was_heard) {
+            self.markets.health().heard();
+        }
         if self.downtime.is_due(now, &self.patience) {
             for symbol in &self.symbols {
                 symbol.paper.tell(&paper_stale());
@@ -477,7 +489,9 @@ impl Handler<Heard> for MarketFeed {
                     self.on_tick(id, tick, &mut heard);
                 }
                 StreamEvent::Connected => {
-                    tracing::info!("market data is connected");
+                    let was_down = self.down_warnings.is_over();
+                    tracing::info!(exchange = %self.markets.health().exchange(), was_down, "market data is connected");
+                    self.markets.health().up();
                     if self.downtime.is_told() {
                         for symbol in &self.symbols {
                             symbol.paper.tell(&fresh());
@@ -486,8 +500,7 @@ impl Handler<Heard> for MarketFeed {
                     self.downtime.up();
                 }
                 StreamEvent::Disconnected { reason, retry_in } => {
-                    tracing::warn!(%reason, ?retry_in, "market data is down");
-                    self.downtime.down(Instant::now());
+                    self.lost(&reason, retry_in);
                     for symbol in &mut self.symbols {
                         symbol.silence.broke();
                     }
@@ -497,6 +510,7 @@ impl Handler<Heard> for MarketFeed {
                 StreamEvent::Refused(code) => tracing::error!(code, "the venue refused a subscription"),
             }
         }
+        self.was_heard |= ticks > 0;
         self.meters.count_ticks(ticks);
         self.uncounted += ticks;
         if self.uncounted >= CHECK_EVERY {
@@ -522,6 +536,18 @@ impl MarketFeed {
         }
     }
 
+    /// The connection is down, or could not be made again.
+    fn lost(&mut self, reason: &str, retry_in: Duration) {
+        let (now, exchange) = (Instant::now(), self.markets.health().exchange());
+        if self.down_warnings.is_due(now) {
+            tracing::warn!(%exchange, reason, ?retry_in, "market data is down; it is connected again as soon as it can be");
+        } else {
+            tracing::debug!(%exchange, reason, ?retry_in, "market data is still down");
+        }
+        self.downtime.down(now);
+        self.markets.health().down();
+    }
+
     fn fell_silent(&mut self, id: SymbolId, me: &Addr<Self>) {
         let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return };
         tracing::warn!(pair = %symbol.pair, "no trade was heard for a while");
@@ -538,8 +564,12 @@ impl Handler<Told> for MarketFeed {
     fn handle(&mut self, told: Told, _: &mut Self::Context) {
         self.is_asking = false;
         let Told { symbols, asked_at, result } = told;
-        if let Err(error) = &result {
-            tracing::warn!(%error, "the venue does not tell prices when it is asked");
+        match &result {
+            Ok(_) => drop(self.price_warnings.is_over()),
+            Err(error) if self.price_warnings.is_due(Instant::now()) => {
+                tracing::warn!(%error, "the venue does not tell prices when it is asked");
+            }
+            Err(error) => tracing::debug!(%error, "the venue still does not tell prices when it is asked"),
         }
         for (place, id) in symbols.into_iter().enumerate() {
             let told = result.as_ref().ok().and_then(|asked| {
@@ -635,6 +665,7 @@ impl MarketFeed {
                 symbol.silence.broke();
             }
             self.ask(Request::Subscribe(pair.clone()));
+            self.markets.health().set_listening(true);
         }
         id
     }
@@ -644,6 +675,8 @@ impl MarketFeed {
         if let Some(symbol) = self.symbols.get(id.0 as usize).filter(|symbol| !symbol.is_wanted()) {
             symbol.last.lose();
             self.ask(Request::Unsubscribe(id));
+            // Everything that was wanted may be let go of one after the other.
+            self.markets.health().set_listening(self.symbols.iter().any(Symbol::is_wanted));
         }
     }
 }

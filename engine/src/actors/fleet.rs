@@ -15,6 +15,7 @@ use super::feed::MarketFeed;
 use crate::change::{BotStatus, BotTrouble, Change, Positions};
 use crate::clock;
 use crate::error::EngineError;
+use crate::health::Warnings;
 use crate::ledger::{Durable, Ledger};
 use crate::live::Gateway;
 use crate::live::fees::FeeRates;
@@ -28,8 +29,12 @@ use crate::store::StoredBot;
 /// How long a bot waits in silence for its venue before its owner is told.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often the venue is asked again.
-const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether the venue is to be asked again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The longest pause before a venue that does not say what a pair is like is asked again; it begins with one second and
+/// doubles.
+const LONGEST_ASK_PAUSE: Duration = Duration::from_secs(8);
 
 /// The code of a bot whose venue does not tell what its pair is like; it goes on by itself once it does.
 pub(crate) const UNREACHABLE: &str = "venue_unreachable";
@@ -148,6 +153,9 @@ pub(crate) struct Fleet {
     live: HashMap<BotId, Addr<Bot>>,
     waiting: HashMap<BotId, Waiting>,
     asked: HashSet<Pair>,
+    /// When the venue is asked again for pairs that it did not tell of, and the pause before that.
+    retries: HashMap<Pair, (Instant, Duration)>,
+    warnings: Warnings,
     plans: Plans,
     marks: HashMap<Pair, Vec<Mark>>,
 }
@@ -172,6 +180,8 @@ impl Fleet {
             live: HashMap::new(),
             waiting: HashMap::new(),
             asked: HashSet::new(),
+            retries: HashMap::new(),
+            warnings: Warnings::default(),
             plans: Plans::default(),
             marks: HashMap::new(),
         }
@@ -261,7 +271,13 @@ impl Fleet {
         let (id, pair) = (recovered.bot.id, recovered.bot.definition.pair.clone());
         let is_told = recovered.bot.status == BotStatus::Error;
         self.waiting.insert(id, Waiting { recovered, since: Instant::now(), is_told });
+        self.note_waiting();
         self.ask(pair, me);
+    }
+
+    /// Publishes how many bots wait for their venue.
+    fn note_waiting(&self) {
+        self.markets.health().set_waiting_bots(self.waiting.len());
     }
 
     fn whereabouts(&self, id: BotId) -> Whereabouts {
@@ -297,10 +313,12 @@ impl Actor for Fleet {
         self.ledger.observe_paper(move |bots| {
             me.upgrade().map(|fleet| deliver(&fleet, Decided(bots.to_vec()))).is_some()
         });
-        ctx.run_interval(ASK_EVERY, |fleet, ctx| {
-            let pairs: Vec<Pair> =
-                fleet.waiting.values().map(|waiting| waiting.recovered.bot.definition.pair.clone()).collect();
-            for pair in pairs {
+        ctx.run_interval(LOOK_EVERY, |fleet, ctx| {
+            let now = Instant::now();
+            let pairs = fleet.waiting.values().map(|waiting| &waiting.recovered.bot.definition.pair);
+            let is_due = |pair: &&Pair| fleet.retries.get(*pair).is_none_or(|(at, _)| *at <= now);
+            let due: HashSet<Pair> = pairs.filter(is_due).cloned().collect();
+            for pair in due {
                 fleet.ask(pair, ctx.address());
             }
         });
@@ -368,11 +386,24 @@ impl Handler<Listed> for Fleet {
         let ids: Vec<BotId> = self.waiting.iter().filter_map(of_pair).collect();
         match listed.market {
             Err(error) => {
+                let now = Instant::now();
+                if self.warnings.is_due(now) {
+                    let (exchange, bots) = (self.markets.health().exchange(), self.waiting.len());
+                    tracing::warn!(%exchange, pair = %listed.pair, bots, error,
+                        "the venue does not say what a pair is like; its bots wait until it does");
+                }
+                let pause = self.retries.get(&listed.pair).map_or(LOOK_EVERY, |(_, pause)| *pause * 2);
+                let pause = pause.min(LONGEST_ASK_PAUSE);
+                self.retries.insert(listed.pair.clone(), (now + pause, pause));
                 for id in ids {
                     self.lose_patience(id, &error);
                 }
             }
             Ok(market) => {
+                if self.warnings.is_over() {
+                    tracing::info!(pair = %listed.pair, "the venue says again what pairs are like");
+                }
+                self.retries.remove(&listed.pair);
                 for id in ids {
                     let Some(Waiting { recovered, .. }) = self.waiting.remove(&id) else { continue };
                     let bot = &recovered.bot;
@@ -387,6 +418,7 @@ impl Handler<Listed> for Fleet {
                 }
             }
         }
+        self.note_waiting();
     }
 }
 
@@ -423,6 +455,7 @@ impl Handler<Forget> for Fleet {
     fn handle(&mut self, Forget(id): Forget, _: &mut Self::Context) -> Self::Result {
         let found = self.whereabouts(id);
         self.waiting.remove(&id);
+        self.note_waiting();
         found
     }
 }

@@ -687,7 +687,7 @@ mod tests {
             assert_eq!(books.texts("SELECT side FROM orders ORDER BY id").await, ["buy", "buy", "sell"]);
             assert_eq!(books.texts("SELECT price FROM fills ORDER BY id").await, ["100", "98.09", "110"]);
             let kinds = books.texts("SELECT kind FROM events ORDER BY seq").await;
-            assert_eq!(kinds, ["trade.opened", "trade.closed"]);
+            assert_eq!(kinds, ["trade.opened", "trade.updated", "trade.closed"]);
             drop(ledger);
             writer.await.unwrap().unwrap();
         }

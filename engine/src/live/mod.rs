@@ -15,8 +15,11 @@ use connectors::binance::trade::{
     VenueStatus,
 };
 use dashmap::DashMap;
-use model::{BotId, ClientOrderId, ExchangeId, Pair, Price, Qty, Quote, Receipt, Timestamp, TradeId};
-use strategies::live::{End, Execution, LiveOrder, Report, Role, Terms};
+use model::{
+    BotDefinition, BotId, ClientOrderId, ExchangeId, Pair, Price, Qty, Quote, Receipt, StrategyDefinition,
+    Timestamp, TradeId,
+};
+use strategies::live::{End, Execution, LiveOrder, LiveRules, Report, Role, Terms};
 
 use crate::actors::deliver;
 use crate::actors::exchange::{Close, ExchangeConnection, Journaled, Restamped, TakeBack, VenueClock};
@@ -24,6 +27,16 @@ use crate::clock;
 use crate::commissions::Commissions;
 use crate::failpoint::{self, Control};
 use crate::store::News;
+
+/// The rules of a definition that a live bot goes by beside its plan.
+pub(crate) fn rules(definition: &BotDefinition) -> LiveRules {
+    let StrategyDefinition::Dca(dca) = &definition.strategy;
+    LiveRules {
+        pair: definition.pair.clone(),
+        stop_on_venue: definition.stop_on_venue,
+        entries: dca.order_type,
+    }
+}
 
 /// An order that may leave once it is durable.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -72,6 +72,11 @@ fn key_file(database_url: &str) -> PathBuf {
     with_end(&Store::file(database_url).unwrap_or_else(|| PathBuf::from("botprimex")), ".key")
 }
 
+/// What an operator knows a store's master key as: a setting, or the path of its file.
+pub fn master_key_name(database_url: &str, is_configured: bool) -> String {
+    if is_configured { CONFIGURED.to_owned() } else { key_file(database_url).display().to_string() }
+}
+
 /// The master keys that the store has seen.
 struct KnownKeys(Vec<KnownKey>);
 

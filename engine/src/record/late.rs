@@ -132,6 +132,7 @@ fn begun(order: &JournaledOrder, report: &Report) -> Option<Trade> {
         take_profit_price: None,
         fee_rates: None,
         orders: Vec::new(),
+        standing: None,
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{
     AccountId, BotFailed, ClientOrderId, DomainEvent, EventData, ExchangeId, Fill, FillId, Order, OrderId,
     OrderStatus, OrderType, Qty, Quote, Receipt, Side, Trade, TradeClosed, TradeId, TradeOpened, TradeStatus,
-    TradeStoploss,
+    TradeStoploss, TradeUpdate, TradeUpdated,
 };
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,13 @@ impl Decision {
                             .event(trade.opened_at, EventData::TradeOpened(self.live_opened(trade, books))),
                     );
                 }
+                // What ends a trade is reported as that.
+                (LiveStep::Filled(id), Some(trade)) if closed.is_none() => {
+                    events.extend(updated(trade, books, *id).map(|updated| {
+                        let at = updated.updated_at;
+                        self.bot.event(at, EventData::TradeUpdated(Box::new(updated)))
+                    }));
+                }
                 (LiveStep::StopHit { stop, price, at }, _) => {
                     let hit = TradeStoploss {
                         bot_id: self.bot.bot_id,
@@ -224,6 +231,7 @@ impl Decision {
             take_profit_price: machine.take_profit_price(),
             fee_rates: self.bot.fees,
             orders: orders.collect(),
+            standing: None,
         })
     }
 
@@ -242,6 +250,26 @@ impl Decision {
             dry_run: false,
         }
     }
+}
+
+/// What an order that has filled did to its trade.
+fn updated(trade: &Trade, books: &LiveTrade, id: ClientOrderId) -> Option<TradeUpdated> {
+    let place = books.orders.iter().position(|order| order.client_id == id)?;
+    let order = books.orders.get(place)?;
+    let is_alike = |other: &&LiveOrder| match order.role {
+        Role::Entry(_) | Role::Added => other.role == order.role,
+        Role::Exit | Role::Protection => !other.role.is_entry(),
+    };
+    let filled = books.orders.iter().take(place + 1).filter(|order| !order.executions.is_empty());
+    let count = u32::try_from(filled.filter(is_alike).count()).unwrap_or(u32::MAX);
+    let (what, index) = match order.role {
+        Role::Entry(index) => (TradeUpdate::Entry, index),
+        Role::Added => (TradeUpdate::FundsAdded, count),
+        Role::Exit | Role::Protection => (TradeUpdate::PartialExit, count),
+    };
+    let amount = order.executions.iter().map(|execution| execution.qty).sum();
+    let at = order.executions.iter().map(|execution| execution.at).max()?;
+    Some(TradeUpdated::new(trade, what, index, order.average_price()?, amount, at))
 }
 
 /// An order as its trade lists it.

@@ -409,7 +409,14 @@ mod tests {
         let opened = tell(&mut recorder, &mut paper, "100", 1);
         assert_eq!(kinds(&opened), ["trade.opened"]);
         let averaged = tell(&mut recorder, &mut paper, "98.09", 2);
-        assert!(averaged.events.is_empty());
+        assert_eq!(kinds(&averaged), ["trade.updated"]);
+        let told = averaged.events[0].body();
+        for part in [
+            r#""kind":"entry","index":1,"price":98.09,"amount":0.510,"entry_price":99.1345"#,
+            r#""message":"Safety order 1 bought 0.510 BTC at 98.09 USDT; the average is now 99.13"#,
+        ] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
         let closed = tell(&mut recorder, &mut paper, "110", 3);
         assert_eq!(kinds(&closed), ["trade.closed"]);
         let trades = [opened, averaged, closed].map(|booked| booked.trade.unwrap());

@@ -2,7 +2,7 @@
 
 use model::{
     ClientOrderId, DomainEvent, EventData, ExitReason, Fill, FillId, Order, OrderId, OrderKind, OrderStatus,
-    Price, Side, Trade, TradeClosed, TradeOpened, TradeStatus, TradeStoploss,
+    Price, Side, Trade, TradeClosed, TradeOpened, TradeStatus, TradeStoploss, TradeUpdate, TradeUpdated,
 };
 use strategies::{Books, Entry, Exit, PaperBot, PaperStep};
 
@@ -11,24 +11,10 @@ use super::Decision;
 impl Decision {
     /// What a paper bot's steps come to.
     pub(super) fn paper(&self, steps: &[PaperStep], after: &PaperBot) -> (Option<Trade>, Vec<DomainEvent>) {
-        let mut orders = Vec::new();
-        let mut events = Vec::new();
-        let mut closed = None;
-        let stopped = steps.iter().any(
-            |step| matches!(step, PaperStep::Exited(books) if books.exit.is_some_and(|exit| exit.reason == ExitReason::StopLoss)),
-        );
+        let (mut orders, mut closed) = (Vec::new(), None);
         for step in steps {
             match step {
-                PaperStep::Entered(entry) => {
-                    orders.push(self.bought(entry));
-                    if entry.index == 0 && !entry.by_hand {
-                        events.push(self.bot.event(entry.at, EventData::TradeOpened(self.opened(entry))));
-                    }
-                }
-                PaperStep::StopHit { stop, price, at } if stopped => {
-                    let hit = EventData::TradeStoploss(self.stop_hit(*stop, *price));
-                    events.push(self.bot.event(*at, hit));
-                }
+                PaperStep::Entered(entry) => orders.push(self.bought(entry)),
                 PaperStep::StopHit { .. } => {}
                 PaperStep::Exited(books) => {
                     orders.extend(books.exit.map(|exit| self.sold(&exit)));
@@ -38,11 +24,35 @@ impl Decision {
         }
         let books = closed.unwrap_or_else(|| after.books());
         let trade = books.entries.first().map(|first| self.trade(first, books, after, orders));
-        if let (Some(trade), Some(exit)) = (&trade, books.exit) {
-            let data = EventData::TradeClosed(Box::new(TradeClosed::from(trade)));
-            events.push(self.bot.event(exit.at, data));
-        }
+        let events = self.paper_events(steps, books, trade.as_ref());
         (trade, events)
+    }
+
+    /// What is told of the steps that made a trade what it is now.
+    fn paper_events(&self, steps: &[PaperStep], books: &Books, trade: Option<&Trade>) -> Vec<DomainEvent> {
+        let is_stopped = books.exit.is_some_and(|exit| exit.reason == ExitReason::StopLoss);
+        let mut events = Vec::new();
+        for step in steps {
+            match (step, trade) {
+                (PaperStep::Entered(entry), _) if entry.index == 0 && !entry.by_hand => {
+                    events.push(self.bot.event(entry.at, EventData::TradeOpened(self.opened(entry))));
+                }
+                (PaperStep::Entered(entry), Some(trade)) => {
+                    let updated = Box::new(updated(trade, books, entry));
+                    events.push(self.bot.event(entry.at, EventData::TradeUpdated(updated)));
+                }
+                (PaperStep::StopHit { stop, price, at }, _) if is_stopped => {
+                    let hit = EventData::TradeStoploss(self.stop_hit(*stop, *price));
+                    events.push(self.bot.event(*at, hit));
+                }
+                (PaperStep::Exited(books), Some(trade)) => {
+                    let data = EventData::TradeClosed(Box::new(TradeClosed::from(trade)));
+                    events.extend(books.exit.map(|exit| self.bot.event(exit.at, data)));
+                }
+                (PaperStep::Entered(_) | PaperStep::StopHit { .. } | PaperStep::Exited(_), _) => {}
+            }
+        }
+        events
     }
 
     fn trade(&self, first: &Entry, books: &Books, paper: &PaperBot, orders: Vec<Order>) -> Trade {
@@ -72,6 +82,7 @@ impl Decision {
             take_profit_price: paper.machine().take_profit_price(),
             fee_rates: self.bot.fees,
             orders,
+            standing: None,
         }
     }
 
@@ -123,6 +134,17 @@ impl Decision {
             dry_run: self.bot.dry_run,
         }
     }
+}
+
+/// What a further entry did to its trade.
+fn updated(trade: &Trade, books: &Books, entry: &Entry) -> TradeUpdated {
+    let (what, index) = if entry.by_hand {
+        let until = books.entries.iter().take_while(|other| *other != entry).filter(|other| other.by_hand);
+        (TradeUpdate::FundsAdded, u32::try_from(until.count() + 1).unwrap_or(u32::MAX))
+    } else {
+        (TradeUpdate::Entry, entry.index)
+    };
+    TradeUpdated::new(trade, what, index, entry.price, entry.qty, entry.at)
 }
 
 fn filled(side: Side, kind: OrderKind, price: Price, fill: Fill) -> Order {

@@ -9,7 +9,7 @@ use strategies::Funds;
 use tokio::sync::Notify;
 
 use super::{Action, Signal, SignalStatus};
-use crate::by_hand::By;
+use crate::by_hand::{By, Then};
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::{EngineHandle, Inner};
@@ -108,7 +108,9 @@ impl EngineHandle {
         match (signal.action, signal.trade_id) {
             (Action::Start, _) => self.start_bot(account_id, bot_id).await.map(drop),
             (Action::Stop, _) => self.stop_bot(account_id, bot_id, signal.positions).await.map(drop),
-            (Action::Close, Some(trade)) => self.close_trade(account_id, trade, By::Signal).await.map(drop),
+            (Action::Close, Some(trade)) => {
+                self.close_trade(account_id, trade, By::Signal, Then::Continue).await.map(drop)
+            }
             (Action::Close, None) => Ok(()),
             (Action::Add, Some(trade)) => {
                 let funds = Funds::Amount(signal.amount.unwrap_or_default());

@@ -18,6 +18,8 @@ pub struct Account {
     pub plan: Tier,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Since when it may do nothing.
+    pub suspended_at: Option<Timestamp>,
 }
 
 /// An API key, without what it is spelled like.
@@ -52,6 +54,8 @@ pub struct KeyGrant {
     pub key: ApiKey,
     /// The plan of its account.
     pub plan: Tier,
+    /// Whether its account may do nothing for now.
+    pub is_suspended: bool,
 }
 
 /// One row of either database as an [`ApiKey`].
@@ -80,8 +84,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn create_account(&self, name: &str, now: Timestamp) -> Result<Account, StoreError> {
-        let account =
-            Account { id: AccountId::new(), name: name.to_owned(), plan: Tier::Standard, created_at: now };
+        let account = Account {
+            id: AccountId::new(),
+            name: name.to_owned(),
+            plan: Tier::Standard,
+            created_at: now,
+            suspended_at: None,
+        };
         let sql = "INSERT INTO accounts (id, name, plan, created_at) VALUES ($1, $2, $3, $4)";
         writing!(self, transaction => {
             let insert = sqlx::query(sql).bind(account.id.to_string()).bind(&account.name).bind(account.plan.as_str());
@@ -90,12 +99,13 @@ impl Store {
         Ok(account)
     }
 
-    /// Every account, oldest first.
+    /// Every account that is not deleted, oldest first.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        let sql = "SELECT id, name, plan, created_at FROM accounts ORDER BY id";
+        let sql = "SELECT id, name, plan, created_at, suspended_at FROM accounts
+            WHERE deleted_at IS NULL ORDER BY id";
         reading!(self, pool => {
             let rows = sqlx::query(sql).fetch_all(pool).await?.into_iter();
             rows.map(|row| {
@@ -104,6 +114,7 @@ impl Store {
                     name: row.try_get("name")?,
                     plan: parsed("plan", row.try_get("plan")?)?,
                     created_at: Timestamp::from_nanos(row.try_get("created_at")?),
+                    suspended_at: row.try_get::<Option<i64>, _>("suspended_at")?.map(Timestamp::from_nanos),
                 })
             })
             .collect()
@@ -116,7 +127,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn create_key(&self, key: &ApiKey, sha256: [u8; 32]) -> Result<bool, StoreError> {
         let sql = "INSERT INTO api_keys (id, account_id, name, sha256, scopes, created_at, expires_at, allow_ips, hint)
-            SELECT $1, id, $3, $4, $5, $6, $7, $8, $9 FROM accounts WHERE id = $2";
+            SELECT $1, id, $3, $4, $5, $6, $7, $8, $9 FROM accounts WHERE id = $2 AND deleted_at IS NULL";
         writing!(self, transaction => {
             let insert = sqlx::query(sql)
                 .bind(key.id.to_string())
@@ -211,11 +222,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn key_by_hash(&self, sha256: [u8; 32]) -> Result<Option<KeyGrant>, StoreError> {
-        let sql = "SELECT api_keys.*, accounts.plan AS plan
+        let sql =
+            "SELECT api_keys.*, accounts.plan AS plan, accounts.suspended_at IS NOT NULL AS is_suspended
             FROM api_keys JOIN accounts ON accounts.id = api_keys.account_id WHERE sha256 = $1";
         reading!(self, pool => {
             let row = sqlx::query(sql).bind(sha256.to_vec()).fetch_optional(pool).await?;
-            row.map(|row| Ok(KeyGrant { plan: parsed("plan", row.try_get("plan")?)?, key: stored_key!(row) })).transpose()
+            row.map(|row| {
+                let plan = parsed("plan", row.try_get("plan")?)?;
+                Ok(KeyGrant { plan, is_suspended: row.try_get("is_suspended")?, key: stored_key!(row) })
+            })
+            .transpose()
         })
     }
 }

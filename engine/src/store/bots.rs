@@ -1,10 +1,10 @@
 //! Bots as they are stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{AccountId, BotDefinition, BotId, Exchange, Pair, Quote, Timestamp};
 use serde_json::value::RawValue;
-use sqlx::Row as _;
+use sqlx::{QueryBuilder, Row as _};
 
 use super::{Page, Store, StoreError, parsed, reading};
 use crate::actors::fleet::UNREACHABLE;
@@ -139,6 +139,33 @@ impl Store {
             query.fetch_all(pool).await?.into_iter().map(|row| Ok(stored_bot!(row))).collect()
         });
         Ok(Page::of(rows?, limit))
+    }
+
+    /// Some bots of an account, deleted ones as well.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn bots_named(
+        &self,
+        account: AccountId,
+        ids: &BTreeSet<BotId>,
+    ) -> Result<Vec<StoredBot>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        reading!(self, pool => {
+            let mut select = QueryBuilder::new(
+                "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, capital,
+                    created_at FROM bots WHERE account_id = ",
+            );
+            select.push_bind(account.to_string()).push(" AND id IN (");
+            let mut named = select.separated(", ");
+            for id in ids {
+                named.push_bind(id.to_string());
+            }
+            select.push(")");
+            select.build().fetch_all(pool).await?.into_iter().map(|row| Ok(stored_bot!(row))).collect()
+        })
     }
 
     /// Bots of everybody, or of one account, for operators; deleted ones left out.

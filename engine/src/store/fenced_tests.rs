@@ -330,6 +330,7 @@ fn trade(bot: model::BotId, status: TradeStatus, order: OrderStatus) -> Trade {
         take_profit_price: None,
         fee_rates: None,
         orders: vec![order],
+        standing: None,
     }
 }
 

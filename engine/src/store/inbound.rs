@@ -128,6 +128,7 @@ impl Store {
     /// [`StoreError`].
     pub(crate) async fn hook_by_token(&self, hash: &str, now: Timestamp) -> Result<Option<Hook>, StoreError> {
         let sql = "SELECT hooks.* FROM hooks JOIN bots ON bots.id = hooks.bot_id
+                JOIN accounts ON accounts.id = hooks.account_id AND accounts.suspended_at IS NULL
             WHERE (token_hash = $1 OR (previous_hash = $1 AND previous_until > $2))
                 AND hooks.deleted_at IS NULL AND bots.deleted_at IS NULL";
         reading!(self, pool => {

@@ -20,6 +20,7 @@ mod late;
 mod lock;
 mod marks;
 mod master_keys;
+mod overview;
 mod payouts;
 mod portfolio;
 mod private;
@@ -29,9 +30,11 @@ mod rows;
 mod sealed;
 mod stats;
 mod subscriptions;
+mod suspensions;
 mod taking;
 mod trades;
 mod trip;
+mod url;
 mod webhooks;
 mod write;
 mod writer;
@@ -41,10 +44,12 @@ pub use bots::{BotFilter, StoredBot};
 pub use deliveries::{Attempt, Delivery, DeliveryFilter, DeliveryStatus, Origin};
 pub use events::{EventFilter, StoredEvent};
 pub use exchanges::{ExchangeConnection, KeyPermissions};
+pub(crate) use overview::Overview;
 pub(crate) use portfolio::{Holdings, OpenTrade};
 pub(crate) use private::MODE as PRIVATE_MODE;
 pub(crate) use stats::{KnownStats, StatsKey};
 pub use subscriptions::Billing;
+pub use suspensions::AccountDeletion;
 pub use trades::TradeFilter;
 pub use webhooks::{Progress, Webhook};
 
@@ -57,6 +62,7 @@ pub(crate) use lock::StoreLock;
 pub(crate) use master_keys::{KeyState, KnownKey};
 pub use sealed::Forgotten;
 pub(crate) use sealed::{Sealed, SealedKind};
+pub use url::{database_file, shown_database_url};
 pub(crate) use webhooks::SealedWebhook;
 pub(crate) use write::Batch;
 pub use write::News;
@@ -104,6 +110,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (29, "hook secrets", include_str!("../../../migrations/sqlite/0029_hook_secrets.sql")),
     (30, "capital", include_str!("../../../migrations/sqlite/0030_capital.sql")),
     (31, "fee rates", include_str!("../../../migrations/sqlite/0031_fee_rates.sql")),
+    (32, "suspensions", include_str!("../../../migrations/sqlite/0032_suspensions.sql")),
 ];
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
@@ -131,6 +138,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (29, "hook secrets", include_str!("../../../migrations/postgres/0029_hook_secrets.sql")),
     (30, "capital", include_str!("../../../migrations/postgres/0030_capital.sql")),
     (31, "fee rates", include_str!("../../../migrations/postgres/0031_fee_rates.sql")),
+    (32, "suspensions", include_str!("../../../migrations/postgres/0032_suspensions.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

@@ -127,7 +127,7 @@ pub(super) use write_billing;
 
 /// The columns of a [`Billing`].
 const COLUMNS: &str =
-    "SELECT id, name, plan, created_at, status, period_start, period_end, cancel_at_period_end, revision,
+    "SELECT id, name, plan, created_at, suspended_at, status, period_start, period_end, cancel_at_period_end, revision,
         stripe_customer, stripe_account FROM accounts WHERE ";
 
 macro_rules! billing {
@@ -139,6 +139,7 @@ macro_rules! billing {
                 name: row.try_get("name")?,
                 plan: parsed("plan", row.try_get("plan")?)?,
                 created_at: Timestamp::from_nanos(row.try_get("created_at")?),
+                suspended_at: row.try_get::<Option<i64>, _>("suspended_at")?.map(Timestamp::from_nanos),
             },
             status: parsed("status", row.try_get("status")?)?,
             period: Period {

@@ -83,6 +83,7 @@ macro_rules! stored_trade {
             take_profit_price: maybe!(row, "take_profit_price"),
             fee_rates: fee_rates(row.try_get("fee_rates")?)?,
             orders: Vec::new(),
+            standing: None,
         }
     }};
 }

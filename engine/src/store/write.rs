@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 
 use model::{
-    AccountId, BotId, ClientOrderId, DomainEvent, EventId, ExitReason, FillId, Mark, OrderId, Pair, Price,
-    SignalId, Timestamp, Trade, TradeId,
+    AccountId, BotId, BotTurned, ClientOrderId, DomainEvent, EventData, EventId, ExitReason, FillId, Mark,
+    OrderId, Pair, Price, SignalId, Timestamp, Trade, TradeClosed, TradeId, TradeOpened, TradeUpdated,
 };
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
@@ -508,6 +508,7 @@ impl Batch {
             event.id = EventId::new();
         }
         self.last_event = Some(event.id);
+        log(&event);
         self.news.told.insert(event.account_id);
         let lane = event.bot_id.map_or(Lane::Account(event.account_id), Lane::Bot);
         let place = self.lanes.entry(lane).or_default();
@@ -521,6 +522,35 @@ impl Batch {
             event.at.nanos(),
             *place,
         ]);
+    }
+}
+
+/// What an operator reads of an event: where bots are in their lives always, trades where asked for.
+fn log(event: &DomainEvent) {
+    match &event.data {
+        EventData::BotStarted(BotTurned { bot_id, name, reason }) => {
+            tracing::info!(bot = %bot_id, account = %event.account_id, name, reason, "a bot runs");
+        }
+        EventData::BotStopped(BotTurned { bot_id, name, reason }) => {
+            tracing::info!(bot = %bot_id, account = %event.account_id, name, reason, "a bot has stopped");
+        }
+        EventData::TradeOpened(trade) => {
+            let TradeOpened { bot_id, trade_id, pair, price, amount, dry_run, .. } = trade;
+            tracing::debug!(bot = %bot_id, trade = %trade_id, %pair, %price, %amount, dry_run, "a trade opened");
+        }
+        EventData::TradeUpdated(trade) => {
+            let TradeUpdated { bot_id, trade_id, message, .. } = &**trade;
+            tracing::debug!(bot = %bot_id, trade = %trade_id, message, "a trade was updated");
+        }
+        EventData::TradeClosed(trade) => {
+            let TradeClosed { bot_id, trade_id, pair, profit, exit_reason, dry_run, .. } = &**trade;
+            tracing::debug!(bot = %bot_id, trade = %trade_id, %pair, ?profit, ?exit_reason, dry_run, "a trade closed");
+        }
+        // Logged where they are met.
+        EventData::BotError(_)
+        | EventData::TradeStoploss(_)
+        | EventData::SubscriptionChanged(_)
+        | EventData::PayoutProcessed(_) => {}
     }
 }
 

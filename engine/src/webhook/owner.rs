@@ -1,6 +1,6 @@
 //! What an endpoint's owner can ask for.
 
-use model::{AccountId, DeliveryId, EventId, Fault, Faults, Timestamp, WebhookId};
+use model::{AccountId, DeliveryId, EventId, EventKind, Fault, Faults, Timestamp, WebhookId};
 use serde::Serialize;
 
 use super::courier::{Change, Replay};
@@ -332,7 +332,7 @@ impl EngineHandle {
         answer: impl FnOnce(usize, bool) -> Result<(T, Option<KeptAnswer>), E>,
     ) -> Result<T, E> {
         let stored = self.enabled_webhook(account, webhook).await?;
-        let (kinds, settled) = (stored.kinds, stored.progress.settled);
+        let (kinds, settled) = (EventKind::subscribed(&stored.kinds).to_vec(), stored.progress.settled);
         let ask = move |store: Store| async move {
             let taken = store.taken_since(webhook, since).await?;
             let filter = EventFilter { kinds, from: Some(since), ascending: true, ..EventFilter::default() };

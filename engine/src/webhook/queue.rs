@@ -326,7 +326,7 @@ impl Queue {
 
     /// What was begun is ended, whatever is wanted now.
     fn is_wanted(&self, row: &Row) -> bool {
-        let is_wanted = self.kinds.is_empty() || self.kinds.contains(&row.event.kind);
+        let is_wanted = EventKind::subscribed(&self.kinds).contains(&row.event.kind);
         !row.is_done() && (is_wanted || row.delivery.is_some())
     }
 

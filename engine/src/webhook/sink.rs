@@ -17,6 +17,7 @@ use super::queue::{Fetch, Lane, Outcome, Queue, Row};
 use super::share::Share;
 use crate::actors::deliver;
 use crate::clock;
+use crate::meters;
 use crate::store::{Attempt, Delivery, StoredEvent, Webhook};
 
 /// Events of its account, and up to which place there are no others.
@@ -220,6 +221,7 @@ impl Handler<Tried> for WebhookSink {
     type Result = ();
 
     fn handle(&mut self, Tried(lane, came): Tried, ctx: &mut Self::Context) {
+        meters::count_attempt(came.0 == Outcome::Taken);
         let jitter = rand::rng().random_range(0.0..=1.0);
         let delivery = self.queue.tried(lane, came, clock::now(), jitter);
         self.note(delivery);

@@ -70,6 +70,8 @@ pub enum LiveStep {
     Ended(LiveOrder),
     /// The base order filled: the trade has begun.
     Opened,
+    /// Another order of the trade filled, whole or in part, and has ended: a further entry, more by hand, or a sale.
+    Filled(ClientOrderId),
     /// The stop loss was reached, by the price or at the venue.
     StopHit {
         /// Where the stop stood.
@@ -477,6 +479,11 @@ impl LiveBot {
     /// What [`Plan::added`] refuses.
     pub fn added(&self, funds: Funds, price: Price) -> Result<Qty, Faults> {
         self.machine.plan().added(funds, price, self.trade.stake(&self.rules.pair))
+    }
+
+    /// The rules beside its plan.
+    pub fn rules(&self) -> &LiveRules {
+        &self.rules
     }
 
     /// The machine: its levels and whether it holds.

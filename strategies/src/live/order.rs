@@ -257,6 +257,12 @@ impl LiveOrder {
         self.end.is_some() && !self.lacks_executions()
     }
 
+    /// What was spent, in quote, fees in quote or a third coin included.
+    pub fn spent(&self, pair: &Pair) -> Quote {
+        let spent = self.executions.iter().map(|execution| super::trade::spent(execution, pair)).sum();
+        Quote::new(spent).unwrap_or_default()
+    }
+
     /// Its average price, gross of fees, rounded down to eight decimals; `None` before it filled.
     pub fn average_price(&self) -> Option<Price> {
         let worth: Decimal = self.executions.iter().map(|e| (e.price * e.qty).decimal()).sum();

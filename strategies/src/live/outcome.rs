@@ -34,7 +34,7 @@ impl LiveBot {
     /// An order is settled.
     pub(super) fn book(&mut self, place: usize, steps: &mut Vec<LiveStep>) {
         let Some(order) = self.trade.orders.get(place) else { return };
-        let role = order.role;
+        let (role, id) = (order.role, order.client_id);
         // Neither what we took back ourselves nor what the venue never had was cancelled there by somebody else.
         let is_our_doing = order.is_cancel_asked || order.end == Some(End::NeverArrived);
         let has_filled = !order.told().is_zero();
@@ -48,22 +48,24 @@ impl LiveBot {
             Role::Entry(index) if has_filled => {
                 self.entering = Pause::NONE;
                 self.bought(place);
-                if index == 0 {
-                    steps.push(LiveStep::Opened);
-                }
+                steps.push(if index == 0 { LiveStep::Opened } else { LiveStep::Filled(id) });
                 for code in ENTRY_TROUBLES {
                     self.resolve(code, "the bot buys again", steps);
                 }
             }
             Role::Entry(_) => self.not_bought(refused, is_withdrawn, steps),
-            Role::Added if has_filled => self.bought(place),
+            Role::Added if has_filled => {
+                self.bought(place);
+                steps.push(LiveStep::Filled(id));
+            }
             Role::Added => self.not_added(refused.as_deref(), steps),
             Role::Exit if has_filled => {
                 self.leaving = Pause::NONE;
                 self.resolve("exit_refused", "the venue sells again", steps);
+                steps.push(LiveStep::Filled(id));
             }
             Role::Exit => self.not_sold(refused.as_deref(), steps),
-            Role::Protection if has_filled => {}
+            Role::Protection if has_filled => steps.push(LiveStep::Filled(id)),
             Role::Protection => self.not_protected(refused, is_our_doing, steps),
         }
         self.forget_empty(steps);

@@ -324,6 +324,7 @@ impl World {
                 LiveStep::Opened => self.opened += 1,
                 LiveStep::Told { code, .. } => self.told.push(code),
                 LiveStep::Ended(_)
+                | LiveStep::Filled(_)
                 | LiveStep::StopHit { .. }
                 | LiveStep::GaveUp { .. }
                 | LiveStep::Resolved { .. } => {}
@@ -735,6 +736,7 @@ fn act(
             LiveStep::Closed(trade) => (None, format!("{:?}", trade.closing.unwrap().reason)),
             LiveStep::StopHit { stop, .. } => (None, format!("stop {stop}")),
             LiveStep::Told { code, message } => (None, format!("{code}: {message}")),
+            LiveStep::Filled(_) => (None, "filled".to_owned()),
             other => (None, format!("{other:?}")),
         };
         if !line.starts_with("Ended") {
@@ -754,10 +756,12 @@ fn the_resting_stop_follows_the_average_and_makes_way_for_the_exit() {
         "Opened",
         "rest 0.5 under 96.09 for 95.12",
         "Entry(1) 0.506",
+        "filled",
         "cancel",
         "rest 1.006 under 95.61 for 94.65",
         "cancel",
         "Exit 1.006",
+        "filled",
         "TakeProfit",
     ];
     assert_eq!(said, expected);
@@ -766,7 +770,7 @@ fn the_resting_stop_follows_the_average_and_makes_way_for_the_exit() {
 #[test]
 fn a_stop_that_the_price_has_reached_is_sold_at_market() {
     let said = run(FIELDS, &["100", "95"], true);
-    assert_eq!(said[3..], ["stop 96.09", "cancel", "Exit 0.5", "StopLoss"]);
+    assert_eq!(said[3..], ["stop 96.09", "cancel", "Exit 0.5", "filled", "StopLoss"]);
 }
 
 #[test]
@@ -776,7 +780,7 @@ fn levels_lie_where_the_fees_that_were_paid_put_them() {
     let said = run(&fields, &["100", "96.10"], false);
     assert_eq!(said, ["Entry(0) 0.500", "Opened"]);
     let said = run(&fields, &["100", "96.10", "96.09"], false);
-    assert_eq!(said[2..], ["stop 96.09", "Exit 0.5", "StopLoss"]);
+    assert_eq!(said[2..], ["stop 96.09", "Exit 0.5", "filled", "StopLoss"]);
 }
 
 /// What is told of buys that the venue refuses with these words, each tried again once its pause is over, and how long

@@ -72,7 +72,7 @@ impl Desk {
                 LiveStep::StopHit { stop, .. } => format!("stop {stop}"),
                 LiveStep::Told { code, .. } => (*code).to_owned(),
                 LiveStep::Opened => "opened".to_owned(),
-                LiveStep::Ended(_) => continue,
+                LiveStep::Ended(_) | LiveStep::Filled(_) => continue,
                 LiveStep::Ask(_) | LiveStep::GaveUp { .. } => panic!("{step:?}"),
             };
             self.said.push(line);

@@ -29,6 +29,19 @@ use owners::{Owner, Place, Work};
 /// How many endpoints an account has at most.
 const OF_AN_ACCOUNT: usize = 10;
 
+/// Every kind of event: each endpoint names them all, since `trade.updated` goes to none that names nothing.
+const EVENTS: [&str; 9] = [
+    "bot.started",
+    "bot.stopped",
+    "trade.opened",
+    "trade.updated",
+    "trade.closed",
+    "trade.stoploss",
+    "bot.error",
+    "subscription.changed",
+    "payout.processed",
+];
+
 /// How many bots of an account trade on paper, and how many its owner turns on and off.
 const TRADERS: usize = 2;
 const TURNED: usize = 12;
@@ -184,7 +197,9 @@ async fn settle_in(
     key: String,
 ) -> Result<(Owner, Vec<String>)> {
     for endpoint in endpoints.all.iter().filter(|endpoint| endpoint.account == number) {
-        let made = life.post(&server.http, &key, "/v1/webhooks", &json!({"url": endpoint.url})).await?;
+        let made = life
+            .post(&server.http, &key, "/v1/webhooks", &json!({"url": endpoint.url, "events": EVENTS}))
+            .await?;
         // It is asked for once, before anything comes.
         let _ = endpoint.secret.set(text(&made, "secret")?);
     }

@@ -76,7 +76,7 @@ struct NewEndpoint {
     /// Where events go: `https`, on a public address, on port 443 or 8443 unless the operator allows others.
     #[schema(max_length = 2048, format = "uri")]
     url: String,
-    /// Which events go there; all by default.
+    /// Which events go there; by default all but `trade.updated`, which is to be named.
     #[schema(min_items = 1)]
     events: Option<Vec<EventKind>>,
     /// What you say of it.
@@ -97,7 +97,7 @@ struct EndpointPatch {
     /// Where events go: `https`, on a public address, on port 443 or 8443 unless the operator allows others.
     #[schema(max_length = 2048, format = "uri", nullable = false)]
     url: Option<String>,
-    /// Which events go there; `null` for all.
+    /// Which events go there; `null` for all but `trade.updated`.
     #[schema(min_items = 1)]
     events: Option<Vec<EventKind>>,
     /// What you say of it.
@@ -114,12 +114,11 @@ struct EndpointPatch {
 
 impl<'a> Shown<'a> {
     fn of(webhook: &'a Webhook) -> Self {
-        let all = &EventKind::ALL;
         Self {
             id: webhook.id,
             url: &webhook.url,
             description: &webhook.description,
-            events: if webhook.kinds.is_empty() { all } else { &webhook.kinds },
+            events: EventKind::subscribed(&webhook.kinds),
             status: if webhook.progress.disabled.is_some() { "disabled" } else { "enabled" },
             disabled_reason: webhook.progress.disabled.as_deref(),
             disabled_at: webhook.progress.disabled_at,

@@ -7,6 +7,7 @@ use strategies::{Funds, Trouble};
 
 use super::live::Prompt;
 use super::{Bot, Hand};
+use crate::by_hand::Then;
 use crate::change::Positions;
 use crate::error::EngineError;
 use crate::ledger::Durable;
@@ -20,6 +21,8 @@ pub(crate) struct CloseTrade {
     pub(crate) reason: ExitReason,
     /// The market's last price, which paper sells at.
     pub(crate) last: (Price, Timestamp),
+    /// What it does afterwards, where it is not being stopped already.
+    pub(crate) then: Then,
 }
 
 /// More is to be bought for a trade, at the market and beside the ladder. Answered once it is decided, with the order
@@ -81,6 +84,9 @@ impl Handler<CloseTrade> for Bot {
             return self.so_far();
         }
         self.accounted_for()?;
+        if close.then == Then::Stop {
+            self.recorder.set_stopping(Some(Positions::Close));
+        }
         let status = self.status();
         if let Hand::Paper(paper) = &mut self.hand {
             let ((price, at), mut steps) = (close.last, Vec::new());

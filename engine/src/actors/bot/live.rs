@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use actix::{Addr, AsyncContext as _, Context, Handler, WeakAddr};
 use model::{
-    AccountId, BotDefinition, BotId, ClientOrderId, ExchangeId, ExitReason, Pair, Receipt,
-    StrategyDefinition, Timestamp, TradeId,
+    AccountId, BotDefinition, BotId, ClientOrderId, ExchangeId, ExitReason, Pair, Receipt, Timestamp, TradeId,
 };
-use strategies::live::{LiveBot, LiveRules, LiveStep, Report, Role};
+use strategies::live::{LiveBot, LiveStep, Report, Role};
 use strategies::{Plan, RestoreError};
 
 use super::alarm::{Alarm, Due};
@@ -22,8 +21,10 @@ use crate::actors::exchange::{
 use crate::actors::feed::{Join, Woken};
 use crate::change::Positions;
 use crate::clock;
+use crate::error::EngineError;
 use crate::failpoint::{self, Control};
 use crate::live::fees::FeeRates;
+use crate::live::rules;
 use crate::record::{LiveRun, StoredRun};
 use crate::signals::Attached;
 use crate::start::Unreconciled;
@@ -54,16 +55,6 @@ pub(super) enum Prompt {
     Time,
     /// Its owner, or the venue.
     Word,
-}
-
-/// The rules of a definition.
-fn rules(definition: &BotDefinition) -> LiveRules {
-    let StrategyDefinition::Dca(dca) = &definition.strategy;
-    LiveRules {
-        pair: definition.pair.clone(),
-        stop_on_venue: definition.stop_on_venue,
-        entries: dca.order_type,
-    }
 }
 
 impl LiveHand {
@@ -223,6 +214,7 @@ impl Bot {
                 | LiveStep::Cancel(_)
                 | LiveStep::Ended(_)
                 | LiveStep::Opened
+                | LiveStep::Filled(_)
                 | LiveStep::StopHit { .. }
                 | LiveStep::Closed(_) => {}
             }
@@ -272,6 +264,18 @@ impl Bot {
 
     pub(super) fn is_taken_up(&self) -> bool {
         matches!(&self.hand, Hand::Live(live) if live.is_taken_up)
+    }
+
+    /// Refuses a live bot that has more at its venue than a stop that guards what it holds: nobody would look after that.
+    pub(super) fn may_be_left(&self) -> Result<(), EngineError> {
+        let Hand::Live(live) = &self.hand else { return Ok(()) };
+        let bot = &live.run.bot;
+        let is_guarded_alone = bot.open_orders().all(|order| order.role == Role::Protection);
+        if live.is_taken_up && is_guarded_alone && !bot.is_leaving() {
+            return Ok(());
+        }
+        let message = "the bot has orders under way at its venue".to_owned();
+        Err(EngineError::Conflict { code: "orders_under_way", message })
     }
 
     /// Its owner wants it to stop; whether something keeps it from it.

@@ -20,6 +20,7 @@ use crate::error::EngineError;
 use crate::ledger::{Durable, Ledger};
 use crate::meters::Meters;
 use crate::record::{Machine, Recorder};
+use crate::suspension;
 
 pub(crate) use by_hand::{AddFunds, CloseTrade};
 pub(crate) use live::LiveHand;
@@ -33,6 +34,12 @@ pub(crate) struct Stop(pub(crate) Positions);
 #[derive(Message)]
 #[rtype(result = "Result<Durable, EngineError>")]
 pub(crate) struct Resume;
+
+/// Its account is suspended: it stops with what it holds, and a stop that rests at the venue stands. Refused while it has
+/// another order under way there.
+#[derive(Message)]
+#[rtype(result = "Result<Durable, EngineError>")]
+pub(crate) struct Suspend;
 
 /// The owner changed its rules.
 #[derive(Message)]
@@ -417,6 +424,15 @@ impl Handler<Stop> for Bot {
             _ => self.rewatch(),
         }
         self.turn(BotStatus::Stopping, "user")
+    }
+}
+
+impl Handler<Suspend> for Bot {
+    type Result = Result<Durable, EngineError>;
+
+    fn handle(&mut self, _: Suspend, ctx: &mut Self::Context) -> Self::Result {
+        self.may_be_left()?;
+        self.finish(suspension::REASON, ctx)
     }
 }
 
