@@ -13,6 +13,7 @@ use model::{Pct, Plans, Tier};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::args::ConfigArgs;
+use crate::log::LogFormat;
 
 /// What was asked for makes no sense; the process answers 2.
 #[derive(Debug)]
@@ -54,6 +55,9 @@ pub(crate) struct Config {
     /// Where counters are shown.
     #[serde(default)]
     pub(crate) metrics: ShownMetrics,
+    /// How the log looks.
+    #[serde(default)]
+    pub(crate) log: Log,
     /// What was agreed on with Stripe.
     #[serde(default)]
     pub(crate) stripe: Stripe,
@@ -128,9 +132,18 @@ impl Default for Webhooks {
 #[derive(Deserialize, Clone, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ShownMetrics {
-    /// The address of `/metrics`; without it the path stands beside all others, for everybody.
+    /// The address of `/metrics`; without it the path stands beside all others where those are on loopback, for what no
+    /// proxy forwards, and nowhere else.
     #[serde(deserialize_with = "may_listen_on")]
     pub(crate) listen: Option<SocketAddr>,
+}
+
+/// How the log looks; what it tells is said by `--log` or `BOTPRIMEX_LOG`.
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    /// `text`, or `json`: an object a line.
+    pub(crate) format: LogFormat,
 }
 
 /// How requests are counted and told apart.

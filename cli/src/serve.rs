@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use api::{ApiConfig, Metrics};
+use api::{ApiConfig, Metrics, Running};
 use engine::{Engine, EngineConfig, Failure};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use model::Rate;
 
-use crate::args::ServeArgs;
 use crate::config::Config;
 use crate::output;
 use crate::shutdown::Shutdown;
@@ -18,10 +17,9 @@ use crate::shutdown::Shutdown;
 /// # Errors
 /// When it cannot start, or when the store failed under way: then nothing more is durable, and whoever supervises
 /// the process starts it again.
-pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    let config = Config::load(&args.config, args.listen)?;
+pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(&config))
+    runtime.block_on(serve(config))
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
@@ -41,6 +39,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             return Err(error).with_context(|| format!("cannot listen on {}", config.listen));
         }
     };
+    log_start(config, &api);
     output::ready(&format!("http://{}", api.address()));
     let failure = tokio::select! {
         () = shutdown.asked() => None,
@@ -51,6 +50,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         let _ = crate::fail(&anyhow::anyhow!("the store is lost, nothing more is written or sent: {why}"));
         std::process::exit(1);
     }
+    tracing::info!(why = if failure.is_some() { "the store failed" } else { "a signal" }, "botprimex stops");
     api.stop().await;
     engine.stop().await;
     match failure {
@@ -59,11 +59,37 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     }
 }
 
+/// Says what runs, for whoever reads the log later.
+fn log_start(config: &Config, api: &Running) {
+    let binance = &config.venues.binance;
+    let metrics = match api.metrics_address() {
+        Some(address) => format!("http://{address}/metrics"),
+        None if api.address().ip().is_loopback() => format!("http://{}/metrics", api.address()),
+        None => "not served: set metrics.listen".to_owned(),
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        database = engine::shown_database_url(&config.database_url),
+        master_key = engine::master_key_name(&config.database_url, config.master_key.is_some()),
+        venue = "binance",
+        rest = binance.rest_url,
+        stream = binance.stream_url,
+        ws_api = binance.ws_api_url,
+        listen = %api.address(),
+        metrics,
+        "botprimex serves"
+    );
+}
+
 /// How long a stage of an order takes, in seconds: from 10 µs to 10 s.
 const STAGES: [f64; 19] = [
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
     0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
+
+/// How long a request takes, in seconds: from 0.1 ms to 10 s.
+const REQUESTS: [f64; 13] =
+    [0.000_1, 0.000_25, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
 /// How often samples are put into their buckets where nobody reads them.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -71,7 +97,11 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Records what `/metrics` renders; before the engine, which looks its handles up when it starts.
 fn record_metrics() -> anyhow::Result<PrometheusHandle> {
     let stages = Matcher::Full("botprimex_order_stage_seconds".to_owned());
-    let metrics = PrometheusBuilder::new().set_buckets_for_metric(stages, &STAGES)?.install_recorder()?;
+    let requests = Matcher::Full(api::HTTP_REQUEST_SECONDS.to_owned());
+    let metrics = PrometheusBuilder::new()
+        .set_buckets_for_metric(stages, &STAGES)?
+        .set_buckets_for_metric(requests, &REQUESTS)?
+        .install_recorder()?;
     let kept = metrics.clone();
     tokio::spawn(async move {
         let mut due = tokio::time::interval(UPKEEP);

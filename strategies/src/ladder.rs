@@ -154,7 +154,7 @@ mod tests {
         use LadderStatus::{Filled, Waiting};
         check(&after(&[], ""), &[]);
         let base = ("100", "0.5", "50.05", Filled);
-        let last = ("95.09", "1.052", "100.13472068", Waiting);
+        let last = ("95.09", "1.052", "100.13471468", Waiting);
         check(&after(&["100"], ""), &[base, ("98.09", "0.51", "50.0759259", Waiting), last]);
         let below = after(&["100", "98"], "");
         check(&below, &[base, ("98", "0.511", "50.128078", Filled), last]);
@@ -169,7 +169,7 @@ mod tests {
             &[
                 ("100", "0.5", "50.05", Filled),
                 ("98.09", "0.51", "50.0759259", Waiting),
-                ("95.09", "1.052", "100.13472068", Unreachable),
+                ("95.09", "1.052", "100.13471468", Unreachable),
             ],
         );
     }

@@ -1,6 +1,7 @@
 //! What people see of an open trade, of what a bot waits for, and of a server whose venue is silent.
 
 use reqwest::Method;
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::live::Live;
@@ -20,8 +21,8 @@ async fn holding(live: &Live, body: &str) -> String {
     path
 }
 
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("no number: {value}"))
+fn number(value: &Value) -> Decimal {
+    value.to_string().parse().unwrap_or_else(|_| panic!("no number: {value}"))
 }
 
 #[actix_web::test]
@@ -50,9 +51,10 @@ async fn a_filled_safety_order_is_reported_and_shows_in_the_ladder() {
         assert_eq!(trade["ladder"][0]["price"], trade["orders"][0]["fills"][0]["price"], "{trade}");
         let (last, next) = (number(&trade["last_price"]), number(&trade["next_entry_price"]));
         let distance = number(&trade["ladder"][1]["distance_pct"]);
-        assert!((distance - (next / last - 1.0) * 100.0).abs() < 0.001 && distance < -1.0, "{trade}");
-        assert!(number(&trade["take_profit_distance_pct"]) > 4.0, "{trade}");
-        assert!(number(&trade["stop_distance_pct"]) < -9.0, "{trade}");
+        let expected = ((next - last) / last * Decimal::ONE_HUNDRED).round_dp(4).normalize();
+        assert_eq!(distance.normalize(), expected, "{trade}");
+        assert!(number(&trade["take_profit_distance_pct"]) > Decimal::from(4), "{trade}");
+        assert!(number(&trade["stop_distance_pct"]) < Decimal::from(-9), "{trade}");
         let waits: Vec<_> =
             before["waiting_for"].as_array().unwrap().iter().map(|wait| &wait["kind"]).collect();
         assert_eq!(waits, ["take_profit", "safety_order", "stop_loss"], "{before}");

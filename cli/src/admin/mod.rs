@@ -1,20 +1,21 @@
 //! `botprimex admin`: accounts and keys, straight in the store, beside a running server or without one.
 
+mod accounts;
 mod billing;
+mod doctor;
 pub(crate) mod keys;
 mod master_key;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
-use engine::{Account, Forgotten, Store, StoredBot};
+use engine::{Forgotten, Store, StoredBot};
 use model::{Plans, Timestamp};
 use serde_json::{Value, json};
 
 use self::billing::ShownPayout;
 use crate::args::{
-    AccountCommand, AdminArgs, AdminCommand, BotCommand, ExchangeCommand, KeyCommand, PayoutCommand,
-    SubscriptionCommand,
+    AdminArgs, AdminCommand, BotCommand, ExchangeCommand, KeyCommand, PayoutCommand, SubscriptionCommand,
 };
 use crate::config::Config;
 use crate::output::{self, Format};
@@ -23,12 +24,14 @@ use crate::output::{self, Format};
 ///
 /// # Errors
 /// When the store cannot be used, or names nothing like what was asked for.
-pub(crate) fn run(args: &AdminArgs) -> anyhow::Result<()> {
-    let config = Config::load(&args.config, None)?;
+pub(crate) fn run(args: &AdminArgs, config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         if let AdminCommand::MasterKey(asked) = &args.what {
             return master_key::run(config, args.format, asked).await;
+        }
+        if let AdminCommand::Doctor = &args.what {
+            return doctor::run(&config, args).await;
         }
         let store = Store::open(&config.database_url).await?;
         let done = command(&store, &config.api.plans(), args).await;
@@ -39,17 +42,7 @@ pub(crate) fn run(args: &AdminArgs) -> anyhow::Result<()> {
 
 async fn command(store: &Store, plans: &Plans, args: &AdminArgs) -> anyhow::Result<()> {
     match &args.what {
-        AdminCommand::Account(AccountCommand::Create { name }) => {
-            let account = store.create_account(name, now()).await?;
-            output::object(args.format, &shown_account(&account));
-        }
-        AdminCommand::Account(AccountCommand::List) => {
-            let rows: Vec<Value> = store.accounts().await?.iter().map(shown_account).collect();
-            output::list(args.format, &["id", "name", "plan", "created_at"], &rows);
-        }
-        AdminCommand::Account(AccountCommand::LinkStripe(wanted)) => {
-            output::object(args.format, &billing::link(store, plans, wanted).await?);
-        }
+        AdminCommand::Account(asked) => accounts::run(store, plans, args.format, asked).await?,
         AdminCommand::Subscription(SubscriptionCommand::Set(wanted)) => {
             output::object(args.format, &billing::subscribe(store, plans, wanted).await?);
         }
@@ -126,14 +119,10 @@ async fn command(store: &Store, plans: &Plans, args: &AdminArgs) -> anyhow::Resu
                 &json!({"forgotten": exchanges, "webhooks": webhooks, "hooks": hooks}),
             );
         }
-        // It opens the store by itself, or not at all.
-        AdminCommand::MasterKey(_) => {}
+        // They open the store by themselves, or not at all.
+        AdminCommand::MasterKey(_) | AdminCommand::Doctor => {}
     }
     Ok(())
-}
-
-fn shown_account(account: &Account) -> Value {
-    json!({"id": account.id, "name": account.name, "plan": account.plan, "created_at": account.created_at})
 }
 
 fn shown_bot(bot: &StoredBot) -> Value {

@@ -45,6 +45,9 @@ pub(crate) enum AdminCommand {
     /// The key that stored secrets are sealed with.
     #[command(subcommand)]
     MasterKey(MasterKeyCommand),
+    /// Checks the configuration, the database, the master key, the clock, the venue, the egress addresses and the disk: a
+    /// line each; exit 1 if something is wrong.
+    Doctor,
 }
 
 #[derive(Subcommand, Debug)]
@@ -82,6 +85,27 @@ pub(crate) enum AccountCommand {
     },
     /// Lists all accounts.
     List,
+    /// Stops an account's bots, which keep what they hold, and refuses its keys. A stop that rests at a venue stands.
+    Suspend {
+        /// Which account.
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+    },
+    /// Lets a suspended account go on; its owner starts its bots again.
+    Resume {
+        /// Which account.
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+    },
+    /// Deletes an account that has no bots, after asking: its keys, connections and endpoints are gone, its trades stay.
+    Delete {
+        /// Which account.
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Says who an account is at Stripe, whose webhooks then set its plan and tell of its payouts.
     LinkStripe(LinkArgs),
 }

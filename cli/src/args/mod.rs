@@ -23,7 +23,8 @@ pub(crate) use venue::{FeeAsset, ReplayStart, VenueArgs};
 #[derive(Parser, Debug)]
 #[command(name = "botprimex", version, propagate_version = true)]
 pub(crate) struct Cli {
-    /// What the log on stderr tells, e.g. `info` or `engine=debug`; without it `info`, and in the demo `warn`.
+    /// What the log on stderr tells: off, error, warn, info or debug, and TARGET=LEVEL, separated by commas, e.g.
+    /// `info,engine=debug` [default: `info`, in the demo `warn`]
     #[arg(long, global = true, env = "BOTPRIMEX_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
     #[command(subcommand)]
@@ -82,8 +83,8 @@ pub(crate) struct DemoArgs {
     /// Market seconds per second, or `max`.
     #[arg(long, value_name = "N|max", default_value = "60")]
     pub(crate) speed: Speed,
-    /// What the made-up market grows from.
-    #[arg(long, default_value_t = 8)]
+    /// What the made-up market grows from; the default has calm, dips and recoveries within the first minute.
+    #[arg(long, default_value_t = 2187)]
     pub(crate) seed: u64,
     /// Stop after this many seconds.
     #[arg(long = "for", value_name = "SECONDS")]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use api::{AccessConfig, ApiConfig, Running};
 use engine::{Engine, EngineConfig, MasterKey, Store};
-use model::{AccountId, BotId, Rate};
+use model::{AccountId, BotId, EventKind, Rate, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use venue::{Config, Credential, MarketSource, Start, Steps, Venue};
@@ -22,7 +22,6 @@ use venue::{Config, Credential, MarketSource, Start, Steps, Venue};
 use crate::admin;
 use crate::args::DemoArgs;
 use crate::exchange;
-use crate::output;
 use crate::shutdown::Shutdown;
 use account::SimAccount;
 use books::Comparison;
@@ -88,7 +87,8 @@ impl Demo {
         let url = format!("http://{}", api.address());
         let listener = Listener::start()?;
         let client = Client::new(url, key);
-        let webhook = client.post("/v1/webhooks", &json!({"url": listener.url()})).await?;
+        let endpoint = json!({"url": listener.url(), "events": EventKind::ALL});
+        let webhook = client.post("/v1/webhooks", &endpoint).await?;
         listener.trust(webhook.get("secret").and_then(Value::as_str).unwrap_or_default());
 
         let mut definition: Value = match &args.bot {
@@ -107,7 +107,7 @@ impl Demo {
         let bot: BotId = made.get("id").and_then(Value::as_str).unwrap_or_default().parse()?;
         let screen = Screen::new(args.format, definition);
         screen.welcome(&client.url, &client.key, &bot.to_string(), sim.as_ref());
-        output::ready(&client.url);
+        screen.ready(&client.url);
         client.post(&format!("/v1/bots/{bot}/start"), &json!({})).await?;
         Ok(Self { venue, engine, api, listener, client, account, bot, screen, sim })
     }
@@ -121,7 +121,10 @@ impl Demo {
         loop {
             let over = args.for_seconds.map(|seconds| began + Duration::from_secs(seconds));
             tokio::select! {
-                event = self.listener.next() => self.screen.event(&event),
+                event = self.listener.next() => {
+                    let market = self.market_time();
+                    self.screen.event(&event, market);
+                }
                 _ = draw.tick() => {
                     if self.is_played() {
                         break;
@@ -140,7 +143,8 @@ impl Demo {
             let Ok(event) = tokio::time::timeout_at(until, self.listener.next()).await else {
                 bail!("the last webhook did not come in {} s", PATIENCE.as_secs());
             };
-            self.screen.event(&event);
+            let market = self.market_time();
+            self.screen.event(&event, market);
             if event.get("event").and_then(Value::as_str) == Some("bot.stopped") {
                 break;
             }
@@ -169,13 +173,18 @@ impl Demo {
         progress.finished && engine.meters().ticks() >= progress.prints && engine.ledger_depth() == 0
     }
 
+    /// Where the market has got to: a made-up one may be ahead of the clock, a recorded one is of long ago.
+    fn market_time(&self) -> Option<Timestamp> {
+        self.venue.progress().borrow().last.as_ref().map(|(_, _, at)| *at)
+    }
+
     async fn standing(&self, rate: &mut TickRate) -> anyhow::Result<Standing> {
         let engine = self.engine.handle();
         let view = engine.bot(self.account, self.bot).await?;
         let price = engine.last_price(&view.bot.definition.pair);
         let ticks = engine.meters().ticks();
-        let (open_trade, stats) = (view.open_trade, view.stats);
-        Ok(Standing { price, open_trade, stats, ticks, ticks_per_second: rate.over(ticks) })
+        let (open_trade, stats, capital) = (view.open_trade, view.stats, view.bot.capital);
+        Ok(Standing { price, open_trade, stats, ticks, ticks_per_second: rate.over(ticks), capital })
     }
 
     async fn stop(self) {
@@ -278,7 +287,7 @@ fn ladder(pair: &str, is_recorded: bool) -> Value {
             "stake_amount": 50, "max_open_trades": 4, "stop_loss": -0.15, "take_profit": 0.03, "dry_run": true,
             "dca": {"price_deviation": 0.03, "step_scale": 1.2, "volume_scale": 1.5}});
     }
-    json!({"name": "BTC DCA Bot", "exchange": "binance", "pair": pair, "strategy": "dca", "stake_amount": 50,
-        "max_open_trades": 5, "stop_loss": -0.8, "take_profit": 0.12, "dry_run": true,
+    json!({"name": "BTC DCA Bot", "exchange": "binance", "pair": pair, "strategy": "dca", "stake_amount": 100,
+        "max_open_trades": 5, "stop_loss": -2, "take_profit": 0.15, "dry_run": true,
         "dca": {"price_deviation": 0.1, "step_scale": 1.3, "volume_scale": 1.5}})
 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use engine::BotStats;
-use model::{Pct, Price, Quote, Side, Trade};
+use model::{Pct, Price, Quote, Side, Timestamp, Trade};
 use owo_colors::OwoColorize as _;
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -75,6 +75,8 @@ pub(super) struct Standing {
     pub(super) stats: BotStats,
     pub(super) ticks: u64,
     pub(super) ticks_per_second: u64,
+    /// What the whole ladder needs.
+    pub(super) capital: Quote,
 }
 
 /// Where it is shown. For people on stdout; for programs stdout keeps the summary alone.
@@ -84,6 +86,8 @@ pub(super) struct Screen {
     is_coloured: bool,
     has_status: bool,
     events: u64,
+    /// The latest time of the market that was shown.
+    last_at: Option<Timestamp>,
 }
 
 impl Screen {
@@ -92,7 +96,8 @@ impl Screen {
             Format::Table => output::colours(std::io::stdout().is_terminal()),
             Format::Json => output::colours(std::io::stderr().is_terminal()),
         };
-        Self { format, definition, is_coloured, has_status: std::io::stderr().is_terminal(), events: 0 }
+        let has_status = std::io::stderr().is_terminal();
+        Self { format, definition, is_coloured, has_status, events: 0, last_at: None }
     }
 
     fn line(&self, text: &str) {
@@ -133,13 +138,13 @@ impl Screen {
         self.line("");
         self.line(&format!("  API      {url}"));
         self.line(&format!("  API key  {}", self.strong(key)));
+        self.line(&format!("  bot      {} on {}", get("name"), get("pair")));
         self.line(&format!(
-            "  bot      {} on {}: {} {} a base order, up to {} entries, stop {} %",
-            get("name"),
-            get("pair"),
+            "  rules    base order {} {}, up to {} entries, take profit {} %, stop {} %",
             get("stake_amount"),
             get("pair").split('/').nth(1).unwrap_or_default(),
             get("max_open_trades"),
+            get("take_profit"),
             get("stop_loss"),
         ));
         if let Some(sim) = sim {
@@ -148,47 +153,80 @@ impl Screen {
         }
         self.line("");
         self.line(&format!("  {}", self.faint("try, in another terminal:")));
-        for (what, path) in [("", "bots"), ("", &*format!("bots/{bot}")), ("", "trades?status=closed")] {
-            self.line(&format!("  {what}curl -H 'Authorization: Bearer {key}' '{url}/v1/{path}'"));
+        // Each line fits into 80 columns.
+        self.line(&format!("  export API={url}/v1"));
+        self.line(&format!("  export KEY={key}"));
+        self.line(&format!("  export BOT={bot}"));
+        for path in ["bots/$BOT", "trades", "portfolio"] {
+            self.line(&format!("  curl -sH \"Authorization: Bearer $KEY\" $API/{path}"));
         }
         self.line("");
     }
 
-    /// One line for what a webhook told.
-    pub(super) fn event(&mut self, event: &Value) {
+    /// Says that the demo can be used now. Where stdout is for programs, it carries the summary alone.
+    pub(super) fn ready(&self, url: &str) {
+        match self.format {
+            Format::Table => output::ready(url),
+            Format::Json => self.line(&format!("READY {url}")),
+        }
+        let heading = format!("  {:<8}   {}", "market", "what the signed webhook told");
+        self.line("");
+        self.line(&self.faint(&heading));
+    }
+
+    /// One line for what a webhook told. Its time is the market's, which may run faster than the clock: of what is about
+    /// the bot it is `market`, where the market had got to.
+    pub(super) fn event(&mut self, event: &Value, market: Option<Timestamp>) {
         self.events += 1;
         let name = text(event, "event");
-        let time = text(event, "timestamp");
+        let is_of_market = name.starts_with("trade.");
+        let told = text(event, "timestamp").parse::<Timestamp>().ok().filter(|_| is_of_market);
+        let time = told.or_else(|| market.max(self.last_at));
+        self.last_at = self.last_at.max(time);
+        let time = time.map(|time| time.to_string()).unwrap_or_default();
         let clock = time.split_once('T').map_or("", |(_, clock)| clock.get(..8).unwrap_or(clock));
         let data = event.get("data").cloned().unwrap_or_default();
         let get = |key: &str| text(&data, key);
+        // With the cents that a whole number lacks, so that columns stand under each other.
+        let price = |key: &str| {
+            let told = amount(&data, key);
+            format!("{told:.*}", usize::try_from(told.scale().max(2)).unwrap_or(2))
+        };
         let pair = get("pair");
         let (base, quote) = pair.split_once('/').unwrap_or_default();
         let said = match name.as_str() {
-            "trade.opened" => format!("bought {} {base} at {}", get("amount"), get("price")),
-            "trade.stoploss" => format!("stop {} reached at {}", get("stop_price"), get("price")),
+            "trade.opened" => format!("bought {} {base} at {}", get("amount"), price("price")),
+            "trade.updated" if get("kind") == "entry" => format!(
+                "bought {} {base} at {}  {}",
+                get("amount"),
+                price("price"),
+                self.faint(&format!("safety order {}", get("index")))
+            ),
+            "trade.updated" => wrapped(&get("message")),
+            "trade.stoploss" => format!("stop {} reached at {}", price("stop_price"), price("price")),
             "trade.closed" => {
                 let profit = amount(&data, "profit");
-                let made = format!("{profit:+.4} {quote} ({:+.2} %)", amount(&data, "profit_pct"));
-                let made = self.gain(&made, profit);
                 let reason = get("exit_reason").replace('_', " ");
-                format!(
-                    "sold {} {base} at {}   {made}   {}",
-                    get("amount"),
-                    get("exit_price"),
-                    self.faint(&reason)
-                )
+                let pct = format!("{:+.2} %", amount(&data, "profit_pct"));
+                let how = if reason == "take profit" { pct } else { reason };
+                let made = self.gain(&format!("{} ({how})", money(profit, quote)), profit);
+                format!("sold   {} {base} at {}  {made}", get("amount"), price("exit_price"))
             }
-            "bot.error" => format!("{}: {}", get("code"), get("message")),
+            "bot.error" => wrapped(&format!("{}: {}", get("code"), get("message"))),
             _ => format!("{} {}", get("name"), self.faint(&get("reason"))),
         };
         let mark = match name.as_str() {
             "trade.opened" => "▲",
+            "trade.updated" => "△",
             "trade.closed" => "▼",
             "trade.stoploss" | "bot.error" => "!",
             _ => "●",
         };
-        self.line(&format!("  {} {mark} {} {said}", self.faint(clock), self.strong(&format!("{name:<15}"))));
+        self.line(&format!(
+            "  {} {mark} {} {said}",
+            self.faint(&format!("{clock:<8}")),
+            self.strong(&format!("{name:<13}"))
+        ));
     }
 
     /// The line at the bottom; only where somebody watches.
@@ -201,18 +239,17 @@ impl Screen {
             None => "flat".to_owned(),
             Some(trade) => {
                 let pct = trade.profit_pct.map(Pct::decimal).unwrap_or_default();
-                let is_entry = |order: &&model::Order| order.side == Side::Buy && !order.fills.is_empty();
-                let entries = trade.orders.iter().filter(is_entry).count();
+                let entries = trade.standing.as_deref().map_or(0, |standing| standing.entries);
                 let open = format!("{pct:+.2} %");
                 format!("holds {} in {entries} ({})", trade.amount, self.gain(&open, pct))
             }
         };
         let profit = standing.stats.profit;
-        let made = self.gain(&format!("{profit:+.4}"), profit);
+        let made = self.gain(&format!("{profit:+.2}"), profit);
         // A line that wrapped would not be wiped: what does not fit is not shown.
         let _ = write!(
             std::io::stderr(),
-            "\r\x1b[2K\x1b[?7l  {} {price}  {position}  {} closed {made}  {} events  {} ticks/s\x1b[?7h",
+            "\r\x1b[2K\x1b[?7l  {} {price}  {position}  {} closed {made}  {} events  {} trades/s\x1b[?7h",
             text(&self.definition, "pair"),
             standing.stats.trades,
             self.events,
@@ -248,20 +285,36 @@ impl Screen {
             })?;
             return Ok(());
         }
-        let open = standing.open_trade.as_ref().and_then(|trade| trade.profit).map(Quote::decimal);
-        let profit = format!("{:+.8}", stats.profit);
+        let pair = text(&self.definition, "pair");
+        let quote = pair.split('/').nth(1).unwrap_or_default();
+        let open = standing.open_trade.as_ref();
+        let unrealized = open.and_then(|trade| trade.profit).map(Quote::decimal).unwrap_or_default();
+        let entries =
+            trades.iter().flat_map(|trade| &trade.orders).filter(|order| order.side == Side::Buy).count();
         self.line("");
         self.line(&format!("  {}", self.strong("what came of it")));
         self.line(&format!("  trades closed    {} ({} won, {stops} at the stop)", stats.trades, stats.wins));
+        self.line(&format!("  entries          {entries}"));
+        let profit = self.gain(&money(stats.profit, quote), stats.profit);
         self.line(&format!(
-            "  profit           {} after {} in fees",
-            self.gain(&profit, stats.profit),
-            stats.fees
+            "  profit           {profit}, after {:.2} {quote} in fees",
+            stats.fees.round_dp(2)
         ));
-        if let Some(open) = open {
-            self.line(&format!("  still open       {}", self.gain(&format!("{open:+.4}"), open)));
+        if let Some(trade) = open {
+            let open = self.gain(&money(unrealized, quote), unrealized);
+            let base = pair.split('/').next().unwrap_or_default();
+            self.line(&format!(
+                "  still open       {open} on {} {base}, kept for the next start",
+                trade.amount
+            ));
+            let total = stats.profit + unrealized;
+            self.line(&format!("  in all           {}", self.gain(&money(total, quote), total)));
         }
-        self.line(&format!("  ticks heard      {}", standing.ticks));
+        self.line(&format!(
+            "  capital          {:.2} {quote} for the whole ladder",
+            standing.capital.decimal().round_dp(2)
+        ));
+        self.line(&format!("  market           {} public trades heard", standing.ticks));
         self.line(&format!("  webhooks         {} verified, {refused} refused", self.events));
         self.line(&format!("  took             {:.1} s", took.as_secs_f32()));
         self.line("");
@@ -320,6 +373,39 @@ impl Screen {
     }
 }
 
+/// What stands before the words of an event's line.
+const MARGIN: usize = 27;
+
+/// How wide the screen is taken to be.
+const WIDTH: usize = 80;
+
+/// Words of an event's line, in as many lines as they need.
+fn wrapped(text: &str) -> String {
+    let (mut told, mut length) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let count = word.chars().count();
+        if length > 0 && MARGIN + length + 1 + count > WIDTH {
+            told.push('\n');
+            told.push_str(&" ".repeat(MARGIN));
+            length = 0;
+        } else if length > 0 {
+            told.push(' ');
+            length += 1;
+        }
+        told.push_str(word);
+        length += count;
+    }
+    told
+}
+
+/// An amount that was made or lost, in the quote coin: to two decimals, or to as many as it takes to show two digits of
+/// a small one.
+fn money(amount: Decimal, quote: &str) -> String {
+    let decimals = (2..8).find(|decimals| amount.abs() >= Decimal::new(1, decimals - 1) || amount.is_zero());
+    let decimals = decimals.unwrap_or(8);
+    format!("{:+.*} {quote}", decimals as usize, amount.round_dp(decimals))
+}
+
 /// A field as people read it: a text without its quotes, a number with all its digits.
 fn text(object: &Value, key: &str) -> String {
     match object.get(key) {
@@ -331,4 +417,36 @@ fn text(object: &Value, key: &str) -> String {
 
 fn amount(object: &Value, key: &str) -> Decimal {
     object.get(key).and_then(|value| value.to_string().parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_words_take_several_lines() {
+        let text =
+            "insufficient_balance: the account holds 12.4 USDT of the 50 that the order needs, and waits";
+        let told = wrapped(text);
+        assert!(
+            told.lines().count() == 2 && told.lines().all(|line| line.chars().count() <= WIDTH),
+            "{told}"
+        );
+        assert_eq!(told.split_whitespace().collect::<Vec<_>>(), text.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(wrapped("short"), "short");
+    }
+
+    #[test]
+    fn an_amount_has_its_currency_and_no_more_decimals_than_people_read() {
+        for (amount, shown) in [
+            ("12.3456789", "+12.35 USDT"),
+            ("-0.5", "-0.50 USDT"),
+            ("0.12", "+0.12 USDT"),
+            ("0.0123456", "+0.012 USDT"),
+            ("-0.00001234", "-0.000012 USDT"),
+            ("0", "+0.00 USDT"),
+        ] {
+            assert_eq!(money(amount.parse().unwrap(), "USDT"), shown);
+        }
+    }
 }

@@ -90,8 +90,11 @@ fn a_recorded_market_through_real_sockets_gives_the_same_orders() {
     let summary = summary(&output);
     assert_eq!((&summary["trades_closed"], &summary["stopped"]), (&13.into(), &3.into()));
     assert_eq!((&summary["ticks"], &summary["webhooks_refused"]), (&19_904.into(), &0.into()));
-    // Opened and closed of each, the stops, the last one still open, and the bot's start and stop.
-    assert_eq!(summary["events"], 14 + 13 + 3 + 2);
+    // Opened and closed of each, the stops, the last one still open, the bot's start and stop, and every safety order.
+    let orders =
+        summary["trades"].as_array().unwrap().iter().flat_map(|trade| trade["orders"].as_array().unwrap());
+    let safety_orders = orders.filter(|order| order["side"] == "buy").count() - 14;
+    assert_eq!(summary["events"], 14 + 13 + 3 + 2 + safety_orders);
     let closed = summary["trades"].as_array().unwrap().iter().filter(|trade| trade["status"] == "closed");
     let told: Vec<Vec<String>> = closed
         .map(|trade| {
@@ -112,7 +115,8 @@ fn a_recorded_market_through_real_sockets_gives_the_same_orders() {
 fn summary(output: &Output) -> Value {
     let text = std::str::from_utf8(&output.stdout).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(&text[text.find('{').unwrap()..]).unwrap()
+    // For programs stdout holds nothing else.
+    serde_json::from_str(text).unwrap()
 }
 
 /// Runs a demo with signed orders: our books are the exchange's.
@@ -166,9 +170,28 @@ fn a_demo_ends_in_time_with_its_summary() {
     let output = run(&["demo", "--listen", "127.0.0.1:0", "--speed", "600", "--for", "3"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for part in
-        ["API key  bpx_live_", "READY http://127.0.0.1:", "trade.opened", "bot.stopped", "trades closed"]
-    {
+    for part in [
+        "API key  bpx_live_",
+        "READY http://127.0.0.1:",
+        "trade.opened",
+        "trade.updated",
+        "bot.stopped",
+        "trades closed",
+    ] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "longer than 80 columns: {line}");
+    }
+    let profit = text.lines().find(|line| line.trim_start().starts_with("profit ")).unwrap();
+    assert!(profit.contains('+') && profit.contains("USDT, after "), "{profit}");
+    // The market is ten minutes a second ahead; its time never goes back on the screen.
+    let clocks: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains(" trade.") || line.contains(" bot."))
+        .filter_map(|line| line.trim_start().get(..8).filter(|clock| clock.matches(':').count() == 2))
+        .collect();
+    assert!(clocks.len() > 3, "{text}");
+    let falls = clocks.windows(2).filter(|two| two[0] > two[1]).count();
+    assert!(falls <= 1, "it may pass midnight once: {clocks:?}");
 }

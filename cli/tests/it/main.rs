@@ -16,6 +16,7 @@ mod half_open;
 mod idempotency;
 mod master_key;
 mod openapi;
+mod operators;
 mod process;
 mod serve;
 mod signals;

@@ -49,3 +49,50 @@ impl Store {
         Ok(overview)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::stores;
+
+    #[tokio::test]
+    async fn bots_are_counted_by_status_and_events_by_the_endpoints_that_have_not_settled_them() {
+        for (store, _folder) in stores().await {
+            let account = store.create_account("one", Timestamp::MIN).await.unwrap().id;
+            for (number, status) in (1..).zip(["running", "running", "stopped"]) {
+                let bot = model::BotId::from_u128(number);
+                store
+                    .run(format!(
+                        "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status, created_at)
+                         VALUES ('{bot}', '{account}', 'binance', 'BTC/USDT', 'dca', TRUE, '{{}}', '{status}', 0)"
+                    ))
+                    .await;
+            }
+            store.run("UPDATE bots SET deleted_at = 1 WHERE status = 'stopped'").await;
+            assert_eq!(store.overview().await.unwrap().oldest_undelivered, None);
+            for number in 1..=3 {
+                store
+                    .run(format!(
+                        "INSERT INTO events (id, account_id, kind, body, at) VALUES ('e{number}', '{account}', 'k', '', {number}000)"
+                    ))
+                    .await;
+            }
+            // One has taken the first event, one nothing, and one is disabled.
+            for (name, settled, disabled) in [("a", 1, "NULL"), ("b", 0, "NULL"), ("c", 0, "'why'")] {
+                store
+                    .run(format!(
+                        "INSERT INTO webhooks (id, account_id, url, kinds, secret, settled, created_at, disabled)
+                         VALUES ('{name}', '{account}', 'u', '', '', {settled}, 0, {disabled})"
+                    ))
+                    .await;
+            }
+            let overview = store.overview().await.unwrap();
+            assert_eq!(overview.bots, BTreeMap::from([("running", 2)]));
+            assert_eq!(
+                (overview.undelivered, overview.oldest_undelivered),
+                (5, Some(Timestamp::from_nanos(1_000)))
+            );
+            store.close().await;
+        }
+    }
+}
