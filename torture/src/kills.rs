@@ -107,12 +107,12 @@ impl Stage {
             http: user::http()?,
             environment,
         };
+        let life = server.live().await?;
         let account = server.admin(&["account", "create", "--name=torture"])?;
         let account =
             account.get("id").and_then(|id| id.as_str()).context("an account without id")?.to_owned();
         let key = server.admin(&["key", "create", &format!("--account={account}")])?;
         let key = key.get("key").and_then(|key| key.as_str()).context("a key that is not shown")?.to_owned();
-        let life = server.live().await?;
         let credential = json!({"exchange": "binance", "api_key": KEY, "api_secret": SECRET});
         let stored = life.post(&server.http, &key, "/v1/exchanges", &credential).await?;
         let exchange_id = stored.get("id").and_then(|id| id.as_str()).context("a connection without id")?;

@@ -27,7 +27,7 @@ pub(super) async fn run(config: Config, format: Format, asked: &MasterKeyCommand
             Ok(())
         }
         MasterKeyCommand::Check => {
-            let store = Store::open(&database_url).await?;
+            let store = Store::open_existing(&database_url).await?;
             let checked = check_master_key(&store, &database_url, master_key).await;
             store.close().await;
             let (version, secrets) = checked?;

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &AdminArgs, config: Config) -> anyhow::Result<()> {
         if let AdminCommand::Doctor = &args.what {
             return doctor::run(&config, args).await;
         }
-        let store = Store::open(&config.database_url).await?;
+        let store = Store::open_existing(&config.database_url).await?;
         let done = command(&store, &config.api.plans(), args).await;
         store.close().await;
         done

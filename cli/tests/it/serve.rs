@@ -90,9 +90,20 @@ pub(crate) fn serving(database_url: &str, venue: &str) -> std::process::Command 
 }
 
 pub(crate) fn admin(database_url: &str, arguments: &[&str]) -> Value {
+    make(database_url);
     let output = run(&[&["admin", "--database-url", database_url, "--format", "json"], arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Makes a database as a server would, so that accounts can be made in it before one starts.
+fn make(database_url: &str) {
+    let database_url = database_url.to_owned();
+    let made = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { engine::Store::open(&database_url).await.unwrap().close().await });
+    });
+    made.join().unwrap();
 }
 
 pub(crate) fn user(database_url: &str) -> User {
@@ -340,11 +351,30 @@ fn a_store_that_cannot_be_used_is_said_and_nothing_is_served() {
     for (url, why) in [
         (format!("sqlite://{}", file.display()), "not a database"),
         ("mysql://user:hidden@host/db".to_owned(), "mysql:"),
-        (format!("sqlite://{}/nowhere/books.db", folder.path().display()), "unable to open"),
+        (
+            format!("sqlite://{}/nowhere/books.db", folder.path().display()),
+            &format!("{}/nowhere/books.db cannot be opened", folder.path().display()),
+        ),
     ] {
         let output = run(&["serve", "--listen", "127.0.0.1:0", "--database-url", &url]);
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{told}");
         assert!(told.contains(why) && !told.contains("hidden") && output.stdout.is_empty(), "{told}");
+    }
+}
+
+#[test]
+fn a_command_in_another_folder_makes_no_database_and_names_the_one_it_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in
+        [&["account", "list"][..], &["bot", "list"], &["master-key", "check"], &["master-key", "rotate"]]
+    {
+        let mut command = botprimex(&[&["admin"], command].concat());
+        let output = command.current_dir(folder.path()).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        let path = folder.path().canonicalize().unwrap().join("botprimex.db");
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(&format!("there is no database {}", path.display())), "{told}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{told}");
     }
 }

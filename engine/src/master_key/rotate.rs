@@ -96,6 +96,7 @@ pub async fn rotate_master_key(
     configured: Option<MasterKey>,
     new_key_file: Option<PathBuf>,
 ) -> Result<Rotation, RotateError> {
+    Store::open_existing(database_url).await?.close().await;
     let (tell, mut told) = mpsc::unbounded_channel();
     let taken = Store::take(database_url, OnLoss::new(move |why| drop(tell.send(why)))).await;
     let (lock, store) = taken.map_err(|error| match error {

@@ -20,6 +20,7 @@ mod late;
 mod lock;
 mod marks;
 mod master_keys;
+mod opening;
 mod overview;
 mod payouts;
 mod portfolio;
@@ -72,15 +73,12 @@ use crate::fair::FairSemaphore;
 
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use model::AccountId;
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::sqlite::SqlitePool;
 
 /// The schema's steps, per database: number, name, SQL.
 const SQLITE: &[(i64, &str, &str)] = &[
@@ -148,9 +146,6 @@ fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {
     Migrator::with_migrations(steps.iter().map(step).collect())
 }
 
-/// The first SQLite without the WAL-reset corruption race of 3.7.0 to 3.51.2.
-const LEAST_SQLITE: (u32, u32, u32) = (3, 51, 3);
-
 /// How many connections read a file: two for lists ([`Store::list_shares`]), one each for the outbox and for webhook
 /// endpoints that are behind, and two for everything that is short.
 const READERS: u32 = 6;
@@ -167,6 +162,19 @@ pub enum StoreError {
     /// The database cannot be written to.
     #[error("the database is read-only: give this user the right to write the file and its folder")]
     ReadOnly,
+    /// It cannot be opened.
+    #[error("the database {} cannot be opened: {error}", file.display())]
+    Open {
+        /// Which file, by its absolute path.
+        file: PathBuf,
+        /// Why not.
+        error: sqlx::Error,
+    },
+    /// No server has made it, and this is none.
+    #[error(
+        "there is no database {0}: `botprimex serve` makes one; to use another, name it with --database-url or DATABASE_URL"
+    )]
+    Missing(String),
     /// Another server has it.
     #[error(
         "{store} is in use by another server ({holder}): stop it first, or give this one a database of its own with \
@@ -370,82 +378,12 @@ fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
 }
 
 impl Store {
-    /// Opens a store and brings its schema up to date, for a command beside whichever server has it.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing is left half done.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
-        if url.starts_with("sqlite:") {
-            Self::open_sqlite(url).await
-        } else if Self::is_postgres(url) {
-            Self::open_postgres(url).await
-        } else {
-            let scheme = url.split(':').next().unwrap_or_default();
-            Err(StoreError::Url(format!("{scheme}:…")))
-        }
-    }
-
-    async fn open_sqlite(url: &str) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::from_str(url)?
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5))
-            .pragma("wal_autocheckpoint", checkpoint::NET)
-            .pragma("trusted_schema", "OFF")
-            .pragma("cell_size_check", "ON");
-        if !lock::is_private(url, options.get_filename()) {
-            private::keep_private(options.get_filename());
-        }
-        // A file does not hang up: nobody need ask whether it is still there.
-        let pool = || SqlitePoolOptions::new().test_before_acquire(false);
-        let writer = pool().max_connections(1).connect_with(options.clone()).await.map_err(read_only)?;
-        let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&writer).await?;
-        if !is_safe(&version) {
-            return Err(StoreError::Unsafe(version));
-        }
-        migrator(SQLITE).run(&writer).await.map_err(migration)?;
-        // An old file that may not be written passes the migrations: nothing is pending.
-        sqlx::query("UPDATE accounts SET name = name WHERE id = ''")
-            .execute(&writer)
-            .await
-            .map_err(read_only)?;
-        let checkpoints = checkpoint::start(&options, &writer).await?;
-        let readers = pool().max_connections(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Self::Sqlite { writer: SqliteWriter::new(writer, checkpoints), readers })
-    }
-
-    async fn open_postgres(url: &str) -> Result<Self, StoreError> {
-        // By a session of its own: it writes, and may take long.
-        let migrating = PgPoolOptions::new().max_connections(1).connect(url).await?;
-        migrator(POSTGRES).run(&migrating).await.map_err(migration)?;
-        migrating.close().await;
-        let readers = PgPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_with(postgres_options(url)?)
-            .await?;
-        Ok(Self::Postgres { writer: PostgresWriter::new(readers.clone()), readers })
-    }
-
     /// How many lists are read at once, and how many of one account's: the other connections are for what is short.
     pub(crate) fn list_shares(&self) -> FairSemaphore<AccountId> {
         match self {
             Self::Sqlite { .. } => FairSemaphore::new(2, 1),
             Self::Postgres { .. } => FairSemaphore::new(3, 2),
         }
-    }
-
-    /// Whether a URL names a PostgreSQL server.
-    fn is_postgres(url: &str) -> bool {
-        url.starts_with("postgres:") || url.starts_with("postgresql:")
-    }
-
-    /// The file that a URL names, where it is a file.
-    pub(crate) fn file(url: &str) -> Option<PathBuf> {
-        let options = url.starts_with("sqlite:").then(|| SqliteConnectOptions::from_str(url).ok())??;
-        Some(options.get_filename().to_owned())
     }
 
     /// Closes every connection; what was committed is on disk.
@@ -485,77 +423,6 @@ impl Store {
                 let mut connection = writer.connection().await;
                 sqlx::query(sql).execute(&mut *connection).await.unwrap().rows_affected()
             }
-        }
-    }
-}
-
-fn is_safe(version: &str) -> bool {
-    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-    let mut next = || parts.next().unwrap_or(0);
-    (next(), next(), next()) >= LEAST_SQLITE
-}
-
-fn read_only(error: sqlx::Error) -> StoreError {
-    let told = error.to_string();
-    if told.contains("readonly") || told.contains("read-only") { StoreError::ReadOnly } else { error.into() }
-}
-
-fn migration(error: MigrateError) -> StoreError {
-    match error {
-        MigrateError::VersionMissing(version) => StoreError::Newer(version),
-        MigrateError::Execute(error) => read_only(error),
-        other if other.to_string().contains("readonly") => StoreError::ReadOnly,
-        other => StoreError::Migration(other),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(folder: &tempfile::TempDir) -> String {
-        format!("sqlite://{}", folder.path().join("books.db").display())
-    }
-
-    #[tokio::test]
-    async fn a_file_opens_again_with_safe_settings() {
-        let folder = tempfile::tempdir().unwrap();
-        for _ in 0..2 {
-            let store = Store::open(&file(&folder)).await.unwrap();
-            let Store::Sqlite { writer, .. } = &store else { panic!() };
-            let writer = writer.connection();
-            let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(writer).await.unwrap();
-            let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(writer).await.unwrap();
-            assert_eq!((synchronous, mode.as_str()), (2, "wal"));
-            store.close().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn a_database_from_a_newer_version_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&file(&folder)).await.unwrap();
-        store
-            .run(
-                "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-                 VALUES (9999, 'later', TRUE, x'00', 0)",
-            )
-            .await;
-        store.close().await;
-        let error = Store::open(&file(&folder)).await.unwrap_err();
-        assert!(matches!(error, StoreError::Newer(9_999)), "{error}");
-    }
-
-    #[tokio::test]
-    async fn an_address_that_is_no_store_is_refused_without_its_password() {
-        let error = Store::open("mysql://user:secret@host/db").await.unwrap_err().to_string();
-        assert!(error.contains("mysql:") && !error.contains("secret"), "{error}");
-    }
-
-    #[test]
-    fn an_unsafe_sqlite_is_known() {
-        for (version, safe) in [("3.46.0", false), ("3.51.2", false), ("3.51.3", true), ("4.0.0", true)] {
-            assert_eq!(is_safe(version), safe, "{version}");
         }
     }
 }

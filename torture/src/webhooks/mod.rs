@@ -87,8 +87,8 @@ pub(crate) async fn run(plan: &Plan, folder: &Path) -> Result<Delivered> {
     let exchange =
         Exchange::start(&plan.binary, &folder.join("exchange.log"), plan.seed, exchange::Manner::Well)?;
     let server = serve(plan, &exchange, folder, &mut dice)?;
-    let (ids, keys) = open_accounts(&server, accounts)?;
     let mut life = server.live().await?;
+    let (ids, keys) = open_accounts(&server, accounts)?;
     let mut owners = Vec::new();
     for (number, key) in keys.into_iter().enumerate() {
         owners.push(settle_in(&server, &life, &endpoints, number, key).await?);
