@@ -28,6 +28,7 @@ pub(crate) fn routes(service: &mut ServiceConfig) {
         .route("/venue/cancel", web::post().to(cancel))
         .route("/venue/sell", web::post().to(sell))
         .route("/venue/rules", web::post().to(rules))
+        .route("/venue/market", web::post().to(market))
         .route("/venue/reports", web::post().to(reports))
         .route("/venue/accepted", web::get().to(accepted))
         .route("/venue/clock", web::post().to(set_clock))
@@ -153,6 +154,26 @@ async fn rules(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
         &hits.map(|hits| json!({ "hits": hits })).ok_or_else(|| Fault::mandatory("rules")),
         Used::default(),
     )
+}
+
+/// Changes what every pair is like from now on, by any of `status`, `lot_step`, `min_qty`, `max_qty`, `max_market_qty`.
+async fn market(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
+    http::told(&change_market(&shared, &params(&body)), Used::default())
+}
+
+fn change_market(shared: &Shared, params: &Params) -> Result<Value, Fault> {
+    let given = |name| params.get(name).map(|_| number(params, name)).transpose();
+    let (lot_step, min_qty) = (given("lot_step")?, given("min_qty")?);
+    let (max_qty, max_market_qty) = (given("max_qty")?, given("max_market_qty")?);
+    let lot_step = lot_step.map(Qty::new).transpose().map_err(|_| Fault::mandatory("lot_step"))?;
+    let mut world = shared.world();
+    world.steps.lot_step = lot_step.unwrap_or(world.steps.lot_step);
+    let rules = &mut world.rules;
+    rules.status = params.get("status").map_or_else(|| rules.status.clone(), str::to_owned);
+    rules.min_qty = min_qty.unwrap_or(rules.min_qty);
+    rules.max_qty = max_qty.unwrap_or(rules.max_qty);
+    rules.max_market_qty = max_market_qty.unwrap_or(rules.max_market_qty);
+    Ok(json!({}))
 }
 
 async fn ledger(shared: web::Data<Shared>, query: Query<BTreeMap<String, String>>) -> HttpResponse {

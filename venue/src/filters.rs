@@ -33,17 +33,41 @@ const MOST_ALGO: usize = 5;
 /// Over how many minutes prices are averaged for the filters.
 pub(crate) const AVERAGE_MINUTES: i64 = 5;
 
+/// What a test may change of every pair's rules, beside the grid.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Rules {
+    /// `TRADING`, or the word for why nothing is traded: `BREAK`, `HALT`.
+    pub(crate) status: String,
+    /// The smallest order, in base; the lot step where that is larger.
+    pub(crate) min_qty: Decimal,
+    /// The largest order, and the largest one without a price, in base.
+    pub(crate) max_qty: Decimal,
+    pub(crate) max_market_qty: Decimal,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            status: "TRADING".to_owned(),
+            min_qty: Decimal::ZERO,
+            max_qty: MAX_QTY.into(),
+            max_market_qty: MAX_MARKET_QTY.into(),
+        }
+    }
+}
+
 /// The filters as the listing shows them.
-pub(crate) fn listed(steps: Steps) -> Value {
+pub(crate) fn listed(steps: Steps, rules: &Rules) -> Value {
     let lot = eight(steps.lot_step.decimal());
+    let least = eight(rules.min_qty.max(steps.lot_step.decimal()));
     let tick = eight(steps.tick_size.decimal());
     let whole = |amount: i64| eight(amount.into());
     let (up, down) = (PRICE_BAND.to_string(), (Decimal::ONE / Decimal::from(PRICE_BAND)).to_string());
     json!([
         {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": whole(MAX_PRICE), "tickSize": tick},
-        {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": whole(MAX_QTY), "stepSize": lot},
+        {"filterType": "LOT_SIZE", "minQty": least, "maxQty": eight(rules.max_qty), "stepSize": lot},
         {"filterType": "ICEBERG_PARTS", "limit": 10},
-        {"filterType": "MARKET_LOT_SIZE", "minQty": whole(0), "maxQty": whole(MAX_MARKET_QTY),
+        {"filterType": "MARKET_LOT_SIZE", "minQty": whole(0), "maxQty": eight(rules.max_market_qty),
             "stepSize": whole(0)},
         {"filterType": "TRAILING_DELTA", "minTrailingAboveDelta": 10, "maxTrailingAboveDelta": 2_000,
             "minTrailingBelowDelta": 10, "maxTrailingBelowDelta": 2_000},
@@ -59,6 +83,9 @@ pub(crate) fn listed(steps: Steps) -> Value {
 impl World {
     /// Checks an order against the pair's filters; how much of the base it is about.
     pub(crate) fn check_filters(&self, account: usize, request: &OrderRequest) -> Result<Decimal, Fault> {
+        if self.rules.status != "TRADING" {
+            return Err(closed());
+        }
         let lot = self.steps.lot_step.decimal();
         let qty = match (request.qty, request.quote_qty) {
             (Some(qty), _) => qty,
@@ -99,10 +126,11 @@ impl World {
         average: Decimal,
     ) -> Result<(), Fault> {
         let lot = self.steps.lot_step.decimal();
-        if qty < lot || !(qty % lot).is_zero() || qty > MAX_QTY.into() {
+        let rules = &self.rules;
+        if qty < lot.max(rules.min_qty) || !(qty % lot).is_zero() || qty > rules.max_qty {
             return Err(Fault::filter("LOT_SIZE"));
         }
-        if price.is_none() && qty > MAX_MARKET_QTY.into() {
+        if price.is_none() && qty > rules.max_market_qty {
             return Err(Fault::filter("MARKET_LOT_SIZE"));
         }
         let is_too_large = price.is_some_and(|price| price * qty > MAX_NOTIONAL.into());

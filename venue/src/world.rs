@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Faults, FeeAsset, Steps};
 use crate::depth::RecordedBook;
 use crate::fault::Dice;
-use crate::filters::AVERAGE_MINUTES;
+use crate::filters::{AVERAGE_MINUTES, Rules};
 use crate::hub::Hub;
 use crate::keys::Key;
 use crate::market::{Happening, Market, MarketEvent, Print, Top};
@@ -35,6 +35,7 @@ pub(crate) struct World {
     pub(crate) symbols: Vec<Symbol>,
     pub(crate) accounts: Vec<Account>,
     pub(crate) steps: Steps,
+    pub(crate) rules: Rules,
     pub(crate) fee: Decimal,
     pub(crate) fee_asset: FeeAsset,
     pub(crate) fee_coin: Option<String>,
@@ -151,6 +152,7 @@ impl World {
             symbols: market.pairs.iter().zip(&market.first).map(symbol).collect(),
             accounts: Key::of(config).iter().map(|_| Account::new(&config.balances)).collect(),
             steps: config.steps,
+            rules: Rules::default(),
             fee: config.fee.decimal(),
             fee_asset: config.fee_asset,
             fee_coin: config.fee_coin.clone(),

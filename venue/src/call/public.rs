@@ -58,7 +58,7 @@ pub(super) fn exchange_info(world: &World, params: &Params, now: Timestamp) -> R
 }
 
 fn listed(world: &World, symbol: &Symbol) -> Value {
-    json!({"symbol": symbol.name, "status": "TRADING", "baseAsset": symbol.pair.base(),
+    json!({"symbol": symbol.name, "status": world.rules.status, "baseAsset": symbol.pair.base(),
         "baseAssetPrecision": 8, "quoteAsset": symbol.pair.quote(), "quotePrecision": 8,
         "quoteAssetPrecision": 8, "baseCommissionPrecision": 8, "quoteCommissionPrecision": 8,
         "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT",
@@ -66,7 +66,7 @@ fn listed(world: &World, symbol: &Symbol) -> Value {
         "icebergAllowed": false, "ocoAllowed": false, "otoAllowed": false, "opoAllowed": false,
         "quoteOrderQtyMarketAllowed": true, "allowTrailingStop": false, "cancelReplaceAllowed": true,
         "amendAllowed": true, "pegInstructionsAllowed": false, "isSpotTradingAllowed": true,
-        "isMarginTradingAllowed": false, "filters": filters::listed(world.steps), "permissions": [], "permissionSets": [["SPOT"]],
+        "isMarginTradingAllowed": false, "filters": filters::listed(world.steps, &world.rules), "permissions": [], "permissionSets": [["SPOT"]],
         "defaultSelfTradePreventionMode": "NONE", "allowedSelfTradePreventionModes": ["NONE"]})
 }
 
