@@ -16,6 +16,7 @@
 //!     min_notional: "5".parse()?,
 //!     fee: "0.001".parse()?,
 //!     slippage: "0".parse()?,
+//!     bounds: model::OrderBounds::default(),
 //! };
 //! let mut ticks = Ticks::default();
 //! for (second, price) in ["100", "99", "98", "101", "103"].into_iter().enumerate() {

@@ -65,6 +65,7 @@ fn market() -> Market {
         min_notional: "5".parse().unwrap(),
         fee: "0.001".parse().unwrap(),
         slippage: "0".parse().unwrap(),
+        bounds: model::OrderBounds::default(),
     }
 }
 

@@ -28,6 +28,7 @@ fn plan(more: &str) -> Arc<Plan> {
         min_notional: "5".parse().unwrap(),
         fee: "0.001".parse().unwrap(),
         slippage: "0".parse().unwrap(),
+        bounds: model::OrderBounds::default(),
     };
     Arc::new(Plan::new(&bot, &market).unwrap())
 }

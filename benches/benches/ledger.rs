@@ -153,6 +153,7 @@ static STATE: LazyLock<Box<BotState>> = LazyLock::new(|| {
         min_notional: "5".parse().unwrap(),
         fee: "0.001".parse().unwrap(),
         slippage: "0".parse().unwrap(),
+        bounds: model::OrderBounds::default(),
     };
     let mut paper = PaperBot::new(&definition, &market).unwrap();
     let mut steps = Vec::new();

@@ -251,6 +251,7 @@ fn market_of_bots() -> Market {
         min_notional: "5".parse().unwrap(),
         fee: "0.001".parse().unwrap(),
         slippage: "0".parse().unwrap(),
+        bounds: model::OrderBounds::default(),
     }
 }
 

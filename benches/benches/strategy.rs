@@ -22,6 +22,7 @@ fn five_entries(more: &str) -> PaperBot {
         min_notional: "5".parse().unwrap(),
         fee: "0.001".parse().unwrap(),
         slippage: "0".parse().unwrap(),
+        bounds: model::OrderBounds::default(),
     };
     PaperBot::new(&bot, &market).unwrap()
 }

@@ -237,6 +237,7 @@ mod tests {
             min_notional: "5".parse().unwrap(),
             fee: "0.001".parse().unwrap(),
             slippage: Rate::ZERO,
+            bounds: model::OrderBounds::default(),
         }
     }
 

@@ -50,6 +50,9 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 /// How long a request waits for the venue to tell what a pair is like.
 const VENUE: Duration = Duration::from_secs(4);
 
+/// How many live bots of a pair are looked at for whose stops rest at the venue: more than any venue lets rest.
+const MOST_COUNTED: u32 = 100;
+
 /// More urgent changes than this waiting for the disk, and new commands are refused.
 const MOST_WAITING: usize = 50_000;
 
@@ -208,7 +211,8 @@ impl EngineHandle {
     ) -> Result<T, E> {
         self.take_work()?;
         self.owns_named(account_id, &definition).await?;
-        let warnings = self.check(&definition).await?;
+        let mut warnings = self.check(&definition).await?;
+        warnings.extend(self.no_stop_can_rest(account_id, &definition).await?);
         let room = self.room_for_a_bot(account_id, plan).await?;
         let capital = self.capital(&definition).await;
         let bot = NewBot { id: BotId::new(), account_id, definition, capital, created_at: clock::now() };
@@ -664,9 +668,43 @@ impl EngineHandle {
         if let Some(price) = self.price_now(&definition.pair).await {
             plan.check_minimum(price)?;
             let preview = Preview::new(definition, &market, price).ok();
-            warnings.extend(preview.and_then(|preview| preview.too_small_at_stop(&plan)));
+            if let Some(preview) = preview {
+                warnings.extend(preview.at_stop(&plan));
+                warnings.extend(preview.in_parts(&plan));
+            }
         }
         Ok(warnings)
+    }
+
+    /// Warns where an account's bots of a pair have as many stops at the venue as it takes: this one's would not rest.
+    pub(crate) async fn no_stop_can_rest(
+        &self,
+        account: AccountId,
+        definition: &BotDefinition,
+    ) -> Result<Option<Warning>, EngineError> {
+        let most = self.inner.markets.known(&definition.pair).and_then(|market| market.bounds.max_stops);
+        let Some(most) = most.filter(|_| !definition.dry_run && definition.stop_on_venue) else {
+            return Ok(None);
+        };
+        let filter = BotFilter {
+            exchange: Some(definition.exchange),
+            pair: Some(definition.pair.clone()),
+            dry_run: Some(false),
+            ..BotFilter::default()
+        };
+        let bots = self.bots(account, filter, MOST_COUNTED, None).await?;
+        let others = bots.rows.iter().filter(|other| {
+            other.definition.stop_on_venue && other.definition.exchange_id == definition.exchange_id
+        });
+        let message = || {
+            format!(
+                "the venue lets an account have {most} stops of {} at a time, and as many other bots have theirs there: \
+                 whichever comes late has none at the venue, and the engine watches its stop while the server runs",
+                definition.pair
+            )
+        };
+        let (param, code) = ("stop_on_venue".to_owned(), "stop_not_resting");
+        Ok((others.count() >= most as usize).then(|| Warning { param, code, message: message() }))
     }
 
     /// A pair's last price, from the feed or else from the venue; `None` where neither tells in time.

@@ -2,8 +2,8 @@
 //! published for whoever reads.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use connectors::binance::rest::{ListedMarket, MAX_NAMED_PAIRS, Rest, VenueError};
@@ -53,6 +53,28 @@ pub(crate) struct Markets {
     /// Last prices that the venue was asked for, and when.
     asked: DashMap<Pair, (Price, Instant)>,
     averages: DashMap<Pair, Average>,
+    observer: OnceLock<GridObserver>,
+}
+
+/// What a pair's grid is told to when it has changed.
+type TellGrid = dyn Fn(&Pair, Market) + Send + Sync;
+struct GridObserver(Box<TellGrid>);
+
+impl std::fmt::Debug for GridObserver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GridObserver")
+    }
+}
+
+/// What the venue says of a pair.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Listing {
+    /// It is traded, on this grid.
+    Trading(Market),
+    /// It is listed and not traded now: the venue's word for that, `BREAK` or `HALT`.
+    Suspended(String),
+    /// It is not listed.
+    Absent,
 }
 
 /// Whether an order may leave.
@@ -137,8 +159,9 @@ impl Markets {
     pub(crate) fn new(rest: Rest, io: Handle, fee: Rate, slippage: Rate) -> Self {
         let (grids, rules, averages) = (DashMap::new(), DashMap::new(), DashMap::new());
         let (prices, asked) = (DashMap::new(), DashMap::new());
+        let observer = OnceLock::new();
         let health = MarketHealth::of(Exchange::Binance);
-        Self { rest, io, fee, slippage, grids, rules, prices, health, asked, averages }
+        Self { rest, io, fee, slippage, grids, rules, prices, health, asked, averages, observer }
     }
 
     /// Whether the venue's market data come in.
@@ -169,22 +192,80 @@ impl Markets {
     /// # Errors
     /// [`VenueError`] when the venue has to be asked and does not tell.
     pub(crate) async fn market(&self, pair: &Pair) -> Result<Option<Market>, VenueError> {
-        if let Some(market) = self.known(pair) {
-            return Ok(Some(market));
+        match self.listing(pair).await? {
+            Listing::Trading(market) => Ok(Some(market)),
+            Listing::Suspended(_) | Listing::Absent => Ok(None),
         }
-        let Some(listed) = self.rest.market(pair).await?.filter(|listed| listed.trading) else {
-            return Ok(None);
-        };
+    }
+
+    /// The same with why the venue does not trade it.
+    ///
+    /// # Errors
+    /// [`VenueError`] when the venue has to be asked and does not tell.
+    pub(crate) async fn listing(&self, pair: &Pair) -> Result<Listing, VenueError> {
+        if let Some(market) = self.known(pair) {
+            return Ok(Listing::Trading(market));
+        }
+        match self.rest.market(pair).await? {
+            None => Ok(Listing::Absent),
+            Some(listed) if !listed.trading => Ok(Listing::Suspended(listed.status)),
+            Some(listed) => Ok(Listing::Trading(self.learn_listed(listed))),
+        }
+    }
+
+    /// Has `observer` told of every grid that has changed from here on; once.
+    pub(crate) fn observe(&self, observer: impl Fn(&Pair, Market) + Send + Sync + 'static) {
+        let _ = self.observer.set(GridObserver(Box::new(observer)));
+    }
+
+    /// Asks the venue again what these pairs are like.
+    pub(crate) fn refresh(self: &Arc<Self>, pairs: Vec<Pair>) {
+        let markets = self.clone();
+        self.io.spawn(async move {
+            for some in pairs.chunks(MAX_NAMED_PAIRS) {
+                match markets.rest.markets(some).await {
+                    Ok(listed) => {
+                        for listed in listed {
+                            markets.learn_listed(listed);
+                        }
+                    }
+                    // One that is not listed any more keeps all others from being told.
+                    Err(VenueError::Rejected { .. }) => {
+                        for pair in some {
+                            if let Ok(Some(listed)) = markets.rest.market(pair).await {
+                                markets.learn_listed(listed);
+                            }
+                        }
+                    }
+                    Err(error) => tracing::debug!(%error, "the venue does not tell its rules"),
+                }
+            }
+        });
+    }
+
+    /// Remembers what the venue lists; its grid. A pair that is not traded now keeps the grid that is known.
+    fn learn_listed(&self, listed: ListedMarket) -> Market {
+        let pair = listed.pair.clone();
         let market = Market {
             tick_size: listed.tick_size,
-            lot_step: listed.lot_step,
+            lot_step: listed.common_step(),
             min_notional: listed.min_notional,
             fee: self.fee,
             slippage: self.slippage,
+            bounds: listed.bounds(),
         };
-        self.learn(pair, market);
-        self.learn_rules(pair, listed);
-        Ok(Some(market))
+        if listed.trading {
+            let known = self.grids.insert(pair.clone(), (market, Instant::now()));
+            if known.is_some_and(|(known, _)| known != market)
+                && let Some(GridObserver(tell)) = self.observer.get()
+            {
+                tracing::info!(%pair, "the venue has changed what the pair is like");
+                tell(&pair, market);
+            }
+        }
+        let rules = Rules { filters: Some(Arc::new(listed.filters)), asked_at: Instant::now() };
+        self.rules.insert(pair, rules);
+        market
     }
 
     /// Whether the venue would take an order now, as far as its rules tell that it listed last; `open` is what the
@@ -257,16 +338,11 @@ impl Markets {
         let (markets, pair) = (self.clone(), pair.clone());
         self.io.spawn(async move {
             match markets.rest.market(&pair).await {
-                Ok(Some(listed)) => markets.learn_rules(&pair, listed),
+                Ok(Some(listed)) => drop(markets.learn_listed(listed)),
                 Ok(None) => tracing::warn!(%pair, "the venue does not list the pair any more"),
                 Err(error) => tracing::debug!(%pair, %error, "the venue does not tell its rules"),
             }
         });
-    }
-
-    fn learn_rules(&self, pair: &Pair, listed: ListedMarket) {
-        let rules = Rules { filters: Some(Arc::new(listed.filters)), asked_at: Instant::now() };
-        self.rules.insert(pair.clone(), rules);
     }
 
     /// Remembers what a pair is like.

@@ -36,6 +36,8 @@ impl EngineHandle {
                 .await
                 .ok_or_else(|| silent("the last price, or give a `price`"))?,
         };
-        Ok((Preview::new(definition, &market, price)?, price))
+        let mut preview = Preview::new(definition, &market, price)?;
+        preview.warnings.extend(self.no_stop_can_rest(account, definition).await?);
+        Ok((preview, price))
     }
 }

@@ -39,7 +39,7 @@ pub use ids::{
     AccountId, BotId, ClientOrderId, DeliveryId, EventId, ExchangeId, FillId, HookId, IdError, KeyId,
     OrderId, PayoutId, RequestId, SignalId, TradeId, WebhookId,
 };
-pub use market::{Market, Tick};
+pub use market::{Market, OrderBounds, Tick};
 pub use money::{Pct, Price, Qty, Quote, Rate};
 pub use number::NumberError;
 pub use order::{Fill, Order, OrderStatus, OrderType, Receipt, Side};

@@ -70,6 +70,7 @@ mod tests {
             min_notional: "5".parse().unwrap(),
             fee: "0.001".parse().unwrap(),
             slippage: Rate::ZERO,
+            bounds: model::OrderBounds::default(),
         };
         let bot = bot(r#""max_open_trades":2,"dca":{"price_deviation":2}"#);
         // 0.1 at 40,000 and 0.1 at 39,239.20, which is 2 % below 40,040.

@@ -337,7 +337,8 @@ impl Dca {
         matches!(self.phase, Phase::Holding(_))
     }
 
-    pub(crate) fn plan(&self) -> &Plan {
+    /// What it decides by.
+    pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
@@ -372,20 +373,9 @@ impl Plan {
     /// Asks for entry `index` at `price`, or says why that cannot be.
     fn buy(&self, index: u32, price: Price, reaction: &mut Reaction) {
         let Some(rung) = self.rungs.get(index as usize) else { return };
-        let qty = exact::quantity(&rung.stake, price, self.market.lot_step);
-        let worth = qty.and_then(|qty| price.decimal().checked_mul(qty.decimal()));
-        match (qty, worth) {
-            (Some(qty), Some(worth)) if worth >= self.market.min_notional.decimal() => {
-                reaction.actions.push(Action::Buy { index, qty, price });
-            }
-            (Some(_), Some(worth)) => {
-                reaction.trouble = Some(Trouble::BelowMinimum {
-                    entry: index + 1,
-                    worth,
-                    minimum: self.market.min_notional,
-                });
-            }
-            _ => reaction.trouble = Some(Trouble::OutOfRange),
+        match self.entry(index, &rung.stake, price) {
+            Ok(qty) => reaction.actions.push(Action::Buy { index, qty, price }),
+            Err(trouble) => reaction.trouble = Some(trouble),
         }
     }
 }

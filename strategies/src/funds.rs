@@ -47,6 +47,13 @@ impl Plan {
         if worth.is_zero() || worth < minimum.decimal() {
             return Err(refused(format!("that comes to {worth}, the venue's minimum is {minimum}")));
         }
+        let bounds = self.market.bounds;
+        if qty < bounds.min_qty {
+            return Err(refused(format!("that buys {qty}, the venue's minimum is {}", bounds.min_qty)));
+        }
+        if let Some(most) = bounds.max_market_qty.filter(|most| qty > *most) {
+            return Err(refused(format!("that buys {qty}, the venue's maximum for one order is {most}")));
+        }
         Ok(qty)
     }
 }

@@ -17,6 +17,7 @@
 //!     min_notional: "5".parse()?,
 //!     fee: "0.001".parse()?,
 //!     slippage: "0".parse()?,
+//!     bounds: model::OrderBounds::default(),
 //! };
 //! let mut paper = PaperBot::new(&bot, &market)?;
 //! let mut steps = Vec::new();

@@ -46,6 +46,28 @@ pub enum Trouble {
         /// What it must be worth.
         minimum: Quote,
     },
+    /// An entry is less than the venue accepts.
+    #[error("entry {entry} buys {qty}, below the venue's minimum of {minimum}: raise its stake")]
+    TooFew {
+        /// Which entry, from 1.
+        entry: u32,
+        /// How much it would buy, in base.
+        qty: Qty,
+        /// What it must buy.
+        minimum: Qty,
+    },
+    /// An entry is more than the venue accepts in one order.
+    #[error(
+        "entry {entry} buys {qty}, above the venue's maximum of {maximum} for one order: lower its stake"
+    )]
+    TooMany {
+        /// Which entry, from 1.
+        entry: u32,
+        /// How much it would buy, in base.
+        qty: Qty,
+        /// What it may buy.
+        maximum: Qty,
+    },
     /// A number left the range that can be kept exactly.
     #[error("an amount at this price cannot be kept exactly: lower the stake")]
     OutOfRange,
@@ -55,7 +77,8 @@ impl Trouble {
     /// A stable word for programs.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::BelowMinimum { .. } => "stake_below_minimum",
+            Self::BelowMinimum { .. } | Self::TooFew { .. } => "stake_below_minimum",
+            Self::TooMany { .. } => "stake_above_maximum",
             Self::OutOfRange => "amount_out_of_range",
         }
     }

@@ -1,11 +1,13 @@
 //! What a definition comes to on its market: the ladder's factors, reckoned exactly and once per bot.
 
 use model::{
-    BotDefinition, Fault, Faults, Market, Pct, Price, Qty, Rate, StopLossBasis, StrategyDefinition, Warning,
+    BotDefinition, Fault, Faults, Market, OrderKind, Pct, Price, Qty, Rate, StopLossBasis,
+    StrategyDefinition, Warning,
 };
 use rust_decimal::Decimal;
 
 use crate::exact::{self, Exact, Factor, Rounding};
+use crate::paper::Trouble;
 
 /// A bot's rules in the form that deciding needs. Bots with one definition on one market may share it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -23,6 +25,8 @@ pub struct Plan {
     pub(crate) trailing_take_profit: Option<Rate>,
     pub(crate) trailing_stop: Option<Rate>,
     pub(crate) cooldown_s: u64,
+    /// How its entries are worked.
+    entries: OrderKind,
     /// Whether the venue may take its fee out of what was bought.
     pub(crate) is_live: bool,
     warnings: Vec<Warning>,
@@ -124,6 +128,7 @@ impl Plan {
             trailing_take_profit: bot.trailing_take_profit.and_then(|pct| Rate::from_pct(pct).ok()),
             trailing_stop: bot.trailing_stop.and_then(|pct| Rate::from_pct(pct).ok()),
             cooldown_s: dca.cooldown_s,
+            entries: dca.order_type,
             is_live: !bot.dry_run,
         })
     }
@@ -137,8 +142,8 @@ impl Plan {
     /// filled at `price`.
     ///
     /// # Errors
-    /// The stakes that are below [`Market::min_notional`], and the stake of a live bot that could not sell again what it
-    /// would receive.
+    /// The stakes that are below [`Market::min_notional`] or beyond [`Market::bounds`], and the stake of a live bot that
+    /// could not sell again what it would receive.
     pub fn check_minimum(&self, price: Price) -> Result<(), Faults> {
         let mut faults = Vec::new();
         for (entry, rung) in self.rungs.iter().enumerate() {
@@ -149,34 +154,109 @@ impl Plan {
                 exact::level(price.decimal(), Decimal::ONE, &rung.trigger, tick, Rounding::Down)
             };
             let Some(trigger) = trigger else { continue };
-            let qty = exact::quantity(&rung.stake, trigger, self.market.lot_step);
-            let worth = qty.and_then(|qty| trigger.decimal().checked_mul(qty.decimal()));
-            let minimum = self.market.min_notional;
-            if worth.is_none_or(|worth| worth < minimum.decimal()) {
-                let param = if entry == 0 { "stake_amount" } else { "dca.safety_stake" };
-                let message = match worth {
-                    Some(worth) => {
-                        format!("entry {} comes to {worth}, the venue's minimum is {minimum}", entry + 1)
-                    }
-                    None => format!("entry {} is more than can be bought at {trigger}", entry + 1),
-                };
-                faults.push(Fault { param: param.to_owned(), code: "parameter_invalid", message });
-            } else if entry == 0
-                && self.is_live
-                && let Some(why) = qty.and_then(|qty| self.unsellable(qty, price))
-            {
-                let (param, message) =
-                    ("stake_amount".to_owned(), format!("entry 1 {why}: it could not be sold"));
-                faults.push(Fault { param, code: "parameter_invalid", message });
-            }
+            let param = if entry == 0 { "stake_amount" } else { "dca.safety_stake" };
+            let index = u32::try_from(entry).unwrap_or(u32::MAX);
+            let message = match self.entry(index, &rung.stake, trigger) {
+                Err(Trouble::OutOfRange) => {
+                    format!("entry {} is more than can be bought at {trigger}", entry + 1)
+                }
+                Err(trouble) => trouble.to_string(),
+                Ok(qty) if entry == 0 && self.is_live => match self.unsellable(qty, price) {
+                    Some(why) => format!("entry 1 {why}: it could not be sold"),
+                    None => continue,
+                },
+                Ok(_) => continue,
+            };
+            faults.push(Fault { param: param.to_owned(), code: "parameter_invalid", message });
         }
         faults.dedup_by(|a, b| a.param == b.param);
         if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
     }
 
+    /// How much entry `index` buys with its stake at `price`.
+    ///
+    /// # Errors
+    /// Where the venue takes no such order.
+    pub(crate) fn entry(&self, index: u32, stake: &Factor, price: Price) -> Result<Qty, Trouble> {
+        let qty = exact::quantity(stake, price, self.market.lot_step);
+        let worth = qty.and_then(|qty| price.decimal().checked_mul(qty.decimal()));
+        let (Some(qty), Some(worth)) = (qty, worth) else { return Err(Trouble::OutOfRange) };
+        let (entry, minimum) = (index + 1, self.market.min_notional);
+        if worth < minimum.decimal() {
+            return Err(Trouble::BelowMinimum { entry, worth, minimum });
+        }
+        self.in_bounds(entry, qty, self.entries).map(|()| qty)
+    }
+
+    /// Whether the venue takes one order of so much.
+    ///
+    /// # Errors
+    /// [`Trouble::TooFew`] and [`Trouble::TooMany`] about entry number `entry`.
+    pub(crate) fn in_bounds(&self, entry: u32, qty: Qty, kind: OrderKind) -> Result<(), Trouble> {
+        let bounds = self.market.bounds;
+        if qty < bounds.min_qty {
+            return Err(Trouble::TooFew { entry, qty, minimum: bounds.min_qty });
+        }
+        let most = match kind {
+            OrderKind::Market => bounds.max_market_qty,
+            OrderKind::Limit => bounds.max_qty,
+        };
+        match most.filter(|most| qty > *most) {
+            Some(maximum) => Err(Trouble::TooMany { entry, qty, maximum }),
+            None => Ok(()),
+        }
+    }
+
+    /// What the next of the market orders sells that sell all of this: all of it where the venue takes that in one, else
+    /// about as much as each of the others.
+    pub(crate) fn part(&self, all: Qty) -> Qty {
+        let most = self.market.bounds.max_market_qty.and_then(|most| self.in_lots(most.decimal()));
+        let Some(most) = most.filter(|most| !most.is_zero() && all > *most) else { return all };
+        let orders = all.decimal().checked_div(most.decimal()).unwrap_or_default().ceil();
+        let (share, lot) = (all.decimal().checked_div(orders), self.market.lot_step.decimal());
+        let lots = share.and_then(|share| Some(share.checked_div(lot)?.ceil()));
+        lots.and_then(|lots| Qty::new((lots * lot).normalize()).ok()).unwrap_or(most).min(most)
+    }
+
+    /// How many market orders it takes to sell so much.
+    pub(crate) fn parts(&self, all: Qty) -> Decimal {
+        let most = self.market.bounds.max_market_qty.filter(|most| !most.is_zero());
+        let orders = most.and_then(|most| all.decimal().checked_div(most.decimal()));
+        orders.map_or(Decimal::ONE, |orders| orders.ceil())
+    }
+
+    /// What of so much one stop may sell that rests at the venue.
+    pub(crate) fn stop_part(&self, all: Qty) -> Qty {
+        let most = self.market.bounds.max_qty.and_then(|most| self.in_lots(most.decimal()));
+        most.map_or(all, |most| all.min(most))
+    }
+
+    /// Whether the venue sells so much at this price, which is on the lot.
+    pub(crate) fn is_sellable(&self, qty: Qty, price: Price) -> bool {
+        !qty.is_zero() && qty >= self.market.bounds.min_qty && price * qty >= self.market.min_notional
+    }
+
+    /// The same rules on the pair's grid as it is now, at the fees of before.
+    #[must_use]
+    pub fn on_grid(&self, market: &Market) -> Self {
+        let Market { fee, slippage, .. } = self.market;
+        Self { market: Market { fee, slippage, ..*market }, ..self.clone() }
+    }
+
+    /// What it is decided under.
+    pub const fn market(&self) -> &Market {
+        &self.market
+    }
+
     /// Why what a base order buys could not be sold again at its own price, once the fee is taken out of it.
     pub(crate) fn unsellable(&self, bought: Qty, price: Price) -> Option<String> {
         let (received, minimum) = (self.received(bought)?, self.market.min_notional);
+        let least = self.market.bounds.min_qty;
+        if received < least {
+            return Some(format!(
+                "buys what comes to {received} once the fee is taken out of it, the venue's minimum is {least}"
+            ));
+        }
         let worth = price.decimal().checked_mul(received.decimal())?;
         (worth < minimum.decimal()).then(|| {
             format!(
@@ -232,7 +312,7 @@ fn warnings(bot: &BotDefinition, market: &Market, rungs: &[(Exact, Exact)]) -> V
         rungs.len(),
         bot.stop_loss
     );
-    vec![Warning { param: "stop_loss".to_owned(), message }]
+    vec![Warning { param: "stop_loss".to_owned(), code: "safety_orders_below_stop", message }]
 }
 
 /// A fraction as a decimal, cut after nine places.

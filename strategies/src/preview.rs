@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use crate::books::{Books, Entry};
 use crate::dca::Action;
 use crate::exact;
-use crate::paper::{PaperBot, PaperStep};
+use crate::paper::{PaperBot, PaperStep, Trouble};
 use crate::plan::Plan;
 
 /// A whole ladder, if the base order were decided at one price and the market then fell from trigger to trigger.
@@ -65,9 +65,9 @@ impl Preview {
             }
             let qty =
                 exact::quantity(&rung.stake, decided, market.lot_step).ok_or_else(|| too_much(index))?;
-            warnings.extend(below_minimum(index, decided, qty, market));
+            warnings.extend(plan.entry(index, &rung.stake, decided).err().map(|why| refused(index, &why)));
             if index == 0 && !bot.dry_run {
-                warnings.extend(plan.unsellable(qty, decided).map(|why| refused(index, &why)));
+                warnings.extend(plan.unsellable(qty, decided).map(|why| unsold(index, &why)));
             }
             let action = Action::Buy { index, qty, price: decided };
             let mut steps = Vec::new();
@@ -79,11 +79,16 @@ impl Preview {
         let never = plan.entries() - entries.len();
         if never > 0 {
             let message = format!("the triggers of {never} safety orders round to 0: they never fire");
-            warnings.push(Warning { param: "dca.price_deviation".to_owned(), message });
+            warnings.push(Warning {
+                param: "dca.price_deviation".to_owned(),
+                code: "trigger_below_tick",
+                message,
+            });
         }
         warnings.dedup_by(|a, b| a.param == b.param);
         let mut preview = Self { entries, warnings };
-        preview.warnings.extend(preview.too_small_at_stop(&plan));
+        preview.warnings.extend(preview.at_stop(&plan));
+        preview.warnings.extend(preview.in_parts(&plan));
         Ok(preview)
     }
 
@@ -93,9 +98,16 @@ impl Preview {
     }
 
     /// Warns where what has been bought down to the stop, the fee taken out of it, is worth less there than the venue
-    /// takes.
-    pub fn too_small_at_stop(&self, plan: &Plan) -> Option<Warning> {
+    /// takes, and where the stop lies below the lowest price that there is.
+    pub fn at_stop(&self, plan: &Plan) -> Option<Warning> {
         let last = self.entries.iter().rfind(|entry| entry.is_reached)?;
+        if last.stop.is_none() {
+            let (tick, price) = (plan.market.tick_size, last.entry.decided);
+            let message = format!(
+                "after a buy at {price} the stop rounds down to 0, below the pair's tick of {tick}: it never acts"
+            );
+            return Some(Warning { param: "stop_loss".to_owned(), code: "stop_below_tick", message });
+        }
         let (stop, minimum) = (last.stop?, plan.market.min_notional);
         let worth = stop * plan.received(last.amount)?;
         let message = || {
@@ -104,7 +116,22 @@ impl Preview {
                  sold there, and its coins would stay on the account as dust"
             )
         };
-        (worth < minimum).then(|| Warning { param: "stop_loss".to_owned(), message: message() })
+        let code = "below_minimum_at_stop";
+        (worth < minimum).then(|| Warning { param: "stop_loss".to_owned(), code, message: message() })
+    }
+
+    /// Warns where all that is bought is more than the venue sells in one order.
+    pub fn in_parts(&self, plan: &Plan) -> Option<Warning> {
+        let all = self.entries.last()?.amount;
+        let (orders, most) = (plan.parts(all), plan.market.bounds.max_market_qty?);
+        let message = || {
+            format!(
+                "the whole ladder buys {all}, and the venue sells at most {most} in one order: it would be sold in {orders} \
+                 orders, one after the other"
+            )
+        };
+        let (param, code) = ("max_open_trades".to_owned(), "sold_in_parts");
+        (orders > Decimal::ONE).then(|| Warning { param, code, message: message() })
     }
 
     /// The most that a stop would lose, in quote, if it sold at its own price: a market that jumps over it loses more.
@@ -144,18 +171,19 @@ fn unreached(paper: &PaperBot, index: u32, entries: usize, stop: Price) -> Warni
         entries.saturating_sub(1),
         index + 1
     );
-    Warning { param: param.to_owned(), message }
+    Warning { param: param.to_owned(), code: "safety_orders_below_stop", message }
 }
 
-fn below_minimum(index: u32, decided: Price, qty: Qty, market: &Market) -> Option<Warning> {
-    let worth = decided * qty;
-    let why = || format!("comes to {worth}, the venue's minimum is {}", market.min_notional);
-    (worth < market.min_notional).then(|| refused(index, &why()))
+/// An entry that the venue would not take.
+fn refused(index: u32, why: &Trouble) -> Warning {
+    let message = format!("such a bot is refused: {why}");
+    Warning { param: stake_of(index).to_owned(), code: why.code(), message }
 }
 
-fn refused(index: u32, why: &str) -> Warning {
+/// An entry that could not be sold again.
+fn unsold(index: u32, why: &str) -> Warning {
     let message = format!("entry {} {why}: such a bot is refused", index + 1);
-    Warning { param: stake_of(index).to_owned(), message }
+    Warning { param: stake_of(index).to_owned(), code: "stake_below_minimum", message }
 }
 
 fn too_much(index: u32) -> Faults {

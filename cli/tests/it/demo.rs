@@ -35,6 +35,7 @@ fn directly(files: &[PathBuf; 2]) -> Vec<Vec<String>> {
         min_notional: "5".parse().unwrap(),
         fee: "0.0001".parse().unwrap(),
         slippage: "0".parse().unwrap(),
+        bounds: model::OrderBounds::default(),
     };
     let mut bot = PaperBot::new(&definition, &market).unwrap();
     let mut subscriptions = Subscriptions::new();

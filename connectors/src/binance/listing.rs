@@ -1,6 +1,6 @@
 //! What the venue lists: `exchangeInfo` to the grid that each pair is traded on.
 
-use model::{Pair, Price, Qty, Quote};
+use model::{OrderBounds, Pair, Price, Qty, Quote};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
@@ -194,6 +194,24 @@ impl Listing {
 }
 
 impl ListedMarket {
+    /// What quantities of market and other orders are multiples of.
+    pub fn common_step(&self) -> Qty {
+        let market = self.filters.market_lot.step.and_then(|step| Qty::new(step).ok());
+        market.map_or(self.lot_step, |step| step.max(self.lot_step))
+    }
+
+    /// How large one order may be, and how many stops may rest.
+    pub fn bounds(&self) -> OrderBounds {
+        let Filters { lot, market_lot, max_algo_orders, .. } = &self.filters;
+        let qty = |bound: Option<Decimal>| bound.and_then(|bound| Qty::new(bound).ok());
+        OrderBounds {
+            min_qty: qty(lot.min.max(market_lot.min)).unwrap_or_default(),
+            max_qty: qty(lot.max),
+            max_market_qty: qty(lot.max.into_iter().chain(market_lot.max).min()),
+            max_stops: *max_algo_orders,
+        }
+    }
+
     /// Whether the venue would take an order of this pair now, as far as what it lists tells: its status, then
     /// [`Filters::check`].
     ///

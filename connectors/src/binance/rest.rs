@@ -119,8 +119,8 @@ impl Rest {
         fields::price(&average.price).ok_or_else(|| unreadable(&"the price is no possible amount"))
     }
 
-    /// The last prices of these pairs, at most [`MAX_NAMED_PAIRS`] of them, in one request. None of them is told
-    /// where the venue does not list one.
+    /// The last prices of these pairs, at most [`MAX_NAMED_PAIRS`] of them, in one request; one that never traded, or
+    /// whose price cannot be held exactly, is left out. None of them is told where the venue does not list one.
     ///
     /// # Errors
     /// [`VenueError`]; -1121 where one of the pairs has no symbol.
@@ -135,8 +135,8 @@ impl Rest {
         let tickers: Vec<Ticker> = read(&self.get(&path, MAX_ANSWER_BYTES).await?)?;
         let mut prices = Vec::with_capacity(pairs.len());
         for ticker in tickers {
-            let price = fields::price(&ticker.price);
-            let price = price.ok_or_else(|| unreadable(&"the price is no possible amount"))?;
+            // One pair's price is no reason to know no other's.
+            let Some(price) = fields::price(&ticker.price) else { continue };
             let pair = pairs.iter().find(|pair| symbol(pair) == ticker.symbol);
             prices.extend(pair.map(|pair| (pair.clone(), price)));
         }

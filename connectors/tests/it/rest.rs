@@ -166,3 +166,13 @@ async fn a_redirect_is_not_followed_and_no_server_is_no_answer() {
     let error = Rest::new("http://127.0.0.1:1").unwrap().server_time().await.unwrap_err();
     assert!(matches!(error, VenueError::Retry { after: None, .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_pair_that_never_traded_hides_no_other_pairs_price() {
+    let told = r#"[{"symbol":"BTCUSDT","price":"60000.00"},{"symbol":"NEWUSDT","price":"0.00000000"},
+        {"symbol":"ODDUSDT","price":"1e40"},{"symbol":"ETHUSDT","price":"3000.5"}]"#;
+    let pairs = ["BTC/USDT", "NEW/USDT", "ODD/USDT", "ETH/USDT"].map(pair);
+    let prices = telling(told).await.prices(&pairs).await.unwrap();
+    let expected = [("BTC/USDT", "60000"), ("ETH/USDT", "3000.5")];
+    assert_eq!(prices, expected.map(|(of, price)| (pair(of), price.parse().unwrap())));
+}

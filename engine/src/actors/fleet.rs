@@ -9,7 +9,7 @@ use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message, MessageRe
 use model::{BotDefinition, BotId, ExchangeId, Mark, Market, Pair};
 use strategies::{PaperBot, Plan};
 
-use super::bot::{Bot, Hand, LiveHand, Parts, Settled};
+use super::bot::{Bot, Hand, LiveHand, Parts, Regrid, Settled};
 use super::deliver;
 use super::feed::MarketFeed;
 use crate::change::{BotStatus, BotTrouble, Change, Positions};
@@ -19,7 +19,7 @@ use crate::health::Warnings;
 use crate::ledger::{Durable, Ledger};
 use crate::live::Gateway;
 use crate::live::fees::FeeRates;
-use crate::markets::Markets;
+use crate::markets::{Listing, Markets};
 use crate::meters::Meters;
 use crate::rates::Rates;
 use crate::record::Recorder;
@@ -36,8 +36,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// doubles.
 const LONGEST_ASK_PAUSE: Duration = Duration::from_secs(8);
 
+/// How often it is asked again for a pair that it does not trade.
+const ASK_SUSPENDED_EVERY: Duration = Duration::from_secs(10);
+
+/// How often the venue is asked whether the rules of pairs that bots trade have changed.
+const REFRESH_RULES_EVERY: Duration = Duration::from_mins(1);
+
 /// The code of a bot whose venue does not tell what its pair is like; it goes on by itself once it does.
 pub(crate) const UNREACHABLE: &str = "venue_unreachable";
+
+/// The code of a bot whose venue does not trade its pair for now; it goes on by itself once it does.
+pub(crate) const SUSPENDED: &str = "pair_suspended";
 
 /// A bot that is at rest is to live. Answered once it is decided; it holds once that is durable. `None` where it lives
 /// already, so that what was said of it holds no more.
@@ -114,7 +123,21 @@ pub(crate) struct Gone {
 #[rtype(result = "()")]
 struct Listed {
     pair: Pair,
-    market: Result<Option<Market>, String>,
+    market: Result<Listing, String>,
+}
+
+/// A pair's grid has changed.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Relisted {
+    pair: Pair,
+    market: Market,
+}
+
+/// A bot that lives, and what it trades.
+struct Living {
+    bot: Addr<Bot>,
+    pair: Pair,
 }
 
 /// A bot whose pair is not known yet.
@@ -150,7 +173,7 @@ pub(crate) struct Fleet {
     meters: Arc<Meters>,
     rates: Rates,
     gateway: Gateway,
-    live: HashMap<BotId, Addr<Bot>>,
+    live: HashMap<BotId, Living>,
     waiting: HashMap<BotId, Waiting>,
     asked: HashSet<Pair>,
     /// When the venue is asked again for pairs that it did not tell of, and the pause before that.
@@ -240,8 +263,10 @@ impl Fleet {
             let reason = if bot.status == BotStatus::Error { "recovered" } else { "user" };
             self.ledger.enqueue(recorder.turned(hand.machine(), status, reason, clock::now()))?
         };
-        let parts = Parts { id: bot.id, hand, recorder, pair: bot.definition.pair.clone() };
-        self.live.insert(bot.id, Bot::launch(parts, &self.feed, &self.ledger, &self.meters, me));
+        let pair = bot.definition.pair.clone();
+        let parts = Parts { id: bot.id, hand, recorder, pair: pair.clone() };
+        let launched = Bot::launch(parts, &self.feed, &self.ledger, &self.meters, me);
+        self.live.insert(bot.id, Living { bot: launched, pair });
         Ok(durable)
     }
 
@@ -282,7 +307,7 @@ impl Fleet {
 
     fn whereabouts(&self, id: BotId) -> Whereabouts {
         match self.live.get(&id) {
-            Some(live) => Whereabouts::Lives(live.clone()),
+            Some(living) => Whereabouts::Lives(living.bot.clone()),
             None if self.waiting.contains_key(&id) => Whereabouts::Waits,
             None => Whereabouts::Absent,
         }
@@ -294,7 +319,7 @@ impl Fleet {
         }
         let markets = self.markets.clone();
         self.markets.spawn(async move {
-            let market = markets.market(&pair).await.map_err(|error| error.to_string());
+            let market = markets.listing(&pair).await.map_err(|error| error.to_string());
             deliver(&me, Listed { pair, market });
         });
     }
@@ -321,6 +346,16 @@ impl Actor for Fleet {
             for pair in due {
                 fleet.ask(pair, ctx.address());
             }
+        });
+        let me = ctx.address().downgrade();
+        self.markets.observe(move |pair, market| {
+            if let Some(fleet) = me.upgrade() {
+                deliver(&fleet, Relisted { pair: pair.clone(), market });
+            }
+        });
+        ctx.run_interval(REFRESH_RULES_EVERY, |fleet, _| {
+            let pairs: HashSet<Pair> = fleet.live.values().map(|living| living.pair.clone()).collect();
+            fleet.markets.refresh(pairs.into_iter().collect());
         });
     }
 }
@@ -399,30 +434,61 @@ impl Handler<Listed> for Fleet {
                     self.lose_patience(id, &error);
                 }
             }
-            Ok(market) => {
-                if self.warnings.is_over() {
-                    tracing::info!(pair = %listed.pair, "the venue says again what pairs are like");
-                }
+            Ok(Listing::Trading(market)) => {
+                self.is_told_again(&listed.pair);
                 self.retries.remove(&listed.pair);
                 for id in ids {
-                    let Some(Waiting { recovered, .. }) = self.waiting.remove(&id) else { continue };
-                    let bot = &recovered.bot;
-                    match &market {
-                        Some(market) => self.begin_or_fail(recovered, market, &ctx.address()),
-                        None => {
-                            let message =
-                                format!("{} does not trade {}", bot.definition.exchange, listed.pair);
-                            self.fail(bot, "pair_unknown", message);
-                        }
+                    if let Some(Waiting { recovered, .. }) = self.waiting.remove(&id) {
+                        self.begin_or_fail(recovered, &market, &ctx.address());
                     }
                 }
+            }
+            Ok(Listing::Suspended(word)) => {
+                self.is_told_again(&listed.pair);
+                self.suspend(&listed.pair, &ids, &format!("is not traded now ({word})"));
+            }
+            Ok(Listing::Absent) => {
+                self.is_told_again(&listed.pair);
+                self.suspend(&listed.pair, &ids, "is not listed");
             }
         }
         self.note_waiting();
     }
 }
 
+impl Handler<Relisted> for Fleet {
+    type Result = ();
+
+    fn handle(&mut self, Relisted { pair, market }: Relisted, _: &mut Self::Context) {
+        for living in self.live.values().filter(|living| living.pair == pair) {
+            deliver(&living.bot, Regrid(market));
+        }
+    }
+}
+
 impl Fleet {
+    /// The venue says what pairs are like.
+    fn is_told_again(&mut self, pair: &Pair) {
+        if self.warnings.is_over() {
+            tracing::info!(%pair, "the venue says again what pairs are like");
+        }
+    }
+
+    /// The venue does not trade a pair, which may be over tomorrow: its bots wait, and their owners are told once.
+    fn suspend(&mut self, pair: &Pair, ids: &[BotId], why: &str) {
+        self.retries.insert(pair.clone(), (Instant::now() + ASK_SUSPENDED_EVERY, ASK_SUSPENDED_EVERY));
+        for id in ids {
+            let Some(waiting) = self.waiting.get_mut(id) else { continue };
+            if std::mem::replace(&mut waiting.is_told, true) {
+                continue;
+            }
+            waiting.recovered.bot.status = BotStatus::Error;
+            let bot = waiting.recovered.bot.clone();
+            let exchange = bot.definition.exchange;
+            self.fail(&bot, SUSPENDED, format!("{pair} {why} at {exchange}; the bot goes on once it is"));
+        }
+    }
+
     /// Tells a waiting bot's owner, once, when it has waited long enough.
     fn lose_patience(&mut self, id: BotId, error: &str) {
         let Some(waiting) = self.waiting.get_mut(&id) else { return };
@@ -475,8 +541,8 @@ impl Handler<Decided> for Fleet {
     type Result = ();
 
     fn handle(&mut self, Decided(bots): Decided, _: &mut Self::Context) {
-        for bot in bots.iter().filter_map(|id| self.live.get(id)) {
-            deliver(bot, Settled);
+        for living in bots.iter().filter_map(|id| self.live.get(id)) {
+            deliver(&living.bot, Settled);
         }
     }
 }

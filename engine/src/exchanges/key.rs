@@ -146,7 +146,8 @@ pub(super) fn judged(
         return refused("the account behind this key may not trade: ask the venue why");
     }
     let mut warnings = Vec::new();
-    let mut warn = |message| warnings.push(Warning { param: "api_key".to_owned(), message });
+    let mut warn =
+        |message| warnings.push(Warning { param: "api_key".to_owned(), code: "key_permissions", message });
     if !*in_full {
         warn(format!("{exchange}'s test network does not tell what a key may do: it was only seen to work"));
     } else if !key.is_ip_bound {

@@ -499,6 +499,7 @@ mod tests {
             min_notional: "5".parse().unwrap(),
             fee: "0.001".parse().unwrap(),
             slippage: "0".parse().unwrap(),
+            bounds: model::OrderBounds::default(),
         };
         let recorder = Recorder::new(AccountId::from_u128(1), BotId::from_u128(1), &definition);
         (recorder, PaperBot::new(&definition, &market).unwrap())

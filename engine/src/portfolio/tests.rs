@@ -25,6 +25,7 @@ fn market() -> Market {
         min_notional: "0".parse().unwrap(),
         fee: "0.001".parse().unwrap(),
         slippage: "0".parse().unwrap(),
+        bounds: model::OrderBounds::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use sqlx::{QueryBuilder, Row as _};
 
 use super::{Page, Store, StoreError, parsed, reading};
-use crate::actors::fleet::UNREACHABLE;
+use crate::actors::fleet::{SUSPENDED, UNREACHABLE};
 use crate::change::{BotStatus, BotTrouble};
 
 /// A bot's row.
@@ -77,7 +77,10 @@ impl StoredBot {
     pub(crate) fn is_living(&self) -> bool {
         match self.status {
             BotStatus::Starting | BotStatus::Running | BotStatus::Stopping => true,
-            BotStatus::Error => self.trouble.as_ref().is_some_and(|trouble| trouble.code == UNREACHABLE),
+            BotStatus::Error => {
+                let waits = |trouble: &BotTrouble| [UNREACHABLE, SUSPENDED].contains(&trouble.code.as_str());
+                self.trouble.as_ref().is_some_and(waits)
+            }
             BotStatus::Stopped => false,
         }
     }
@@ -191,7 +194,7 @@ impl Store {
             "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, capital, created_at
             FROM bots WHERE account_id = $1 AND deleted_at IS NULL AND NOT dry_run
                 AND (status IN ('starting', 'running', 'stopping') OR state IS NOT NULL
-                    OR (status = 'error' AND trouble_code = 'venue_unreachable'))
+                    OR (status = 'error' AND trouble_code IN ('venue_unreachable', 'pair_suspended')))
             ORDER BY id";
         reading!(self, pool => {
             let query = sqlx::query(sql).bind(account.to_string());
@@ -209,7 +212,7 @@ impl Store {
             "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, capital, created_at
             FROM bots WHERE deleted_at IS NULL AND id > $1
                 AND (status IN ('starting', 'running', 'stopping')
-                    OR (status = 'error' AND trouble_code = 'venue_unreachable'))
+                    OR (status = 'error' AND trouble_code IN ('venue_unreachable', 'pair_suspended')))
             ORDER BY id LIMIT $2";
         let rows: Result<Vec<StoredBot>, StoreError> = reading!(self, pool => {
             let query = sqlx::query(sql).bind(after.map_or_else(String::new, |id| id.to_string())).bind(i64::from(limit) + 1);

@@ -42,7 +42,8 @@ async fn rules_that_have_changed_are_learnt_from_the_first_refusal() {
         }
     };
     rig.told(WITHIN, refused("Filter failure: NOTIONAL")).await;
-    rig.told(Duration::from_mins(1), refused("FILTER: NOTIONAL: notional")).await;
+    // The bot decides by the new rules from then on.
+    rig.told(Duration::from_mins(1), trouble("stake_below_minimum")).await;
     assert!(!rig.events().await.iter().any(|told| event("trade.opened")(&body(told))));
     rig.stop().await;
     venue.stop().await;

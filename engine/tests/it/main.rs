@@ -20,6 +20,7 @@ mod misattributed;
 mod missed;
 mod missing;
 mod refused;
+mod relisted;
 mod rig;
 mod silence;
 mod stuck;

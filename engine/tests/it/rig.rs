@@ -143,6 +143,19 @@ impl Rig {
         self.by_hand("cancel", &json!({"key": "the-key", "symbol": "BTCUSDT", "clientOrderId": id})).await;
     }
 
+    /// Changes what every pair of the exchange is like.
+    pub(crate) async fn market(&self, change: &Value) {
+        self.by_hand("market", change).await;
+    }
+
+    /// The owner cancels the stop that rests.
+    pub(crate) async fn cancel_stop(&self) {
+        let books = self.books().await;
+        let orders = books["orders"].as_array().unwrap();
+        let stop = orders.iter().find(|order| order["status"] == "NEW").unwrap();
+        self.cancel_by_hand(stop["clientOrderId"].as_str().unwrap()).await;
+    }
+
     /// The owner does something at the exchange.
     async fn by_hand(&self, what: &str, order: &Value) {
         let url = format!("http://{}/venue/{what}", self.venue);

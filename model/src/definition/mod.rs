@@ -131,6 +131,8 @@ pub struct Faults(pub Vec<Fault>);
 pub struct Warning {
     /// The field it is about.
     pub param: String,
+    /// A stable word for programs: `stop_below_tick`, `stake_above_maximum`.
+    pub code: &'static str,
     /// A sentence.
     pub message: String,
 }

@@ -40,7 +40,9 @@ impl LiveBot {
             return;
         }
         match self.sellable() {
-            Some(qty) if self.leaving.is_over(self.clock) => {
+            Some(all) if self.leaving.is_over(self.clock) => {
+                // What is more than the venue takes in one order is sold in parts, one after the other.
+                let qty = self.machine.plan().part(all);
                 self.place(Role::Exit, Terms::Market, qty, Some(reason), mint, steps);
             }
             Some(_) => {}
@@ -60,7 +62,7 @@ impl LiveBot {
             return;
         }
         let level = self.machine.stop_price().filter(|_| self.rules.stop_on_venue);
-        let wanted = level.zip(self.sellable());
+        let wanted = level.zip(self.sellable().map(|all| self.machine.plan().stop_part(all)));
         let resting = self.trade.open_orders().find(|order| order.role == Role::Protection);
         match (resting.map(|order| (order.qty, order.terms)), wanted) {
             (Some((qty, Terms::StopLimit { stop, .. })), Some((level, all))) => {
@@ -77,7 +79,7 @@ impl LiveBot {
                 let least = Price::new(least.round_dp_with_strategy(8, RoundingStrategy::ToZero)).ok();
                 let limit = least.and_then(|price| price.floor_to_tick(self.machine.plan().market.tick_size));
                 if let Some(limit) = limit {
-                    if limit * qty < self.machine.plan().market.min_notional {
+                    if !self.machine.plan().is_sellable(qty, limit) {
                         self.tell_no_stop(stop, steps);
                         return;
                     }

@@ -230,6 +230,14 @@ impl LiveBot {
         Self { machine, rules, protecting: Pause::NONE, reached: None, ..self }
     }
 
+    /// The same bot under the same rules on another grid. What was refused for the grid's sake is tried again at once.
+    #[must_use]
+    pub fn regridded(self, plan: Arc<Plan>) -> Self {
+        let rules = self.rules.clone();
+        let leaving = self.leaving.ended();
+        Self { leaving, ..self.replanned(plan, rules) }
+    }
+
     /// Does what its rules say now that they have changed.
     pub fn follow(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
         self.drive(mint, steps);
@@ -520,6 +528,6 @@ impl LiveBot {
     /// What is held, down to the lot; `None` where that is too little for the venue to take.
     fn sellable(&self) -> Option<Qty> {
         let price = self.last.or_else(|| self.machine.stop_price())?;
-        self.in_lots().filter(|qty| price * *qty >= self.machine.plan().market.min_notional)
+        self.in_lots().filter(|qty| self.machine.plan().is_sellable(*qty, price))
     }
 }

@@ -23,7 +23,8 @@ const MAY_PASS: [&str; 5] = [
 ];
 
 /// What is over once it buys.
-const ENTRY_TROUBLES: [&str; 3] = ["entry_refused", "stake_below_minimum", "amount_out_of_range"];
+const ENTRY_TROUBLES: [&str; 4] =
+    ["entry_refused", "stake_below_minimum", "stake_above_maximum", "amount_out_of_range"];
 
 fn may_pass(words: &str) -> bool {
     let words = words.to_ascii_lowercase();
@@ -218,12 +219,17 @@ impl LiveBot {
 
     /// Tells that most of a trade is left as dust.
     pub(super) fn tell_dust(&self, steps: &mut Vec<LiveStep>) {
+        let market = &self.machine.plan().market;
+        let least = market.bounds.min_qty.max(market.lot_step);
+        let minimum = if self.held() < least {
+            format!("fewer than the venue's minimum of {least}")
+        } else {
+            format!("worth less than the venue's minimum of {}", market.min_notional)
+        };
         let message = format!(
-            "{} {} of the trade are worth less than the venue's minimum of {}: they cannot be sold, and stay on the \
-             account as dust that has its cost",
+            "{} {} of the trade are {minimum}: they cannot be sold, and stay on the account as dust that has its cost",
             self.held(),
             self.rules.pair.base(),
-            self.machine.plan().market.min_notional
         );
         steps.push(LiveStep::Told { code: "below_minimum", message });
     }

@@ -22,7 +22,7 @@ fn plan(fields: &str) -> Arc<Plan> {
     Arc::new(Plan::new(&bot(fields), &market).unwrap())
 }
 
-fn rules(stop_on_venue: bool) -> LiveRules {
+pub(crate) fn rules(stop_on_venue: bool) -> LiveRules {
     LiveRules { pair: pair(), stop_on_venue, entries: OrderKind::Market }
 }
 
@@ -689,7 +689,7 @@ fn run(fields: &str, prices: &[&str], stop_on_venue: bool) -> Vec<String> {
 }
 
 /// What comes of an act, if everything is filled at once and wholly.
-fn act(
+pub(crate) fn act(
     bot: &mut LiveBot,
     moved: PriceMove,
     ids: &mut u128,

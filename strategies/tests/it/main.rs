@@ -1,6 +1,7 @@
 //! The trading rules from outside: worked examples to the last digit, and the laws.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod bounds;
 mod by_hand;
 mod examples;
 mod laws;
@@ -33,6 +34,7 @@ fn market(tick: &str, lot: &str, fee: &str) -> Market {
         min_notional: "0".parse().unwrap(),
         fee: fee.parse().unwrap(),
         slippage: "0".parse().unwrap(),
+        bounds: model::OrderBounds::default(),
     }
 }
 

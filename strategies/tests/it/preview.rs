@@ -2,7 +2,7 @@
 
 use model::{BotDefinition, Market, Price, PriceMove, Timestamp};
 use proptest::prelude::*;
-use strategies::{PaperBot, PaperStep, Preview, PreviewedEntry};
+use strategies::{PaperBot, PaperStep, Plan, Preview, PreviewedEntry};
 
 use super::laws::definitions;
 use super::{bot, market, price};
@@ -80,8 +80,9 @@ fn a_stake_below_the_minimum_and_a_trigger_at_zero_are_warned_of() {
     assert_eq!(
         messages(&preview),
         [
-            "entry 2 comes to 5, the venue's minimum is 10: such a bot is refused",
+            "such a bot is refused: entry 2 comes to 5, below the venue's minimum of 10: raise its stake",
             "the triggers of 1 safety orders round to 0: they never fire",
+            "after a buy at 1 the stop rounds down to 0, below the pair's tick of 1: it never acts",
         ]
     );
     assert_eq!(preview.entries.len(), 2);
@@ -156,4 +157,36 @@ proptest! {
             prop_assert_eq!(Some(books.profit(exit.price, market.fee)), last.profit_at_take_profit);
         }
     }
+}
+
+/// The codes of what a preview warns of at this price.
+fn codes(fields: &str, market: &Market, at: &str) -> Vec<&'static str> {
+    let preview = Preview::new(&bot(fields), market, price(at)).unwrap();
+    preview.warnings.iter().map(|warning| warning.code).collect()
+}
+
+#[test]
+fn a_stop_that_rounds_to_nothing_is_warned_of() {
+    let market = market("0.00000001", "1", "0.001");
+    let fields = r#"{"stop_loss":-10,"max_open_trades":1}"#;
+    assert_eq!(codes(fields, &market, "0.00000001"), ["stop_below_tick"]);
+    assert!(codes(fields, &market, "0.0000001").is_empty());
+}
+
+#[test]
+fn a_ladder_beyond_the_largest_order_is_warned_of_or_refused() {
+    let bounds = model::OrderBounds { max_market_qty: Some("8".parse().unwrap()), ..Default::default() };
+    let market = Market { bounds, ..market("0.01", "0.1", "0.001") };
+    let fields =
+        |stake: u32| format!(r#"{{"stake_amount":{stake},"stop_loss":-50,"dca":{{"safety_stake":50}}}}"#);
+    assert_eq!(codes(&fields(50), &market, "10"), ["sold_in_parts"]);
+    assert!(codes(&fields(50), &market, "100").is_empty());
+    assert!(codes(&fields(90), &market, "10").contains(&"stake_above_maximum"));
+    let plan = |stake| Plan::new(&bot(&fields(stake)), &market).unwrap();
+    let refused = plan(90).check_minimum(price("10")).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "stake_amount: entry 1 buys 9.0, above the venue's maximum of 8 for one order: lower its stake"
+    );
+    plan(50).check_minimum(price("10")).unwrap();
 }

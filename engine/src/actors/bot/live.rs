@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use actix::{Addr, AsyncContext as _, Context, Handler, WeakAddr};
 use model::{
-    AccountId, BotDefinition, BotId, ClientOrderId, ExchangeId, ExitReason, Pair, Receipt, Timestamp, TradeId,
+    AccountId, BotDefinition, BotId, ClientOrderId, ExchangeId, ExitReason, Market, Pair, Receipt, Timestamp,
+    TradeId,
 };
 use strategies::live::{LiveBot, LiveStep, Report, Role};
 use strategies::{Plan, RestoreError};
@@ -135,6 +136,12 @@ impl LiveHand {
         if let Some(me) = &self.me {
             Alarm::set(&mut self.alarm, self.run.bot.timer(), me);
         }
+    }
+
+    /// Goes on under the same rules on another grid.
+    pub(super) fn regrid(&mut self, market: &Market) {
+        let plan = Arc::new(self.run.bot.machine().plan().on_grid(market));
+        self.run.bot = self.run.bot.clone().regridded(plan);
     }
 
     pub(super) fn replan(&mut self, plan: Arc<Plan>, definition: &BotDefinition) {

@@ -9,7 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
-use model::{BotDefinition, BotId, ExitReason, FeeRates, Mark, Pair, PriceMove, Quote, Timestamp, Watch};
+use model::{
+    BotDefinition, BotId, ExitReason, FeeRates, Mark, Market, Pair, PriceMove, Quote, Timestamp, Watch,
+};
 use strategies::{PaperBot, Plan, Trouble};
 
 use super::deliver;
@@ -52,6 +54,11 @@ pub(crate) struct Redefine {
     /// What its levels are computed with from now on.
     pub(crate) fees: FeeRates,
 }
+
+/// The venue has changed what its pair is like.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Regrid(pub(crate) Market);
 
 /// A paper bot's last decision is durable.
 #[derive(Message)]
@@ -473,6 +480,25 @@ impl Handler<Redefine> for Bot {
         self.follow_live(ctx);
         self.go_on(ctx);
         Ok(durable)
+    }
+}
+
+impl Handler<Regrid> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, Regrid(market): Regrid, ctx: &mut Self::Context) {
+        if self.ended {
+            return;
+        }
+        match &mut self.hand {
+            Hand::Paper(paper) => {
+                let plan = Arc::new(paper.machine().plan().on_grid(&market));
+                *paper = paper.replanned(plan);
+            }
+            Hand::Live(live) => live.regrid(&market),
+        }
+        self.follow_live(ctx);
+        self.go_on(ctx);
     }
 }
 
