@@ -103,7 +103,7 @@ impl EngineHandle {
     ) -> Result<(), EngineError> {
         let close = || CloseTrade { trade_id: trade.id, reason: by.exit_reason(), last, then };
         if let Some(answer) = self.tell(trade.bot_id, close).await? {
-            answer?.wait().await?;
+            answer?.wait_for_answer().await?;
         }
         Ok(())
     }
@@ -184,7 +184,7 @@ impl EngineHandle {
                 Err(MailboxError::Closed) => return Err(not_running()),
                 answered => answered??,
             };
-            durable.wait().await?;
+            durable.wait_for_answer().await?;
             tracing::info!(trade = %id, ?by, ?funds, "funds were added to a trade");
             ordered
         };

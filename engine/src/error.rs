@@ -30,7 +30,13 @@ pub enum EngineError {
     VenueSilent(String),
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        if error.may_pass() { Self::Unavailable(error.to_string()) } else { Self::Store(error) }
+    }
 }
 
 impl EngineError {

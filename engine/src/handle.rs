@@ -26,6 +26,7 @@ use crate::clock;
 use crate::error::EngineError;
 use crate::exchanges::Connections;
 use crate::fair::FairSemaphore;
+pub(crate) use crate::ledger::ANSWER;
 use crate::ledger::{Ledger, LedgerError};
 use crate::lives::is_under_way;
 use crate::markets::Markets;
@@ -43,9 +44,6 @@ use crate::stream::Followers;
 use crate::view::{BotView, mark, sale_fee};
 use crate::views::{Since, Views};
 use crate::webhook::Hub;
-
-/// How long an actor may take to answer.
-pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long a request waits for the venue to tell what a pair is like.
 const VENUE: Duration = Duration::from_secs(4);
@@ -245,7 +243,8 @@ impl EngineHandle {
             drop(room);
             committed
         });
-        Ok(committed.await.map_err(|_| LedgerError::Stopped)??)
+        let committed = tokio::time::timeout(ANSWER, committed).await.map_err(|_| LedgerError::Late)?;
+        Ok(committed.map_err(|_| LedgerError::Stopped)??)
     }
 
     /// A bot with what it holds and has made.
@@ -375,7 +374,7 @@ impl EngineHandle {
                 let plan = Arc::new(Plan::new(&new, &market).map_err(EngineError::from)?);
                 let word = || Redefine { plan: plan.clone(), definition: new.clone(), capital, fees };
                 if let Some(answer) = self.tell(id, word).await? {
-                    answer?.wait().await.map_err(EngineError::from)?;
+                    answer?.wait_for_answer().await.map_err(EngineError::from)?;
                     break;
                 }
             }
@@ -573,6 +572,9 @@ impl EngineHandle {
     pub(crate) fn take_work(&self) -> Result<(), EngineError> {
         if self.inner.ledger.urgent_depth() > MOST_WAITING {
             return Err(EngineError::Unavailable("too many changes wait for the disk".to_owned()));
+        }
+        if self.inner.ledger.is_stalled() {
+            return Err(EngineError::Unavailable("the database takes nothing just now".to_owned()));
         }
         Ok(())
     }

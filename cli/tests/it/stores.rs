@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::process::{MASTER_KEY, Process, botprimex, run};
 use crate::serve::{User, admin, user};
@@ -351,8 +352,63 @@ fn talk(file: &Path) -> std::fs::File {
 const LIVE: &str = r#"{"name":"live","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
     "max_open_trades":1,"stop_loss":-50,"take_profit":0.5,"dry_run":false}"#;
 
+/// Lives that trade at an exchange, and an owner who may make bots.
+async fn traders(exchange: &Exchange, user: &User, server: &Process) {
+    let key = r#"{"exchange":"binance","name":"one","api_key":"the-key","api_secret":"the-secret"}"#;
+    let (status, answer) = user.ask(server, Method::POST, "/v1/exchanges", Some(key)).await;
+    assert_eq!(status, 201, "{answer}");
+    for _ in 0..3 {
+        let (status, bot) = user.ask(server, Method::POST, "/v1/bots", Some(LIVE)).await;
+        assert_eq!(status, 201, "{bot}");
+        let start = format!("/v1/bots/{}/start", bot["id"].as_str().unwrap());
+        assert_eq!(user.ask(server, Method::POST, &start, None).await.0, 200);
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while exchange.books().await.1.len() < 3 {
+        assert!(Instant::now() < deadline, "nobody buys");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Asks for a bot, the market moving on meanwhile, until the answer has this status.
+async fn until_a_bot_is(status: u16, exchange: &Exchange, user: &User, server: &Process) -> Value {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    for turn in 0.. {
+        exchange.trade_at(60_000 + turn % 20 * 600).await;
+        let asked = Instant::now();
+        let (told, answer) = user.ask(server, Method::POST, "/v1/bots", Some(LIVE)).await;
+        assert!(asked.elapsed() < Duration::from_secs(8), "the answer took {:?}", asked.elapsed());
+        if told == status {
+            return answer;
+        }
+        assert!([201, 503].contains(&told), "{told} {answer}");
+        assert!(Instant::now() < deadline, "no answer was {status}, the last {told} {answer}");
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    unreachable!("it is asked for ever")
+}
+
+/// Waits until our books are the exchange's, and more was executed than that.
+async fn until_it_trades_on(than: usize, exchange: &Exchange, user: &User, server: &Process) {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    for turn in 0.. {
+        let ours = our_fills(user, server).await;
+        let (_, theirs) = exchange.books().await;
+        if ours == theirs && theirs.len() > than {
+            println!("{} fills in both books", theirs.len());
+            return;
+        }
+        assert!(Instant::now() < deadline, "{ours:#?}\n{theirs:#?}");
+        if turn % 4 == 0 {
+            exchange.trade_at(60_000 + turn / 4 % 2 * 15_000).await;
+        }
+        // A second between two questions keeps inside the plan.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+}
+
 #[tokio::test]
-async fn a_full_disk_ends_the_server_before_an_order_leaves_unwritten_and_a_restart_goes_on() {
+async fn a_full_disk_lets_no_order_leave_unwritten_and_the_server_goes_on_once_there_is_room() {
     let Some(disk) = Disk::mount(24) else { return };
     let database_url = format!("sqlite://{}", disk.file("books.db").display());
     let (exchange, user) = (Exchange::start().await, user(&database_url));
@@ -360,72 +416,115 @@ async fn a_full_disk_ends_the_server_before_an_order_leaves_unwritten_and_a_rest
     let said = words.path().join("said");
     exchange.trade_at(60_000).await;
     let server = Process::start_talking_to(talk(&said), trading(&exchange, &database_url));
-    let key = r#"{"exchange":"binance","name":"one","api_key":"the-key","api_secret":"the-secret"}"#;
-    let (status, answer) = user.ask(&server, Method::POST, "/v1/exchanges", Some(key)).await;
-    assert_eq!(status, 201, "{answer}");
-    for _ in 0..3 {
-        let (status, bot) = user.ask(&server, Method::POST, "/v1/bots", Some(LIVE)).await;
-        assert_eq!(status, 201, "{bot}");
-        let start = format!("/v1/bots/{}/start", bot["id"].as_str().unwrap());
-        assert_eq!(user.ask(&server, Method::POST, &start, None).await.0, 200);
-    }
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while exchange.books().await.1.len() < 3 {
-        assert!(Instant::now() < deadline, "nobody buys");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    traders(&exchange, &user, &server).await;
 
     disk.fill();
-    let mut prices = (0..).map(|turn| 60_000 + turn % 20 * 600);
-    let market = async {
-        loop {
-            exchange.trade_at(prices.next().unwrap()).await;
-            // A move by hand voids what the made-up market would have done next: it has to get on in between.
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    };
-    let ended = tokio::select! {
-        ended = server.ended(Duration::from_mins(1)) => ended,
-        () = market => unreachable!("the market goes on"),
-    };
-    let told = std::fs::read_to_string(&said).unwrap();
-    assert_eq!(ended.code(), Some(1), "{told}");
-    assert!(told.contains("error: the store failed, start again once it can be written"), "{told}");
-    assert!(told.contains("disk is full"), "{told}");
+    let refused = until_a_bot_is(503, &exchange, &user, &server).await;
+    assert_eq!(refused["error"]["code"], "unavailable");
+    assert_eq!(user.ask(&server, Method::GET, "/v1/bots", None).await.0, 200, "reads go on");
     let (orders, fills) = exchange.books().await;
     for order in &orders {
         assert!(disk.holds(&["books.db", "books.db-wal"], order), "{order} left and was not written");
     }
-    println!(
-        "{} orders and {} fills at the exchange when the disk was full, all orders written",
-        orders.len(),
-        fills.len()
-    );
-    disk.free();
+    println!("{} orders and {} fills at the exchange while the disk was full", orders.len(), fills.len());
+    let told = std::fs::read_to_string(&said).unwrap();
+    assert!(told.contains("the disk of the database is full"), "{told}");
 
-    let server = Process::start_talking_to(talk(&said), trading(&exchange, &database_url));
-    let deadline = Instant::now() + Duration::from_secs(40);
-    let mut turn = 0;
-    loop {
-        let ours = our_fills(&user, &server).await;
-        let (_, theirs) = exchange.books().await;
-        // It has caught up and traded on.
-        if ours == theirs && theirs.len() > fills.len() {
-            println!("{} fills in both books after the restart", theirs.len());
-            break;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{ours:#?}\n{theirs:#?}\n{}",
-            std::fs::read_to_string(&said).unwrap()
-        );
-        if turn % 4 == 0 {
-            exchange.trade_at(60_000 + turn / 4 % 2 * 15_000).await;
-        }
-        turn += 1;
-        // A second between two questions keeps inside the plan.
-        tokio::time::sleep(Duration::from_millis(700)).await;
-    }
-    assert!(server.stop());
+    disk.free();
+    until_a_bot_is(201, &exchange, &user, &server).await;
+    until_it_trades_on(fills.len(), &exchange, &user, &server).await;
+    assert!(server.stop(), "{}", std::fs::read_to_string(&said).unwrap());
     exchange.venue.stop().await;
+}
+
+/// Something that keeps a database locked until it is let go.
+trait Holder {
+    fn let_go(self);
+}
+
+/// Commands that nobody can carry out while this has the database, and are refused in time; then all goes on.
+async fn is_survived<H: Holder>(database_url: &str, hold: impl FnOnce() -> H) {
+    let (exchange, user) = (Exchange::start().await, user(database_url));
+    let words = tempfile::tempdir().unwrap();
+    let said = words.path().join("said");
+    exchange.trade_at(60_000).await;
+    let server = Process::start_talking_to(talk(&said), trading(&exchange, database_url));
+    traders(&exchange, &user, &server).await;
+    let holder = hold();
+    let began = Instant::now();
+    until_a_bot_is(503, &exchange, &user, &server).await;
+    while began.elapsed() < Duration::from_secs(25) {
+        exchange.trade_at(60_000).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    holder.let_go();
+    let fills = exchange.books().await.1.len();
+    until_a_bot_is(201, &exchange, &user, &server).await;
+    until_it_trades_on(fills, &exchange, &user, &server).await;
+    assert!(server.stop(), "{}", std::fs::read_to_string(&said).unwrap());
+    exchange.venue.stop().await;
+}
+
+/// Another process's transaction.
+struct Transaction {
+    runtime: tokio::runtime::Runtime,
+    connection: sqlx::SqliteConnection,
+}
+
+impl Holder for Transaction {
+    fn let_go(mut self) {
+        std::thread::spawn(move || {
+            let end = sqlx::query("ROLLBACK").execute(&mut self.connection);
+            self.runtime.block_on(end).unwrap();
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_another_process_has_locked_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let database_url = format!("sqlite://{}", folder.path().join("books.db").display());
+    let hold = || {
+        let database_url = database_url.clone();
+        let begun = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let connection = runtime.block_on(async {
+                let mut connection = sqlx::SqliteConnection::connect(&database_url).await.unwrap();
+                sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+                connection
+            });
+            Transaction { runtime, connection }
+        });
+        begun.join().unwrap()
+    };
+    is_survived(&database_url, hold).await;
+}
+
+/// A session of `psql` that locks a table.
+struct Psql<'s>(std::process::Child, &'s Schema);
+
+impl Holder for Psql<'_> {
+    fn let_go(mut self) {
+        // A session that sleeps does not notice that nobody listens any more.
+        self.1.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()",
+        );
+        self.0.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_another_session_has_locked_is_waited_for() {
+    let Some(schema) = Schema::new("locked") else { return };
+    let lock = "BEGIN; LOCK TABLE bots IN ACCESS EXCLUSIVE MODE; SELECT 'locked'; SELECT pg_sleep(600)";
+    let hold = || {
+        let mut psql = Command::new("psql");
+        psql.args([&schema.url, "-qAtc", lock]).stdout(std::process::Stdio::null());
+        psql.stderr(std::process::Stdio::null());
+        Psql(psql.spawn().unwrap(), &schema)
+    };
+    is_survived(&schema.url, hold).await;
 }

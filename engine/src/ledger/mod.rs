@@ -3,14 +3,15 @@
 //!
 //! While one group is on its way to the disk the next one gathers and is put into words, so the cost of a commit is
 //! shared by all that arrived during the last one. A failed commit ends the ledger: what it had accepted is not acknowledged, and
-//! nothing more is accepted. On PostgreSQL a batch is repeated first until its outcome is known.
+//! nothing more is accepted. On PostgreSQL a batch is repeated first until its outcome is known. A store that is locked by
+//! somebody else, or whose disk is full, is waited for; new commands are refused meanwhile.
 
 mod lanes;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use model::{AccountId, BotId, Mark, Pair};
@@ -38,6 +39,9 @@ pub enum LedgerError {
     /// The store failed, now or earlier; the process must start again and recover.
     #[error("the ledger has stopped because the store failed")]
     Stopped,
+    /// The store takes its time: it may become durable yet.
+    #[error("the database takes nothing just now; what was asked for may be done once it does")]
+    Late,
 }
 
 /// How long marks gather where nothing else has to be written: a rising market makes one with almost every tick.
@@ -52,7 +56,18 @@ pub struct Ledger {
     depth: Arc<Depth>,
     marks: Marks,
     observers: Observers,
+    stall: Arc<Stall>,
 }
+
+/// Whether the store takes nothing at the moment.
+#[derive(Debug, Default)]
+struct Stall(AtomicBool);
+
+/// How long whoever gave a command waits until what it did is durable.
+pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a commit may take until new commands are refused: somebody has the store locked, or its disk is full.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// Marks that wait for the next group: of each pair those that no later one reaches, oldest first.
 type Marks = Arc<Mutex<HashMap<Pair, Vec<Mark>>>>;
@@ -123,6 +138,14 @@ impl Durable {
     /// Nothing had to be written.
     pub const ALREADY: Self = Self(None);
 
+    /// Waits until it is durable, as long as whoever asked for it may wait.
+    ///
+    /// # Errors
+    /// [`LedgerError::Late`] after [`ANSWER`], and as [`Durable::wait`].
+    pub(crate) async fn wait_for_answer(self) -> Result<(), LedgerError> {
+        tokio::time::timeout(ANSWER, self.wait()).await.unwrap_or(Err(LedgerError::Late))
+    }
+
     /// Waits until it is durable.
     ///
     /// # Errors
@@ -146,10 +169,11 @@ impl Ledger {
         let (queue, entries) = crossbeam_channel::unbounded();
         let doorbell = Arc::new(Notify::new());
         let (depth, marks, observers) = (Arc::default(), Marks::default(), Observers::default());
+        let stall = Arc::<Stall>::default();
         let inlet = Inlet { entries, lanes: Lanes::default(), flushes: Vec::new(), marks: marks.clone() };
         let outlet = Outlet { depth: Arc::clone(&depth), observers: observers.clone(), committed };
-        let writer = write(store, inlet, doorbell.clone(), outlet);
-        (Self { queue, doorbell: Doorbell(doorbell), depth, marks, observers }, writer)
+        let writer = write(store, inlet, doorbell.clone(), outlet, stall.clone());
+        (Self { queue, doorbell: Doorbell(doorbell), depth, marks, observers, stall }, writer)
     }
 
     /// Hands an urgent change over without waiting. It is never dropped while the ledger lives.
@@ -228,6 +252,11 @@ impl Ledger {
         }
     }
 
+    /// Whether the store has taken nothing for a while, although something waits.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stall.0.load(Ordering::Relaxed)
+    }
+
     /// The number of changes that wait or are being written.
     pub fn depth(&self) -> usize {
         self.urgent_depth() + self.depth.paper.load(Ordering::Relaxed)
@@ -268,6 +297,7 @@ async fn write(
     mut inlet: Inlet,
     doorbell: Arc<Notify>,
     outlet: Outlet<impl Fn(&News) + Send + 'static>,
+    stall: Arc<Stall>,
 ) -> Result<(), StoreError> {
     let mut next = Group::default();
     let mut marks_are_due = false;
@@ -302,14 +332,19 @@ async fn write(
         }
         // In a box: it is large, and every caller that awaits this would hold it.
         let mut written = Box::pin(store.write(std::mem::take(&mut group.batch)));
+        let began = Instant::now();
         loop {
             tokio::select! {
                 biased;
                 written = &mut written => break written?,
                 // By the clock: a writer that listened to the doorbell would have to be woken by every bot.
-                () = tokio::time::sleep(GATHER_EVERY) => next.gather(&mut inlet),
+                () = tokio::time::sleep(GATHER_EVERY) => {
+                    stall.0.store(began.elapsed() > STALLED_AFTER, Ordering::Relaxed);
+                    next.gather(&mut inlet);
+                }
             }
         }
+        stall.0.store(false, Ordering::Relaxed);
         if !news.intents.is_empty() {
             failpoint::pass("committed");
         }

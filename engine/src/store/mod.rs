@@ -27,6 +27,7 @@ mod portfolio;
 mod private;
 mod realized;
 mod repeat;
+mod room;
 mod rows;
 mod sealed;
 mod stats;
@@ -68,6 +69,7 @@ pub(crate) use webhooks::SealedWebhook;
 pub(crate) use write::Batch;
 pub use write::News;
 
+use self::room::Room;
 use self::writer::{PostgresWriter, SqliteWriter};
 use crate::fair::FairSemaphore;
 
@@ -76,6 +78,7 @@ use std::str::FromStr;
 
 use model::AccountId;
 use sqlx::SqlSafeStr as _;
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::sqlite::SqlitePool;
@@ -175,6 +178,14 @@ pub enum StoreError {
         "there is no database {0}: `botprimex serve` makes one; to use another, name it with --database-url or DATABASE_URL"
     )]
     Missing(String),
+    /// A copy cannot be made.
+    #[error("no backup could be made at {}: {why}", file.display())]
+    Backup {
+        /// Where it would be.
+        file: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// Another server has it.
     #[error(
         "{store} is in use by another server ({holder}): stop it first, or give this one a database of its own with \
@@ -254,6 +265,31 @@ pub enum StoreError {
     /// Whatever the database says.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+impl StoreError {
+    /// Whether it may be over soon, and nothing was written: somebody else has it locked, or its disk is full.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Database(error) | Self::Open { error, .. } => {
+                matches!(error, sqlx::Error::PoolTimedOut) || opening::is_locked(error) || is_full(error)
+            }
+            Self::NoAnswer => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a SQLite file could not grow, so that what was to be written was taken back.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Database(error) if is_full(error))
+    }
+}
+
+/// Whether the database says that its disk is full.
+fn is_full(error: &sqlx::Error) -> bool {
+    /// `SQLITE_FULL`, and PostgreSQL's `disk_full`.
+    const FULL: [&str; 2] = ["13", "53100"];
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| FULL.contains(&&*code))
 }
 
 /// A part of a list, newest first.
@@ -352,6 +388,8 @@ pub enum Store {
         writer: SqliteWriter,
         /// Connections that read.
         readers: SqlitePool,
+        /// How much room its disk has.
+        room: Room,
     },
     /// A server.
     Postgres {

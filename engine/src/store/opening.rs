@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+use super::room::Room;
 use super::writer::{PostgresWriter, SqliteWriter};
 use super::{
     POSTGRES, READERS, SQLITE, Store, StoreError, checkpoint, lock, migrator, postgres_options, private,
@@ -23,6 +25,9 @@ const LOCKED_FOR: Duration = Duration::from_secs(30);
 
 /// How soon a locked file is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long what writes may wait for the only connection that does.
+const WRITES_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a command waits for a database that a server may be about to make.
 const APPEARS_WITHIN: Duration = Duration::from_secs(2);
@@ -121,7 +126,8 @@ async fn open_sqlite(url: &str) -> Result<Store, StoreError> {
     }
     // A file does not hang up: nobody need ask whether it is still there.
     let pool = || SqlitePoolOptions::new().test_before_acquire(false);
-    let writer = pool().max_connections(1).connect_with(options.clone()).await.map_err(at)?;
+    let alone = pool().max_connections(1).acquire_timeout(WRITES_WITHIN);
+    let writer = alone.connect_with(options.clone()).await.map_err(at)?;
     let version: String =
         sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&writer).await.map_err(at)?;
     if !is_safe(&version) {
@@ -136,7 +142,9 @@ async fn open_sqlite(url: &str) -> Result<Store, StoreError> {
     let checkpoints = checkpoint::start(&options, &writer).await?;
     let readers =
         pool().max_connections(READERS).connect_with(options.clone().read_only(true)).await.map_err(at)?;
-    Ok(Store::Sqlite { writer: SqliteWriter::new(writer, checkpoints), readers })
+    let folder = (!lock::is_private(url, file)).then(|| absolute(file).parent().map(Path::to_owned));
+    let room = Room::of(folder.flatten());
+    Ok(Store::Sqlite { writer: SqliteWriter::new(writer, checkpoints), readers, room })
 }
 
 /// Brings a file's schema up to date in one transaction, which no other process writes beside. What is there is read
@@ -175,12 +183,17 @@ async fn open_postgres(url: &str) -> Result<Store, StoreError> {
     Ok(Store::Postgres { writer: PostgresWriter::new(readers.clone()), readers })
 }
 
-/// Whether another process has a SQLite file locked.
+/// Whether another process or session has a lock that this one waited for.
 pub(super) fn is_locked(error: &sqlx::Error) -> bool {
     /// `SQLITE_BUSY` and `SQLITE_LOCKED`, the low byte of their extended codes.
-    const LOCKED: [u32; 2] = [5, 6];
-    let code = error.as_database_error().and_then(|told| told.code()?.parse::<u32>().ok());
-    code.is_some_and(|code| LOCKED.contains(&(code & 0xff)))
+    const SQLITE: [u32; 2] = [5, 6];
+    /// PostgreSQL's `lock_not_available`, and a statement that waited for one for too long.
+    const POSTGRES: [&str; 2] = ["55P03", "57014"];
+    let Some(code) = error.as_database_error().and_then(DatabaseError::code) else { return false };
+    match code.parse::<u32>() {
+        Ok(code) => SQLITE.contains(&(code & 0xff)),
+        Err(_) => POSTGRES.contains(&&*code),
+    }
 }
 
 fn is_safe(version: &str) -> bool {

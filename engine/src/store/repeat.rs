@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::StoreError;
 use super::fence::OUTAGE;
+use super::opening::is_locked;
 use super::write::{Batch, write_counted};
 use super::writer::PostgresWriter;
 
@@ -41,7 +42,11 @@ pub(super) async fn write_once(writer: &PostgresWriter, batch: Batch) -> Result<
             Err(_) => StoreError::NoAnswer,
         };
         let since: Instant = *failing_since.get_or_insert_with(Instant::now);
-        if is_definite(&error) || since.elapsed() >= OUTAGE {
+        // A server that says who is in the way is there: another session's lock ends nobody, it is waited for.
+        let is_in_the_way = matches!(&error, StoreError::Database(told) if is_locked(told));
+        if is_in_the_way {
+            failing_since = Some(Instant::now());
+        } else if is_definite(&error) || since.elapsed() >= OUTAGE {
             return Err(error);
         }
         tracing::warn!(%error, "a batch is written again: its outcome is not known");

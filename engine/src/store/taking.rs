@@ -21,7 +21,7 @@ impl Store {
         tracing::info!(epoch = tenure.epoch, "the store is taken");
         let fence = Arc::new(Fence::new(tenure, on_loss));
         match store {
-            Self::Sqlite { writer, readers } => {
+            Self::Sqlite { writer, readers, room } => {
                 let files = match (Self::file(url), lock.file()) {
                     (Some(database), Some(lock)) => Some(Arc::new(Files::of(&database, lock)?)),
                     // Nobody else can reach it.
@@ -30,7 +30,7 @@ impl Store {
                 if let Some(files) = &files {
                     tokio::spawn(files::watch(files.clone(), fence.clone(), readers.clone()));
                 }
-                Ok((lock, Self::Sqlite { writer: writer.of_server(fence, files), readers }))
+                Ok((lock, Self::Sqlite { writer: writer.of_server(fence, files), readers, room }))
             }
             Self::Postgres { writer, readers } => {
                 let lock = lock.keep(fence.clone());

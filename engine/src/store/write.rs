@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use model::{
     AccountId, BotId, BotTurned, ClientOrderId, DomainEvent, EventData, EventId, ExitReason, FillId, Mark,
@@ -20,7 +21,7 @@ use super::rows::{Rows, Value, row};
 use super::stats::FORGET_SUMS;
 use super::subscriptions::write_billing;
 use super::trip::Trip;
-use super::writer::PostgresWriter;
+use super::writer::{PostgresWriter, SqliteWriter};
 use super::{Store, StoreError};
 use crate::answer::KeptAnswer;
 use crate::billing::BillingChange;
@@ -179,6 +180,9 @@ static WRITE_MARKS: Statement = Statement::new(
     "WHERE v.column1 IS NOT NULL ON CONFLICT (pair, at) DO UPDATE SET high = excluded.high
          WHERE excluded.high > marks.high",
 );
+
+/// How soon a full disk is tried again.
+const FULL_WAIT: Duration = Duration::from_millis(500);
 
 /// What many changes come to, as rows: the last word on every bot and trade, and all orders, fills and events.
 #[derive(Clone, Debug, Default)]
@@ -687,18 +691,55 @@ impl Store {
 
     /// Writes a batch of the ledger in one transaction, and waits until it is durable. Of one process only one is under
     /// way at a time.
-    pub(crate) async fn write(&self, mut batch: Batch) -> Result<(), StoreError> {
+    pub(crate) async fn write(&self, batch: Batch) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite { writer, .. } => {
-                let mut write = writer.begin_batch(batch.take_trip().unwrap_or_default()).await?;
-                fill_sqlite(&mut write, batch).await?;
-                write.commit().await?;
+            Self::Sqlite { writer, room, .. } => {
+                // Only where the disk may turn out to be full is the batch needed once more.
+                let again = room.is_short().then(|| batch.clone());
+                let mut written = write_to_file(writer, batch, false).await;
+                if let (Some(again), Err(error)) = (&again, &written)
+                    && error.is_full()
+                {
+                    written = Box::pin(write_once_there_is_room(writer, again)).await;
+                }
+                written?;
                 if let Some(fence) = writer.fence() {
                     fence.committed();
                 }
                 Ok(())
             }
             Self::Postgres { writer, .. } => write_once(writer, batch).await,
+        }
+    }
+}
+
+/// Writes a batch of the ledger to a file, unless it is repeated and was committed before.
+async fn write_to_file(writer: &SqliteWriter, mut batch: Batch, is_repeated: bool) -> Result<(), StoreError> {
+    let trip = batch.take_trip().unwrap_or_default();
+    let mut write = writer.begin_batch().await?;
+    if !writer.fill_batch(&mut write, trip, is_repeated).await? {
+        return Ok(());
+    }
+    fill_sqlite(&mut write, batch).await?;
+    write.commit().await
+}
+
+/// Writes a batch that found the disk full as soon as there is room, once.
+async fn write_once_there_is_room(writer: &SqliteWriter, batch: &Batch) -> Result<(), StoreError> {
+    tracing::error!(
+        "the disk of the database is full: nothing is written, ordered or sold until there is room"
+    );
+    loop {
+        tokio::time::sleep(FULL_WAIT).await;
+        writer.renew().await?;
+        match write_to_file(writer, batch.clone(), true).await {
+            Err(error) if error.is_full() => {}
+            written => {
+                if written.is_ok() {
+                    tracing::info!("the disk has room again");
+                }
+                return written;
+            }
         }
     }
 }

@@ -101,24 +101,63 @@ impl SqliteWriter {
         Ok(write)
     }
 
-    /// Begins a batch of the ledger with statements that count it first, all in one trip.
+    /// Writes the first statements of a batch, which count it, all in one trip; whether it is to go on: one that is
+    /// repeated may have been committed.
     ///
     /// # Errors
     /// [`StoreError`], as where the store is not this process's any more.
-    pub(super) async fn begin_batch(&self, trip: Trip) -> Result<Write<'_, Sqlite>, StoreError> {
-        let mut write = self.begin_unchecked().await?;
-        if !trip.go(&mut write, self.fence()).await?
+    pub(super) async fn fill_batch(
+        &self,
+        write: &mut Write<'_, Sqlite>,
+        trip: Trip,
+        is_repeated: bool,
+    ) -> Result<bool, StoreError> {
+        if !trip.go(write, self.fence()).await?
             && let Some(fence) = self.fence()
         {
-            let row = sqlx::query_as(READ).bind(NODE).fetch_optional(&mut *write).await?;
-            fence.judge(row, false)?;
+            let row = sqlx::query_as(READ).bind(NODE).fetch_optional(&mut **write).await?;
+            return fence.judge(row, is_repeated).map(|()| false);
         }
-        Ok(write)
+        Ok(true)
+    }
+
+    /// Begins a batch of the ledger, however long another process keeps the file locked: what was decided is not dropped.
+    ///
+    /// # Errors
+    /// [`StoreError`], but not that it is locked.
+    pub(super) async fn begin_batch(&self) -> Result<Write<'_, Sqlite>, StoreError> {
+        let mut is_told = false;
+        loop {
+            match self.begin_unchecked().await {
+                Err(error) if error.may_pass() && !error.is_full() => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(%error, "the database is locked by another process: nothing is written until it lets go");
+                    }
+                }
+                Ok(write) => {
+                    if is_told {
+                        tracing::info!("the database can be written again");
+                    }
+                    return Ok(write);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn begin_unchecked(&self) -> Result<Write<'_, Sqlite>, StoreError> {
         let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         Ok(Write { transaction, file: Some(self) })
+    }
+
+    /// Writes over another connection from here on. A statement that finds the disk full may take its transaction back by
+    /// itself, which the connection does not notice: it would refuse to begin another.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(super) async fn renew(&self) -> Result<(), StoreError> {
+        self.pool.acquire().await?.close().await?;
+        Ok(())
     }
 
     /// Something was committed.
