@@ -119,6 +119,16 @@ pub(crate) struct Arguments {
     /// killed: what was acknowledged holds.
     #[arg(long, group = "instead", conflicts_with_all = ["hide", "store_kills", "permissive_control"])]
     pub(crate) owners: bool,
+    /// Instead: take copies of the database while bots trade, and go on from each a while later, under an exchange that
+    /// moved on.
+    #[arg(long, group = "instead", conflicts_with_all = ["hide", "store_kills", "postgres", "permissive_control"])]
+    pub(crate) restores: bool,
+    /// So many.
+    #[arg(long, default_value_t = 20, requires = "restores")]
+    pub(crate) copies: usize,
+    /// A copy lacks the last so many seconds at most.
+    #[arg(long, value_name = "SECONDS", default_value_t = 25, requires = "restores")]
+    pub(crate) lost_s: u64,
     /// Trade in a way that is known to be broken.
     #[arg(long, value_enum, value_name = "WAY")]
     pub(crate) permissive_control: Option<Control>,
@@ -178,6 +188,10 @@ pub(crate) fn replay(arguments: &Arguments) -> String {
         let Arguments { noise, noise_s, .. } = arguments;
         // Writing to a String cannot fail.
         let _ = write!(command, " --noisy --noise {noise} --noise-s {noise_s}");
+    } else if arguments.restores {
+        let Arguments { copies, lost_s, .. } = arguments;
+        // Writing to a String cannot fail.
+        let _ = write!(command, " --restores --copies {copies} --lost-s {lost_s}");
     } else if arguments.take_over {
         let Arguments { runs, papers, .. } = arguments;
         // Writing to a String cannot fail.

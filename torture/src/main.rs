@@ -27,6 +27,7 @@ mod power_cut;
 mod process;
 mod proxy;
 mod report;
+mod restores;
 mod seen;
 mod server;
 mod take_over;
@@ -61,6 +62,8 @@ async fn main() -> ExitCode {
         one_way(&arguments).await
     } else if arguments.noisy {
         noisy(&arguments).await
+    } else if arguments.restores {
+        restore(&arguments).await
     } else if arguments.owners {
         owners(&arguments).await
     } else if arguments.controls {
@@ -198,6 +201,19 @@ async fn owners(arguments: &Arguments) -> Result<bool> {
     let acted = owners::run(&plan, folder.path()).await?;
     report::print_owners(&acted, &replay(arguments));
     let is_well = acted.violations.is_empty();
+    folder.disable_cleanup(arguments.keep || !is_well);
+    Ok(is_well)
+}
+
+/// Restores copies under an exchange that moved on; whether the books became the exchange's.
+async fn restore(arguments: &Arguments) -> Result<bool> {
+    let mut folder = folder()?;
+    let plan = Plan { manner: Manner::Busy, ..plan(arguments, Kind::Mixed, None, folder.path())? };
+    let longest = Duration::from_secs(arguments.lost_s);
+    let losses = restores::Losses { count: arguments.copies, longest };
+    let restored = restores::run(&plan, losses, folder.path()).await?;
+    report::print_restores(&restored, &replay(arguments));
+    let is_well = restored.violations.is_empty();
     folder.disable_cleanup(arguments.keep || !is_well);
     Ok(is_well)
 }

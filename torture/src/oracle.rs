@@ -48,6 +48,11 @@ impl Violations {
         }
     }
 
+    /// Lets go of a kind that is none in this run.
+    pub(crate) fn forget(&mut self, kind: &str) {
+        self.0.remove(kind);
+    }
+
     /// How many there are of a kind.
     pub(crate) fn count(&self, kind: &str) -> usize {
         self.0.get(kind).map_or(0, Vec::len)

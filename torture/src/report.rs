@@ -13,6 +13,7 @@ use crate::one_way::{Exits, Failed};
 use crate::oracle::{KINDS, Violations};
 use crate::owners::Acted;
 use crate::power_cut::Found;
+use crate::restores::Restored;
 use crate::take_over::TakenOver;
 use crate::webhooks::{Delivered, judge};
 use crate::{noisy, one_way, owners, seen, take_over};
@@ -226,6 +227,20 @@ pub(crate) fn print_owners(acted: &Acted, replay: &str) {
     }
     let kinds = [owners::KINDS.as_slice(), &seen::KINDS, &KINDS].concat();
     verdict_of(&kinds, &acted.violations, replay);
+}
+
+/// Prints what came of restored copies.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print_restores(restored: &Restored, replay: &str) {
+    let Restored { restores, took, recoveries, lost, ledger, troubles, .. } = restored;
+    println!("restores     {restores} in {} s, {lost} executions that the copies lacked", took.as_secs());
+    let of = |share| percentile(recoveries, share).as_millis();
+    println!("recovery     p50 {} ms, max {} ms", of(50), of(100));
+    println!("exchange     {} orders, {} fills", ledger.orders.len(), ledger.fills.len());
+    for trouble in troubles {
+        println!("in error     {trouble}");
+    }
+    verdict_of(&KINDS, &restored.violations, replay);
 }
 
 /// Prints whether a broken way was found out.

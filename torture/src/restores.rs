@@ -54,7 +54,10 @@ pub(crate) async fn run(plan: &Plan, losses: Losses, folder: &Path) -> Result<Re
         put_back(&copy, folder, restore % 2 == 0).await?;
         life = stage.server.live().await.with_context(|| format!("after restore {restore}"))?;
         recoveries.push(life.recovery);
-        eprintln!("torture: restore {restore}, ready in {} ms, {lost} executions lost so far", life.recovery.as_millis());
+        eprintln!(
+            "torture: restore {restore}, ready in {} ms, {lost} executions lost so far",
+            life.recovery.as_millis()
+        );
     }
     let mut violations = Violations::default();
     let troubles = stage.close(life, &mut violations).await?;

@@ -21,6 +21,7 @@ pub(crate) fn short() -> Result<()> {
     torture(&["--owners", "--kills", "10"])?;
     torture(&["--one-way", "--faults", "6", "--longest-s", "4", "--exits-within-s", "20", "--bots", "12"])?;
     torture(&["--noisy", "--noise-s", "15"])?;
+    torture(&["--restores", "--copies", "4", "--lost-s", "6", "--bots", "12"])?;
     torture(&["--take-over", "--runs", "2", "--bots", "12"])
 }
 

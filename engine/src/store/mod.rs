@@ -4,6 +4,7 @@
 //! that were acknowledged.
 
 mod accounts;
+mod backup;
 mod bots;
 mod checkpoint;
 mod deliveries;
@@ -42,6 +43,7 @@ mod write;
 mod writer;
 
 pub use accounts::{Account, ApiKey, KeyGrant};
+pub use backup::Backup;
 pub use bots::{BotFilter, StoredBot};
 pub use deliveries::{Attempt, Delivery, DeliveryFilter, DeliveryStatus, Origin};
 pub use events::{EventFilter, StoredEvent};
@@ -112,6 +114,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (30, "capital", include_str!("../../../migrations/sqlite/0030_capital.sql")),
     (31, "fee rates", include_str!("../../../migrations/sqlite/0031_fee_rates.sql")),
     (32, "suspensions", include_str!("../../../migrations/sqlite/0032_suspensions.sql")),
+    (33, "restored", include_str!("../../../migrations/sqlite/0033_restored.sql")),
 ];
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
@@ -140,6 +143,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (30, "capital", include_str!("../../../migrations/postgres/0030_capital.sql")),
     (31, "fee rates", include_str!("../../../migrations/postgres/0031_fee_rates.sql")),
     (32, "suspensions", include_str!("../../../migrations/postgres/0032_suspensions.sql")),
+    (33, "restored", include_str!("../../../migrations/postgres/0033_restored.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

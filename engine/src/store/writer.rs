@@ -177,6 +177,16 @@ impl SqliteWriter {
         Ok(())
     }
 
+    /// Copies the file as it is at this moment into an empty one.
+    ///
+    /// # Errors
+    /// [`StoreError`], as where there is no room for it.
+    pub(super) async fn copy_into(&self, file: &std::path::Path) -> Result<(), StoreError> {
+        let copy = sqlx::query("VACUUM INTO $1").bind(file.to_string_lossy().into_owned());
+        copy.execute(&self.pool).await?;
+        Ok(())
+    }
+
     pub(super) async fn without_sync(&self) -> Result<(), StoreError> {
         sqlx::query("PRAGMA synchronous = NORMAL").execute(&self.pool).await?;
         Ok(())
