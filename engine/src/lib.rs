@@ -78,9 +78,10 @@ pub use silence::Patience;
 pub use start::{Engine, EngineConfig, Failure, StartError};
 pub use stats::{BotStats, NoRatio, Ratios};
 pub use store::{
-    Account, AccountDeletion, ApiKey, Attempt, Billing, BotFilter, Delivery, DeliveryFilter, DeliveryStatus,
-    EventFilter, ExchangeConnection, Forgotten, KeyGrant, KeyPermissions, News, Origin, Page, Progress,
-    Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook, database_file, shown_database_url,
+    Account, AccountDeletion, ApiKey, Attempt, Backup, Billing, BotFilter, Delivery, DeliveryFilter,
+    DeliveryStatus, EventFilter, ExchangeConnection, Forgotten, KeyGrant, KeyPermissions, News, Origin, Page,
+    Progress, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook, database_file,
+    shown_database_url,
 };
 pub use strategies::{Funds, Preview, PreviewedEntry};
 pub use stream::{BotTurn, EventStream, Told};

@@ -37,6 +37,11 @@ impl EngineHandle {
         let _alone = self.alone(id).await;
         self.take_work()?;
         let is_live = !self.stored(account, id).await?.definition.dry_run;
+        if is_live && self.inner.connections.count_restoring() > 0 {
+            let message =
+                "a backup was restored, and what it lacks is being read from the exchange: try again soon";
+            return Err(EngineError::VenueSilent(message.to_owned()));
+        }
         let _kept = if is_live { self.connections_of(account).await } else { None };
         let durable = loop {
             if let Some(answer) = self.tell(id, || Resume).await? {
@@ -53,7 +58,7 @@ impl EngineHandle {
                 break Durable::ALREADY;
             }
         };
-        durable.wait().await?;
+        durable.wait_for_answer().await?;
         self.bot(account, id).await
     }
 
@@ -83,7 +88,7 @@ impl EngineHandle {
     ) -> Result<(), EngineError> {
         loop {
             if let Some(answer) = self.tell(id, || Stop(positions)).await? {
-                return Ok(answer?.wait().await?);
+                return Ok(answer?.wait_for_answer().await?);
             }
             let bot = self.at_rest(account, id).await?;
             let holds = positions != Positions::Hold && self.holds(account, id).await?;
@@ -104,7 +109,7 @@ impl EngineHandle {
                 // It lives once more, only until it is flat or all its orders are accounted for.
                 let exchange_id = if bot.definition.dry_run { None } else { Some(self.connect(&bot).await?) };
                 match self.launch(Launch { bot, stopping: Some(positions), exchange_id }).await? {
-                    Some(durable) => return Ok(durable.wait().await?),
+                    Some(durable) => return Ok(durable.wait_for_answer().await?),
                     None => continue,
                 }
             }
@@ -130,7 +135,7 @@ impl EngineHandle {
             let durable = engine.launch(launch).await?;
             let is_new = durable.is_some();
             if let Some(durable) = durable {
-                durable.wait().await?;
+                durable.wait_for_answer().await?;
             }
             drop(room);
             Ok(is_new)
@@ -185,7 +190,7 @@ impl EngineHandle {
 
     /// A bot that was found not to live, with all that it did.
     pub(crate) async fn at_rest(&self, account: AccountId, id: BotId) -> Result<StoredBot, EngineError> {
-        self.inner.ledger.settle(account, id)?.wait().await?;
+        self.inner.ledger.settle(account, id)?.wait_for_answer().await?;
         self.stored(account, id).await
     }
 

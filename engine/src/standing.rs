@@ -46,7 +46,7 @@ pub(crate) fn shape(bot: &StoredBot, market: &Market) -> Option<Shape> {
 
 fn restored(plan: Arc<Plan>, definition: &BotDefinition, text: &str) -> Option<LiveBot> {
     let stored: StoredRun<'_> = serde_json::from_str(text).ok()?;
-    LiveBot::restore(plan, crate::live::rules(definition), stored.bot.get()).ok()
+    LiveBot::restore(plan, crate::live::rules(definition, None), stored.bot.get()).ok()
 }
 
 /// Notes how an open trade stands at `last`; `bot` is its bot with its shape, where they are known.

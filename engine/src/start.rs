@@ -23,13 +23,14 @@ use crate::actors::feed::MarketFeed;
 use crate::actors::fleet::{Fleet, Recover, Recovered, Remember};
 use crate::billing::{self, StripeConfig};
 use crate::candles::CandleBook;
+use crate::clock;
 use crate::commissions;
 use crate::exchanges::{Connections, Venue};
 use crate::handle::{EngineHandle, Inner, Turns};
 use crate::ledger::Ledger;
 use crate::live::Gateway;
 use crate::live::appraisal;
-use crate::live::sent::{self, SentLog};
+use crate::live::sent::{self, SentLog, Trace};
 use crate::markets::Markets;
 use crate::master_key;
 use crate::meters::Meters;
@@ -281,6 +282,7 @@ impl Engine {
             let (meters, gateway) = (meters.clone(), gateway.clone());
             move |_| Fleet::new(feed, ledger, markets, meters, rates, gateway)
         });
+        let (sent, restoring) = read_notes(io, &store, &config.database_url, &gateway).await?;
         let known = Arc::new(KnownBalances::default());
         let unreconciled: Arc<AtomicUsize> = Arc::default();
         let journal = Journal::new(&store, &ledger, io.handle());
@@ -302,11 +304,9 @@ impl Engine {
                     absent_after: config.absent_after,
                     journal,
                     unreconciled: unreconciled.clone(),
-                    sent: Arc::new(SentLog::open(
-                        &sent::path(Store::file(&config.database_url)),
-                        &store.tenure().cloned().unwrap_or_default(),
-                    )),
+                    sent,
                     budget,
+                    restoring: restoring.clone(),
                 },
                 trading.arbiter.clone(),
                 gateway,
@@ -329,6 +329,9 @@ impl Engine {
             turns: Turns::over(&store),
         };
         let handle = EngineHandle { inner: Arc::new(inner) };
+        if let Some(count) = restoring {
+            restore(io, &handle, count).await;
+        }
         let recovered = io.spawn(recover(handle.clone()));
         let last_event = recovered.await.map_err(|_| StartError::Ended)??;
         handle.inner.ready.store(true, Ordering::Release);
@@ -375,6 +378,75 @@ impl Engine {
         store.close().await;
         lock.release().await;
         io.shutdown_background();
+    }
+}
+
+/// Whether the store is a copy of an earlier time, so that venues know of orders that it lacks: it says so itself, or what
+/// left for venues was noted and is in no journal. The count is that of connections which do not know yet what they lack.
+async fn restoring(store: Store, trace: Trace) -> Result<Option<Arc<AtomicUsize>>, StartError> {
+    let mut why = store.is_restored().await?.then_some("it was restored from a backup");
+    let (is_marked, is_file) = (why.is_some(), matches!(store, Store::Sqlite { .. }));
+    if !is_marked && store.has_journaled().await? {
+        match trace {
+            // Of a database server's, every process notes on a machine of its own.
+            Trace::Nothing => {
+                why = is_file.then_some("nothing beside it says which orders left last");
+            }
+            Trace::Earlier => why = Some("it has come back to an earlier time"),
+            Trace::Left(orders) => {
+                for id in orders {
+                    if !store.is_known(id).await? {
+                        why = Some("an order left that it does not know");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    let Some(why) = why else { return Ok(None) };
+    tracing::warn!(
+        why,
+        "the store may lack orders that it made: the exchanges are asked before any bot acts"
+    );
+    if !is_marked {
+        store.set_restored(Some(clock::now())).await?;
+    }
+    Ok(Some(Arc::default()))
+}
+
+/// Which orders left for venues, as far as it is noted, and what [`restoring`] makes of that.
+async fn read_notes(
+    io: &Runtime,
+    store: &Store,
+    database_url: &str,
+    gateway: &Gateway,
+) -> Result<(Arc<SentLog>, Option<Arc<AtomicUsize>>), StartError> {
+    let tenure = store.tenure().cloned().unwrap_or_default();
+    gateway.name_store(&tenure.store);
+    let sent = Arc::new(SentLog::open(&sent::path(Store::file(database_url)), &tenure));
+    let asked = io.spawn(restoring(store.clone(), sent.trace().clone()));
+    let restoring = asked.await.map_err(|_| StartError::Ended)??;
+    Ok((sent, restoring))
+}
+
+/// Asks the venue of every stored connection what a restored store lacks, until the last one knows.
+async fn restore(io: &Runtime, handle: &EngineHandle, count: Arc<AtomicUsize>) {
+    let all = handle.clone();
+    let connected = io.spawn(async move { all.connect_all().await });
+    if let Ok(Err(error)) = connected.await {
+        tracing::error!(%error, "not every exchange connection could be opened");
+    }
+    io.spawn(finish_restoring(handle.inner.store.clone(), count));
+}
+
+/// Notes that a restored store lacks nothing any more, once that is so.
+async fn finish_restoring(store: Store, count: Arc<AtomicUsize>) {
+    while count.load(Ordering::Acquire) > 0 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    match store.set_restored(None).await {
+        Ok(()) => tracing::info!("the restored store lacks nothing any more"),
+        Err(error) => tracing::warn!(%error, "the next start asks the exchanges again"),
     }
 }
 

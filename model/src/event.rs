@@ -174,8 +174,9 @@ pub struct BotTurned {
 /// The data of `bot.error`: a trouble that begins, or one that is over.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct BotFailed {
-    /// Which bot.
-    pub bot_id: BotId,
+    /// Which bot; `null` of a trouble that is no bot's, as `history_gap`.
+    #[schema(required)]
+    pub bot_id: Option<BotId>,
     /// A stable word for programs.
     pub code: String,
     /// A sentence for people, without secrets.

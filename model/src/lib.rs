@@ -18,6 +18,7 @@ mod market;
 mod money;
 pub mod number;
 mod order;
+mod origin;
 mod pair;
 mod payout;
 mod plan;
@@ -43,6 +44,7 @@ pub use market::{Market, OrderBounds, Tick};
 pub use money::{Pct, Price, Qty, Quote, Rate};
 pub use number::NumberError;
 pub use order::{Fill, Order, OrderStatus, OrderType, Receipt, Side};
+pub use origin::OrderOrigin;
 pub use pair::{Exchange, Pair, PairError};
 pub use payout::{Payout, PayoutStatus, PayoutStatusError};
 pub use plan::{

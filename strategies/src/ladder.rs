@@ -120,6 +120,7 @@ mod tests {
             min_notional: "5".parse().unwrap(),
             fee: "0.001".parse().unwrap(),
             slippage: "0".parse().unwrap(),
+            bounds: model::OrderBounds::default(),
         };
         let mut paper = PaperBot::new(&definition, &market).unwrap();
         for (second, price) in (1..).zip(ticks) {

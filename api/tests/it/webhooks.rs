@@ -24,7 +24,7 @@ impl Server {
             bot_id: Some(BotId::from_u128(bot)),
             at: now(),
             data: EventData::BotError(BotFailed {
-                bot_id: BotId::from_u128(bot),
+                bot_id: Some(BotId::from_u128(bot)),
                 code: "test".to_owned(),
                 message: (*message).to_owned(),
                 resolved: false,

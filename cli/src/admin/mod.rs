@@ -34,13 +34,14 @@ pub(crate) fn run(args: &AdminArgs, config: Config) -> anyhow::Result<()> {
             return doctor::run(&config, args).await;
         }
         let store = Store::open_existing(&config.database_url).await?;
-        let done = command(&store, &config.api.plans(), args).await;
+        let key = engine::master_key_name(&config.database_url, config.master_key.is_some());
+        let done = command(&store, &config.api.plans(), &key, args).await;
         store.close().await;
         done
     })
 }
 
-async fn command(store: &Store, plans: &Plans, args: &AdminArgs) -> anyhow::Result<()> {
+async fn command(store: &Store, plans: &Plans, key: &str, args: &AdminArgs) -> anyhow::Result<()> {
     match &args.what {
         AdminCommand::Account(asked) => accounts::run(store, plans, args.format, asked).await?,
         AdminCommand::Subscription(SubscriptionCommand::Set(wanted)) => {
@@ -111,6 +112,13 @@ async fn command(store: &Store, plans: &Plans, args: &AdminArgs) -> anyhow::Resu
             let rows: Vec<Value> = store.all_bots(*account).await?.iter().map(shown_bot).collect();
             let columns = ["id", "account_id", "name", "pair", "strategy", "mode", "status"];
             output::list(args.format, &columns, &rows);
+        }
+        AdminCommand::Backup { to } => {
+            let made = store.back_up(to, now()).await?;
+            output::object(
+                args.format,
+                &json!({"file": made.file, "bytes": made.bytes, "taken_at": made.taken_at, "key": key}),
+            );
         }
         AdminCommand::Exchange(ExchangeCommand::Forget { all: _ }) => {
             let Forgotten { exchanges, webhooks, hooks } = store.forget_secrets(now()).await?;

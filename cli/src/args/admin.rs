@@ -24,6 +24,12 @@ pub(crate) struct AdminArgs {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum AdminCommand {
+    /// Copy the database, consistent while a server runs.
+    Backup {
+        /// Write the copy to FILE, which must not exist.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
     /// Who owns bots and keys.
     #[command(subcommand)]
     Account(AccountCommand),

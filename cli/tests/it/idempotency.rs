@@ -117,7 +117,8 @@ async fn happen(user: &User, server: &Process, database_url: &str) {
     let (_, account) = user.ask(server, Method::GET, "/v1/account", None).await;
     let bot_id = BotId::from_u128(1);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let failed = BotFailed { bot_id, code: "test".to_owned(), message: String::new(), resolved: false };
+    let failed =
+        BotFailed { bot_id: Some(bot_id), code: "test".to_owned(), message: String::new(), resolved: false };
     let event = DomainEvent {
         id: EventId::new(),
         account_id: account["id"].as_str().unwrap().parse().unwrap(),

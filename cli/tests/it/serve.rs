@@ -378,3 +378,28 @@ fn a_command_in_another_folder_makes_no_database_and_names_the_one_it_looked_for
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{told}");
     }
 }
+
+#[tokio::test]
+async fn a_backup_is_made_beside_a_running_server_and_served_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
+    let (venue, user) = (venue(), user(&url("books.db")));
+    let server = serve(&url("books.db"), &venue.url);
+    let body = r#"{"name":"b","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+        "max_open_trades":2,"stop_loss":-10,"dry_run":true}"#;
+    let (_, bot) = user.ask(&server, Method::POST, "/v1/bots", Some(body)).await;
+    let path = format!("/v1/bots/{}", bot["id"].as_str().unwrap());
+    assert_eq!(user.ask(&server, Method::POST, &format!("{path}/start"), None).await.0, 200);
+    let copy = folder.path().join("copy.db");
+    let made = admin(&url("books.db"), &["backup", "--to", copy.to_str().unwrap()]);
+    assert_eq!(made["file"].as_str().unwrap(), copy.to_str().unwrap());
+    assert_eq!(made["bytes"], std::fs::metadata(&copy).unwrap().len());
+    assert!(made["key"].as_str().unwrap().ends_with("books.db.key"), "{made}");
+    let again = run(&["admin", "--database-url", &url("books.db"), "backup", "--to", copy.to_str().unwrap()]);
+    let told = String::from_utf8(again.stderr).unwrap();
+    assert!(again.status.code() == Some(1) && told.contains("there is a file already"), "{told}");
+    assert!(server.stop());
+    let server = serve(&url("copy.db"), &venue.url);
+    user.until(&server, &path, |bot| bot["status"] == "running").await;
+    assert!(server.stop() && venue.stop());
+}

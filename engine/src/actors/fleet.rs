@@ -240,7 +240,7 @@ impl Fleet {
                 .and_then(|id| Some((id, self.gateway.connection(id)?)))
                 .ok_or_else(|| EngineError::field("exchange_id", "its exchange connection cannot be used"))?;
             let fees = FeeRates::new(&self.rates, &bot.definition.pair);
-            let line = (connection, self.gateway.clock().clone());
+            let line = (connection, self.gateway.clock().clone(), self.gateway.origin(bot.id));
             let hand = LiveHand::new(plan, &bot.definition, id, line, fees, stored, unreconciled);
             Hand::Live(Box::new(hand.map_err(corrupt)?))
         };
@@ -479,6 +479,8 @@ impl Fleet {
         self.retries.insert(pair.clone(), (Instant::now() + ASK_SUSPENDED_EVERY, ASK_SUSPENDED_EVERY));
         for id in ids {
             let Some(waiting) = self.waiting.get_mut(id) else { continue };
+            // The others are ready without it.
+            waiting.recovered.unreconciled = None;
             if std::mem::replace(&mut waiting.is_told, true) {
                 continue;
             }

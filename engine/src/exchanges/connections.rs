@@ -1,18 +1,18 @@
 //! What every connection needs beyond the store, and those that are open.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Actor as _;
 use actix_rt::ArbiterHandle;
 use connectors::binance::trade::{Credential, SharedBudget, TradeRest, TradeStreamConfig};
-use model::{AccountId, ExchangeId};
+use model::{AccountId, BotId, ExchangeId};
 use tokio::sync::Mutex;
 
 use super::StoredExchange;
 use super::key::misspelled;
-use crate::actors::exchange::{ConnectionParts, ExchangeConnection, Journal};
+use crate::actors::exchange::{ConnectionParts, ExchangeConnection, Journal, Ours};
 use crate::commissions::Commissions;
 use crate::error::EngineError;
 use crate::handle::Inner;
@@ -22,6 +22,7 @@ use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::portfolio::KnownBalances;
 use crate::secrets::{SealedCredential, Vault};
+use crate::start::Unreconciled;
 
 /// Where a venue is, and what it allows from here.
 pub(crate) struct Venue {
@@ -37,6 +38,8 @@ pub(crate) struct Venue {
     pub(crate) sent: Arc<SentLog>,
     /// What all connections to it may ask from this address.
     pub(crate) budget: SharedBudget,
+    /// Of a store that is a copy of an earlier time, how many connections do not know yet what it lacks.
+    pub(crate) restoring: Option<Arc<AtomicUsize>>,
 }
 
 /// What connections need beyond the store.
@@ -102,8 +105,22 @@ impl Connections {
         &self.vault
     }
 
+    /// How many connections do not know yet what a restored store lacks.
+    pub(crate) fn count_restoring(&self) -> usize {
+        self.venue.restoring.as_ref().map_or(0, |count| count.load(Ordering::Acquire))
+    }
+
     /// Opens a connection unless it is open.
     pub(super) fn open(&self, stored: &StoredExchange) -> Result<(), EngineError> {
+        self.open_with(stored, None)
+    }
+
+    /// Likewise one whose account the store, a copy of an earlier time, may lack something of.
+    pub(super) fn open_restoring(&self, stored: &StoredExchange) -> Result<(), EngineError> {
+        self.open_with(stored, self.venue.restoring.as_ref().map(Unreconciled::one_of))
+    }
+
+    fn open_with(&self, stored: &StoredExchange, restoring: Option<Unreconciled>) -> Result<(), EngineError> {
         let id = stored.connection.id;
         if self.open.connection(id).is_some() {
             return Ok(());
@@ -126,6 +143,11 @@ impl Connections {
             known: self.known.clone(),
             journal: self.venue.journal.clone(),
             unreconciled: self.venue.unreconciled.clone(),
+            ours: Ours {
+                account: stored.connection.account_id,
+                origin: self.open.origin(BotId::from_u128(0)),
+            },
+            restoring,
         };
         let connection =
             ExchangeConnection::start_in_arbiter(&self.arbiter, move |_| ExchangeConnection::new(parts));

@@ -167,6 +167,29 @@ impl EngineHandle {
         Ok(stored.connection.id)
     }
 
+    /// Opens every stored connection: the store is a copy of an earlier time, and what it lacks may be at any of them.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub(crate) async fn connect_all(&self) -> Result<(), EngineError> {
+        let accounts = self.on_store(|store| async move { store.accounts().await }).await?;
+        for account in accounts {
+            let id = account.id;
+            let ask = move |store: Store| async move { store.sealed_exchanges(id, None, None).await };
+            for (connection, sealed) in self.on_store(ask).await? {
+                match self.inner.connections.vault().open(id, connection.id, &sealed) {
+                    Ok(credential) => {
+                        self.inner.connections.open_restoring(&StoredExchange { connection, credential })?;
+                    }
+                    Err(error) => {
+                        tracing::error!(id = %connection.id, %error, "a stored exchange connection does not open");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses a definition that names a connection which its account does not have; one that names none costs nothing.
     ///
     /// # Errors

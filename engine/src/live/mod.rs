@@ -5,8 +5,8 @@ pub(crate) mod appraisal;
 pub(crate) mod fees;
 pub(crate) mod sent;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use actix::Addr;
@@ -16,8 +16,8 @@ use connectors::binance::trade::{
 };
 use dashmap::DashMap;
 use model::{
-    BotDefinition, BotId, ClientOrderId, ExchangeId, Pair, Price, Qty, Quote, Receipt, StrategyDefinition,
-    Timestamp, TradeId,
+    BotDefinition, BotId, ClientOrderId, ExchangeId, OrderOrigin, Pair, Price, Qty, Quote, Receipt,
+    StrategyDefinition, Timestamp, TradeId,
 };
 use strategies::live::{End, Execution, LiveOrder, LiveRules, Report, Role, Terms};
 
@@ -28,13 +28,14 @@ use crate::commissions::Commissions;
 use crate::failpoint::{self, Control};
 use crate::store::News;
 
-/// The rules of a definition that a live bot goes by beside its plan.
-pub(crate) fn rules(definition: &BotDefinition) -> LiveRules {
+/// The rules of a definition that a live bot goes by beside its plan, whose orders tell `origin` of whose they are.
+pub(crate) fn rules(definition: &BotDefinition, origin: Option<OrderOrigin>) -> LiveRules {
     let StrategyDefinition::Dca(dca) = &definition.strategy;
     LiveRules {
         pair: definition.pair.clone(),
         stop_on_venue: definition.stop_on_venue,
         entries: dca.order_type,
+        origin,
     }
 }
 
@@ -137,6 +138,8 @@ struct Open {
     clock: VenueClock,
     commissions: Commissions,
     is_shut: AtomicBool,
+    /// What the store is called, by which orders tell that they are its bots'.
+    store: OnceLock<Box<str>>,
 }
 
 impl Gateway {
@@ -153,6 +156,16 @@ impl Gateway {
     /// The fee rates of the accounts behind them.
     pub(crate) fn commissions(&self) -> &Commissions {
         &self.0.commissions
+    }
+
+    /// Orders tell from now on that they were made by bots of this store.
+    pub(crate) fn name_store(&self, store: &str) {
+        let _ = self.0.store.set(store.into());
+    }
+
+    /// What the ids of a bot's orders tell.
+    pub(crate) fn origin(&self, bot: BotId) -> Option<OrderOrigin> {
+        self.0.store.get().map(|store| OrderOrigin::new(store, bot))
     }
 
     /// A connection is open from now on.

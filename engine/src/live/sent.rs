@@ -6,6 +6,7 @@
 //! notes are written and not synced: what kills a process takes nothing back that it had written, and what stops the
 //! machine starts it with another boot id, under which the notes prove nothing.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -34,7 +35,22 @@ const MAGIC: &[u8] = b"sent3 ";
 pub(crate) struct SentLog {
     epoch: i64,
     inner: Mutex<Inner>,
+    trace: Trace,
 }
+
+/// What the notes of before say of the store that they lie beside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Trace {
+    /// Nothing: there are none, or they are of another store, or of a process before its last one.
+    Nothing,
+    /// The store has come back to an earlier time: they are of a process that it has not had yet.
+    Earlier,
+    /// The orders that left last, as far as they are noted: a store that goes on has all of them in its journal.
+    Left(Vec<ClientOrderId>),
+}
+
+/// How many of the orders that left last are looked for in the journal.
+const LOOKED_FOR: usize = 500;
 
 #[derive(Debug)]
 struct Inner {
@@ -63,6 +79,7 @@ impl SentLog {
     /// machine or another store, or where an epoch between noted elsewhere. A file that cannot be used, or that another
     /// process has, is done without: then nothing is proven by it.
     pub(crate) fn open(path: &Path, tenure: &Tenure) -> Self {
+        let trace = trace(path, tenure);
         let inner = match read_and_begin(path, Path::new(BOOT_ID), tenure) {
             Ok(inner) => inner,
             Err(error) => {
@@ -70,7 +87,12 @@ impl SentLog {
                 Inner::none()
             }
         };
-        Self { epoch: tenure.epoch, inner: Mutex::new(inner) }
+        Self { epoch: tenure.epoch, inner: Mutex::new(inner), trace }
+    }
+
+    /// What the notes of before said.
+    pub(crate) const fn trace(&self) -> &Trace {
+        &self.trace
     }
 
     /// Of which epoch this process is.
@@ -140,6 +162,25 @@ impl Head {
     }
 }
 
+/// What the notes say of their store before this process goes on with them, whichever run of the machine they are of.
+fn trace(path: &Path, tenure: &Tenure) -> Trace {
+    let Ok(bytes) = std::fs::read(path) else { return Trace::Nothing };
+    let named = [b" ".as_slice(), tenure.store.as_bytes(), b" "].concat();
+    let after_boot = bytes.strip_prefix(MAGIC).and_then(|rest| {
+        let space = rest.iter().position(|byte| *byte == b' ')?;
+        rest.get(space..)?.strip_prefix(named.as_slice())
+    });
+    let Some((head, notes)) = after_boot.and_then(Head::read) else { return Trace::Nothing };
+    match (head.epoch + 1).cmp(&tenure.epoch) {
+        Ordering::Less => return Trace::Nothing,
+        Ordering::Greater => return Trace::Earlier,
+        Ordering::Equal => {}
+    }
+    let (notes, _half) = notes.as_chunks::<NOTE>();
+    let last = notes.iter().rev().take(LOOKED_FOR);
+    Trace::Left(last.map(|note| ClientOrderId::from_u128(u128::from_be_bytes(*note))).collect())
+}
+
 /// The notes of this run of the machine, in a file that holds them and nothing else, and that no other process has.
 fn read_and_begin(path: &Path, boot_id: &Path, tenure: &Tenure) -> std::io::Result<Inner> {
     let mut bytes = Vec::new();
@@ -203,7 +244,7 @@ mod tests {
         std::fs::write(&file, format!("{boot}\n")).unwrap();
         let tenure = Tenure { store: store.to_owned(), epoch };
         let inner = read_and_begin(&path, &file, &tenure).unwrap_or_else(|_| Inner::none());
-        SentLog { epoch, inner: Mutex::new(inner) }
+        SentLog { epoch, inner: Mutex::new(inner), trace: Trace::Nothing }
     }
 
     #[test]
@@ -270,7 +311,24 @@ mod tests {
 
     #[test]
     fn a_log_that_cannot_be_kept_proves_nothing() {
-        let log = SentLog { epoch: 1, inner: Mutex::new(Inner::none()) };
+        let log = SentLog { epoch: 1, inner: Mutex::new(Inner::none()), trace: Trace::Nothing };
         assert!(!log.is_unsent(id(1), 1));
+    }
+
+    #[test]
+    fn notes_tell_whether_their_store_has_come_back_to_an_earlier_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("books.db.sent");
+        let tenure = |store: &str, epoch| Tenure { store: store.to_owned(), epoch };
+        assert_eq!(trace(&path, &tenure("one", 1)), Trace::Nothing);
+        let log = SentLog::open(&path, &tenure("one", 4));
+        log.note(id(7));
+        log.note(id(8));
+        drop(log);
+        assert_eq!(trace(&path, &tenure("one", 5)), Trace::Left(vec![id(8), id(7)]));
+        assert_eq!(trace(&path, &tenure("one", 4)), Trace::Earlier);
+        assert_eq!(trace(&path, &tenure("one", 3)), Trace::Earlier);
+        assert_eq!(trace(&path, &tenure("one", 6)), Trace::Nothing);
+        assert_eq!(trace(&path, &tenure("other", 5)), Trace::Nothing);
     }
 }

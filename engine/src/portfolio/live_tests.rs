@@ -174,8 +174,12 @@ impl Trader {
     fn new(account: AccountId, number: u128, changes: &mut Vec<Change>) -> Self {
         let definition = BotDefinition::parse(&serde_json::from_str(BODY).unwrap()).unwrap();
         let plan = Arc::new(Plan::new(&definition, &market()).unwrap());
-        let rules =
-            LiveRules { pair: definition.pair.clone(), stop_on_venue: false, entries: OrderKind::Market };
+        let rules = LiveRules {
+            pair: definition.pair.clone(),
+            stop_on_venue: false,
+            entries: OrderKind::Market,
+            origin: None,
+        };
         let id = BotId::from_u128(number + 1);
         let recorder = Recorder::new(account, id, &definition);
         let new = NewBot {

@@ -213,7 +213,7 @@ fn told(order: &JournaledOrder, late: Qty, status: TradeStatus) -> DomainEvent {
     let verb = if order.side == Side::Buy { "bought" } else { "sold" };
     let message = format!("order {id} {verb} {late} {base} late, when {what}");
     let data = EventData::BotError(BotFailed {
-        bot_id: order.bot_id,
+        bot_id: Some(order.bot_id),
         code: code.to_owned(),
         message,
         resolved: false,

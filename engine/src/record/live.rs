@@ -1,6 +1,7 @@
 //! What a live bot's steps come to: its trade with every order, as the venue told of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::{
     AccountId, BotFailed, ClientOrderId, DomainEvent, EventData, ExchangeId, Fill, FillId, Order, OrderId,
@@ -10,7 +11,8 @@ use model::{
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use strategies::live::{End, Execution, LiveBot, LiveOrder, LiveStep, LiveTrade, Role, Terms};
+use strategies::live::{End, Execution, LiveBot, LiveOrder, LiveRules, LiveStep, LiveTrade, Role, Terms};
+use strategies::{Plan, RestoreError};
 
 use super::Decision;
 use crate::clock;
@@ -33,9 +35,9 @@ pub(crate) struct LiveRun {
 pub(crate) struct StoredRun<'a> {
     #[serde(borrow)]
     pub(crate) bot: &'a serde_json::value::RawValue,
-    pub(crate) receipts: BTreeMap<ClientOrderId, Receipt>,
+    receipts: BTreeMap<ClientOrderId, Receipt>,
     #[serde(default)]
-    pub(crate) leaving: Option<Receipt>,
+    leaving: Option<Receipt>,
 }
 
 /// Coins that a closed trade has left, too few to be sold.
@@ -51,6 +53,29 @@ pub(crate) struct Dust {
 }
 
 impl LiveRun {
+    /// Of a bot that holds nothing yet, or goes on from what is stored.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub(crate) fn resume(
+        plan: Arc<Plan>,
+        rules: LiveRules,
+        exchange_id: ExchangeId,
+        stored: Option<&str>,
+    ) -> Result<Self, RestoreError> {
+        Ok(match stored {
+            None => {
+                let bot = LiveBot::new(plan, rules);
+                Self { exchange_id, bot, receipts: BTreeMap::new(), leaving: None }
+            }
+            Some(text) => {
+                let stored: StoredRun<'_> = serde_json::from_str(text)?;
+                let bot = LiveBot::restore(plan, rules, stored.bot.get())?;
+                Self { exchange_id, bot, receipts: stored.receipts, leaving: stored.leaving }
+            }
+        })
+    }
+
     /// Notes what a decision comes to, whose orders were decided at `receipt`: when all began to be sold, and when each
     /// order was decided. A sale that had to wait for the stop to be taken back was decided when that was.
     pub(crate) fn note(&mut self, was_leaving: bool, receipt: Receipt, steps: &[LiveStep]) {
@@ -159,7 +184,7 @@ impl Decision {
                 }
                 (LiveStep::Told { code, message } | LiveStep::Resolved { code, message }, _) => {
                     let told = BotFailed {
-                        bot_id: self.bot.bot_id,
+                        bot_id: Some(self.bot.bot_id),
                         code: (*code).to_owned(),
                         message: message.clone(),
                         resolved: matches!(step, LiveStep::Resolved { .. }),

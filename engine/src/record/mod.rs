@@ -287,7 +287,8 @@ impl Recorder {
     /// A bot that cannot go on, as `bot.error` tells; what it goes on from stays as it was.
     pub(crate) fn failed(&self, trouble: BotTrouble, now: Timestamp) -> Change {
         let BotTrouble { code, message } = trouble.clone();
-        let told = EventData::BotError(BotFailed { bot_id: self.bot.bot_id, code, message, resolved: false });
+        let told =
+            EventData::BotError(BotFailed { bot_id: Some(self.bot.bot_id), code, message, resolved: false });
         let events = vec![self.bot.event(now, told)];
         Change { bot: Some(self.row(BotStatus::Error, Some(trouble), None)), events, ..Change::default() }
     }
@@ -295,7 +296,7 @@ impl Recorder {
     /// Something that `bot.error` tells of a bot that goes on as it is, or that it is over.
     pub(crate) fn told(&self, trouble: BotTrouble, resolved: bool, now: Timestamp) -> Change {
         let BotTrouble { code, message } = trouble;
-        let told = EventData::BotError(BotFailed { bot_id: self.bot.bot_id, code, message, resolved });
+        let told = EventData::BotError(BotFailed { bot_id: Some(self.bot.bot_id), code, message, resolved });
         Change { events: vec![self.bot.event(now, told)], ..Change::default() }
     }
 

@@ -8,7 +8,7 @@ use model::{
 };
 use sqlx::Row as _;
 
-use super::{Store, StoreError, parsed, reading};
+use super::{Store, StoreError, parsed, reading, writing};
 
 /// An order as it was journaled.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,6 +87,34 @@ impl Store {
                 stamped_at: stamped_at.map(Timestamp::from_nanos),
                 epoch: row.try_get("epoch")?,
             }))
+        })
+    }
+
+    /// Notes orders that belong to no bot, so that their owner is told of them once.
+    pub(crate) async fn note_strays(&self, ids: &[ClientOrderId]) -> Result<(), StoreError> {
+        writing!(self, transaction => {
+            for id in ids {
+                let insert = "INSERT INTO strays (client_order_id) VALUES ($1) ON CONFLICT DO NOTHING";
+                sqlx::query(insert).bind(id.to_string()).execute(&mut *transaction).await?;
+            }
+        });
+        Ok(())
+    }
+
+    /// Whether an order was ever journaled, is in the books, or is known to be no bot's.
+    pub(crate) async fn is_known(&self, id: ClientOrderId) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM intents WHERE client_order_id = $1
+            UNION ALL SELECT 1 FROM orders WHERE client_order_id = $1
+            UNION ALL SELECT 1 FROM strays WHERE client_order_id = $1 LIMIT 1";
+        reading!(self, pool => {
+            Ok(sqlx::query(sql).bind(id.to_string()).fetch_optional(pool).await?.is_some())
+        })
+    }
+
+    /// Whether any order was ever journaled.
+    pub(crate) async fn has_journaled(&self) -> Result<bool, StoreError> {
+        reading!(self, pool => {
+            Ok(sqlx::query("SELECT 1 FROM intents LIMIT 1").fetch_optional(pool).await?.is_some())
         })
     }
 

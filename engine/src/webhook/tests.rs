@@ -64,7 +64,7 @@ impl Rig {
             bot_id: Some(BotId::from_u128(account.as_u128() ^ bot)),
             at: Timestamp::MIN,
             data: EventData::BotError(BotFailed {
-                bot_id: BotId::from_u128(account.as_u128() ^ bot),
+                bot_id: Some(BotId::from_u128(account.as_u128() ^ bot)),
                 code: "test".to_owned(),
                 message: "x".repeat(300),
                 resolved: false,

@@ -21,6 +21,7 @@ mod missed;
 mod missing;
 mod refused;
 mod relisted;
+mod restored;
 mod rig;
 mod silence;
 mod stuck;

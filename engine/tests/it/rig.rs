@@ -1,6 +1,7 @@
 //! An engine with a store of its own, on an exchange of its own that a test has its hands on.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use engine::{
@@ -9,6 +10,7 @@ use engine::{
 };
 use model::{AccountId, BotDefinition, BotId, Exchange, Tier, Timestamp};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 use venue::{Config, Credential, Venue};
 
 /// A live bot that buys with the first tick.
@@ -35,7 +37,7 @@ pub(crate) struct Rig {
     config: EngineConfig,
     patience: Patience,
     http: reqwest::Client,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Rig {
@@ -77,13 +79,50 @@ impl Rig {
         };
         handle.create_exchange(account, new).await.unwrap();
         let http = reqwest::Client::new();
-        Self { engine, handle, account, venue, config, patience, http, _folder: folder }
+        Self { engine, handle, account, venue, config, patience, http, folder }
     }
 
     /// Another engine takes over.
     pub(crate) async fn restart(self) -> Self {
         drop(self.handle);
         self.engine.stop().await;
+        let engine = Engine::start_with(self.config.clone(), self.patience).await.unwrap();
+        Self { handle: engine.handle(), engine, ..self }
+    }
+
+    /// Copies the books as they are; where the copy is.
+    pub(crate) async fn back_up(&self, name: &str) -> PathBuf {
+        let store = Store::open(&self.config.database_url).await.unwrap();
+        let made = store.back_up(&self.folder.path().join(name), Timestamp::MIN).await.unwrap();
+        store.close().await;
+        made.file
+    }
+
+    /// Another engine goes on from a copy.
+    pub(crate) async fn restart_on(self, copy: &Path) -> Self {
+        drop(self.handle);
+        self.engine.stop().await;
+        // Neither is of use without the other.
+        let key = |database: &Path| format!("{}.key", database.display());
+        std::fs::copy(key(&self.folder.path().join("books.db")), key(copy)).unwrap();
+        let database_url = format!("sqlite://{}", copy.display());
+        let config = EngineConfig { database_url, ..self.config };
+        let engine = Engine::start_with(config.clone(), self.patience).await.unwrap();
+        Self { handle: engine.handle(), engine, config, ..self }
+    }
+
+    /// Another engine goes on from a copy that lies where the books were and does not say that it is one.
+    pub(crate) async fn restart_in_place_of(self, copy: &Path) -> Self {
+        drop(self.handle);
+        self.engine.stop().await;
+        let mut books = SqliteConnection::connect(&format!("sqlite://{}", copy.display())).await.unwrap();
+        sqlx::query("DELETE FROM restored").execute(&mut books).await.unwrap();
+        books.close().await.unwrap();
+        for end in ["-wal", "-shm"] {
+            // The last connection may have taken it away.
+            let _ = std::fs::remove_file(self.folder.path().join(format!("books.db{end}")));
+        }
+        std::fs::copy(copy, self.folder.path().join("books.db")).unwrap();
         let engine = Engine::start_with(self.config.clone(), self.patience).await.unwrap();
         Self { handle: engine.handle(), engine, ..self }
     }

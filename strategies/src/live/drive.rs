@@ -14,6 +14,9 @@ const STOP_SLACK: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
 impl LiveBot {
     /// Does what its goal needs and what nothing under way forbids.
     pub(super) fn drive(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
+        if self.is_still {
+            return;
+        }
         match self.goal {
             Goal::Trade => {
                 // One that it was to sell by before it was told to go on.
@@ -156,7 +159,7 @@ impl LiveBot {
         steps: &mut Vec<LiveStep>,
     ) {
         let order = LiveOrder {
-            client_id: mint(),
+            client_id: self.named(mint(), role, reason),
             role,
             terms,
             qty,
@@ -210,7 +213,7 @@ impl LiveBot {
         }
     }
 
-    fn finish(&mut self, reason: ExitReason, steps: &mut Vec<LiveStep>) {
+    pub(super) fn finish(&mut self, reason: ExitReason, steps: &mut Vec<LiveStep>) {
         let at = self.trade.sold_at().unwrap_or(self.now);
         for code in ["exit_refused", "stop_refused"] {
             self.resolve(code, "the trade is closed", steps);

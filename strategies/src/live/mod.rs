@@ -13,6 +13,7 @@ mod drive;
 mod order;
 mod outcome;
 mod pause;
+mod relive;
 mod trade;
 mod troubles;
 mod words;
@@ -21,13 +22,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use model::{
-    ClientOrderId, ExitReason, Faults, Mark, OrderKind, Pair, Price, PriceMove, Qty, Side, Timestamp, Watch,
+    ClientOrderId, ExitReason, Faults, Mark, OrderKind, OrderOrigin, Pair, Price, PriceMove, Qty, Side,
+    Timestamp, Watch,
 };
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use order::{End, Execution, LiveOrder, Report, Role, Terms};
 use pause::Pause;
+pub use relive::{LostOrder, purpose_of};
 pub use trade::{Closing, LiveTrade, cost_of};
 use troubles::Troubles;
 pub use words::CannotAdd;
@@ -53,6 +56,8 @@ pub struct LiveRules {
     pub stop_on_venue: bool,
     /// How its entries are worked.
     pub entries: OrderKind,
+    /// What its orders' ids say of whose they are; nothing where this is `None`.
+    pub origin: Option<OrderOrigin>,
 }
 
 /// What is to be done, or what happened, in order.
@@ -128,6 +133,8 @@ pub struct LiveBot {
     /// Whether its owner knows that its trade is too small for a stop that rests at the venue.
     is_told_of_no_stop: bool,
     troubles: Troubles,
+    /// Whether it only listens for now.
+    is_still: bool,
 }
 
 /// A [`LiveBot`] as it is serialised.
@@ -190,6 +197,7 @@ impl LiveBot {
             reached: None,
             is_told_of_no_stop: false,
             troubles: Troubles::default(),
+            is_still: false,
         }
     }
 
@@ -219,6 +227,7 @@ impl LiveBot {
             reached: state.reached,
             is_told_of_no_stop: state.is_told_of_no_stop,
             troubles: state.troubles.into_owned(),
+            is_still: false,
         })
     }
 
@@ -492,6 +501,11 @@ impl LiveBot {
     /// The rules beside its plan.
     pub fn rules(&self) -> &LiveRules {
         &self.rules
+    }
+
+    /// What its orders' ids say of whose they are.
+    pub fn origin(&self) -> Option<OrderOrigin> {
+        self.rules.origin
     }
 
     /// The machine: its levels and whether it holds.

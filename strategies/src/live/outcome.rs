@@ -136,7 +136,7 @@ impl LiveBot {
             let message =
                 || format!("the stop cannot rest at the venue ({words}); the engine's own stop watches");
             self.report_trouble("stop_refused", &words, message, steps);
-        } else if is_our_doing {
+        } else if is_our_doing || self.is_still {
             self.protecting = Pause::NONE;
         } else if self.goal == Goal::Trade {
             self.protecting = self.protecting.after_loss(Backoff::STOP, self.clock);

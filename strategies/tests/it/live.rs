@@ -7,7 +7,7 @@ use model::{ClientOrderId, ExitReason, OrderKind, Pair, Price, PriceMove, Qty, Q
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use strategies::live::{
-    End, Execution, LiveBot, LiveOrder, LiveRules, LiveStep, LiveTrade, Report, Role, Terms,
+    End, Execution, LiveBot, LiveOrder, LiveRules, LiveStep, LiveTrade, LostOrder, Report, Role, Terms,
 };
 use strategies::{Funds, Plan};
 
@@ -23,7 +23,7 @@ fn plan(fields: &str) -> Arc<Plan> {
 }
 
 pub(crate) fn rules(stop_on_venue: bool) -> LiveRules {
-    LiveRules { pair: pair(), stop_on_venue, entries: OrderKind::Market }
+    LiveRules { pair: pair(), stop_on_venue, entries: OrderKind::Market, origin: None }
 }
 
 fn pair() -> Pair {
@@ -424,6 +424,63 @@ impl World {
         self.with(|bot, mint, steps| bot.take_up(&mut || mint(), steps));
     }
 
+    /// What a backup has: the bot as it is, and how many trades it has closed.
+    fn save(&self) -> (String, usize) {
+        (serde_json::to_string(&self.bot).unwrap(), self.closed.len())
+    }
+
+    /// The books come back to an earlier time, and take in what the venue has of ours since.
+    fn lose_the_past(&mut self, (state, closed): (String, usize)) {
+        for order in std::mem::take(&mut self.venue.unsent) {
+            self.venue.drop_unsent(order.client_id, End::NeverArrived);
+        }
+        self.venue.reports.clear();
+        self.closed.truncate(closed);
+        self.bot = LiveBot::restore(self.plan.clone(), self.rules.clone(), &state).unwrap();
+        self.bot.set_still(true);
+        let trades = self.closed.iter().chain([self.bot.trade()]);
+        let known: BTreeSet<ClientOrderId> =
+            trades.flat_map(|trade| &trade.orders).map(|order| order.client_id).collect();
+        let orphans = self.venue.orders.iter();
+        let orphans = orphans.filter(|(id, resting)| !known.contains(id) && resting.end.is_none());
+        for id in orphans.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.venue.end(id, End::Canceled);
+        }
+        self.venue.reports.clear();
+        for id in self.bot.open_orders().map(|order| order.client_id).collect::<Vec<_>>() {
+            match self.venue.orders.get(&id) {
+                Some(resting) => self.venue.reports.push(resting.report()),
+                None => self.venue.drop_unsent(id, End::NeverArrived),
+            }
+        }
+        for report in std::mem::take(&mut self.venue.reports) {
+            self.with(|bot, mint, steps| {
+                bot.on_report(&report, &mut || mint(), steps);
+            });
+        }
+        let lost = self
+            .venue
+            .orders
+            .iter()
+            .filter(|(id, resting)| !known.contains(id) && !resting.executions.is_empty());
+        let mut lost: Vec<LostOrder> = lost
+            .map(|(_, resting)| LostOrder {
+                role: resting.order.role,
+                reason: resting.order.reason,
+                terms: resting.order.terms,
+                qty: resting.order.qty,
+                report: resting.report(),
+            })
+            .collect();
+        lost.sort_by_key(|lost| lost.report.executions.last().map(|last| last.trade_id));
+        for order in lost {
+            self.with(|bot, _, steps| bot.make_way(&order, steps));
+            self.with(|bot, _, steps| assert!(bot.relive(&order, steps), "{order:?}"));
+        }
+        self.bot.set_still(false);
+        self.with(|bot, mint, steps| bot.take_up(&mut || mint(), steps));
+    }
+
     /// All executions that our books have, and all that the venue has.
     fn ledgers(&self) -> (Vec<Execution>, Vec<Execution>) {
         let trades = self.closed.iter().chain([self.bot.trade()]);
@@ -449,6 +506,38 @@ fn paths() -> impl Strategy<Value = Vec<i64>> {
             })
             .collect()
     })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn books_that_come_back_to_an_earlier_time_become_the_venues_again(
+        seed in any::<u64>(), path in paths(), stop_on_venue in any::<bool>(), by_hand in any::<bool>(),
+    ) {
+        let mut world = World::new(seed, FIELDS, stop_on_venue);
+        let mut saved = None;
+        for (second, cents) in (1..).zip(&path) {
+            world.tick(Price::from_e8(cents * 1_000_000).unwrap(), second);
+            for _ in 0..world.venue.roll(5) {
+                world.hear_one();
+            }
+            if by_hand && world.venue.roll(15) == 0 {
+                world.act_by_hand();
+            }
+            if saved.is_none() && world.venue.roll(20) == 0 {
+                saved = Some(world.save());
+            } else if world.venue.roll(25) == 0 && let Some(saved) = saved.take() {
+                world.lose_the_past(saved);
+            }
+        }
+        world.hear_all();
+        let (ours, theirs) = world.ledgers();
+        prop_assert_eq!(ours, theirs);
+        let pair = pair();
+        let dust: Decimal = world.closed.iter().map(|trade| trade.held(&pair).decimal()).sum();
+        prop_assert_eq!(world.venue.free + world.venue.locked, world.bot.held().decimal() + dust);
+    }
 }
 
 proptest! {

@@ -19,7 +19,7 @@ fn plan(fields: &str) -> Arc<Plan> {
 
 fn rules(stop_on_venue: bool) -> LiveRules {
     let pair: Pair = "BTC/USDT".parse().unwrap();
-    LiveRules { pair, stop_on_venue, entries: model::OrderKind::Market }
+    LiveRules { pair, stop_on_venue, entries: model::OrderKind::Market, origin: None }
 }
 
 /// A bot, what it has asked for, and what it has told.

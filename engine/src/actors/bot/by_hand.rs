@@ -2,7 +2,7 @@
 
 use actix::{Context, Handler, Message};
 use model::{ClientOrderId, ExitReason, Price, Timestamp, TradeId};
-use strategies::live::{CannotAdd, LiveBot, LiveStep};
+use strategies::live::{CannotAdd, LiveBot, LiveStep, Role};
 use strategies::{Funds, Trouble};
 
 use super::live::Prompt;
@@ -145,7 +145,7 @@ impl Handler<AddFunds> for Bot {
         }
         let Hand::Live(live) = &self.hand else { return Err(EngineError::NotFound("trade")) };
         let qty = live.run().bot.added(add.funds, price)?;
-        let id = ClientOrderId::new();
+        let id = live.run().bot.named(ClientOrderId::new(), Role::Added, None);
         let mut added = Ok(());
         let act = |bot: &mut LiveBot, steps: &mut Vec<LiveStep>| {
             added = bot.add(qty, price, &mut || id, steps);

@@ -1,13 +1,12 @@
 //! A bot on a real account: what its machine asks for is journaled, then sent by its exchange connection; what the
 //! venue reports comes back here.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::{Addr, AsyncContext as _, Context, Handler, WeakAddr};
 use model::{
-    AccountId, BotDefinition, BotId, ClientOrderId, ExchangeId, ExitReason, Market, Pair, Receipt, Timestamp,
-    TradeId,
+    AccountId, BotDefinition, BotId, ClientOrderId, ExchangeId, ExitReason, Market, OrderOrigin, Pair,
+    Receipt, Timestamp, TradeId,
 };
 use strategies::live::{LiveBot, LiveStep, Report, Role};
 use strategies::{Plan, RestoreError};
@@ -17,7 +16,7 @@ use super::{Bot, Hand};
 use crate::actors::deliver;
 use crate::actors::exchange::{
     AskFor, Attach, Detach, ExchangeConnection, Freed, Holds, InDoubt, Journaled, LateFill, Limited, Locked,
-    Missing, Prepare, Reported, TakenUp, Unclaimed, VenueClock, Withdraw,
+    Missing, Prepare, Relive, Reported, Strays, TakenUp, Unclaimed, VenueClock, Withdraw, told_restored,
 };
 use crate::actors::feed::{Join, Woken};
 use crate::change::Positions;
@@ -26,7 +25,7 @@ use crate::error::EngineError;
 use crate::failpoint::{self, Control};
 use crate::live::fees::FeeRates;
 use crate::live::rules;
-use crate::record::{LiveRun, StoredRun};
+use crate::record::LiveRun;
 use crate::signals::Attached;
 use crate::start::Unreconciled;
 
@@ -67,22 +66,14 @@ impl LiveHand {
         plan: Arc<Plan>,
         definition: &BotDefinition,
         exchange_id: ExchangeId,
-        (connection, clock): (Addr<ExchangeConnection>, VenueClock),
+        (connection, clock, origin): (Addr<ExchangeConnection>, VenueClock, Option<OrderOrigin>),
         fees: FeeRates,
         stored: Option<&str>,
         unreconciled: Option<Unreconciled>,
     ) -> Result<Self, RestoreError> {
-        let run = match stored {
-            None => {
-                let bot = LiveBot::new(plan, rules(definition));
-                LiveRun { exchange_id, bot, receipts: BTreeMap::new(), leaving: None }
-            }
-            Some(text) => {
-                let stored: StoredRun<'_> = serde_json::from_str(text)?;
-                let bot = LiveBot::restore(plan, rules(definition), stored.bot.get())?;
-                LiveRun { exchange_id, bot, receipts: stored.receipts, leaving: stored.leaving }
-            }
-        };
+        let mut run = LiveRun::resume(plan, rules(definition, origin), exchange_id, stored)?;
+        // Until it is taken up it only listens.
+        run.bot.set_still(true);
         Ok(Self { run, connection, clock, fees, is_taken_up: false, unreconciled, alarm: None, me: None })
     }
 
@@ -145,7 +136,8 @@ impl LiveHand {
     }
 
     pub(super) fn replan(&mut self, plan: Arc<Plan>, definition: &BotDefinition) {
-        self.run.bot = self.run.bot.clone().replanned(plan, rules(definition));
+        let rules = rules(definition, self.run.bot.origin());
+        self.run.bot = self.run.bot.clone().replanned(plan, rules);
     }
 }
 
@@ -298,6 +290,12 @@ impl Bot {
         !self.is_taken_up() || self.hand.is_holding_back(Some(positions))
     }
 
+    fn keep_still(&mut self, is_still: bool) {
+        if let Hand::Live(live) = &mut self.hand {
+            live.bot_mut().set_still(is_still);
+        }
+    }
+
     fn tell_resolved(&mut self, code: &'static str, message: String, ctx: &mut Context<Self>) {
         self.live(Prompt::Word, ctx, |_, steps| steps.push(LiveStep::Resolved { code, message }));
     }
@@ -341,6 +339,7 @@ impl Handler<TakenUp> for Bot {
         let Hand::Live(live) = &mut self.hand else { return };
         live.is_taken_up = true;
         live.unreconciled = None;
+        live.bot_mut().set_still(false);
         match stopping {
             Some(Positions::Close) => {
                 self.live(Prompt::Word, ctx, |bot, steps| {
@@ -462,6 +461,40 @@ impl Handler<LateFill> for Bot {
             bot.on_report(&report, &mut ClientOrderId::new, steps);
         });
         if is_taken_up {
+            self.go_on(ctx);
+        }
+    }
+}
+
+impl Handler<Relive> for Bot {
+    type Result = ();
+
+    fn handle(&mut self, Relive(orders): Relive, ctx: &mut Self::Context) {
+        if self.ended {
+            return;
+        }
+        let is_taken_up = self.is_taken_up();
+        let mut strays = Vec::new();
+        self.keep_still(true);
+        for lost in &orders {
+            self.live(Prompt::Time, ctx, |bot, steps| bot.make_way(lost, steps));
+            let mut is_ours = true;
+            self.live(Prompt::Word, ctx, |bot, steps| is_ours = bot.relive(lost, steps));
+            if !is_ours {
+                strays.push(lost.clone());
+            }
+        }
+        let message = told_restored(&orders, &self.pair);
+        let told = LiveStep::Told { code: "history_restored", message };
+        self.live(Prompt::Word, ctx, |_, steps| steps.push(told));
+        if let Hand::Live(live) = &self.hand
+            && !strays.is_empty()
+        {
+            deliver(&live.connection, Strays { bot: self.id, orders: strays });
+        }
+        if is_taken_up {
+            self.keep_still(false);
+            self.follow_live(ctx);
             self.go_on(ctx);
         }
     }

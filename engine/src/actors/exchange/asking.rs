@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::rest::VenueError;
 use connectors::binance::trade::{Call, Cost, ExecutionsFrom, Lane, OrderReport, OrdersFrom, PAGE};
-use model::{ClientOrderId, Pair, Timestamp};
+use model::{BotId, ClientOrderId, Pair, Timestamp};
 use strategies::live::{End, Report, Role};
 
 use super::client::VenueClient;
 use super::route::Route;
-use super::{DOUBT_FOR, ExchangeConnection, InDoubt, TakenUp, deliver};
+use super::{DOUBT_FOR, ExchangeConnection, InDoubt, deliver};
 use crate::failpoint;
 use crate::live;
 use crate::markets::Markets;
@@ -209,14 +209,22 @@ impl ExchangeConnection {
 
     /// Lets bots go on whose orders have all been asked for.
     pub(super) fn let_accounted_go(&mut self) {
+        if self.restoring.is_some() {
+            return;
+        }
         let unaccounted: HashSet<_> =
             self.orders.values().filter(|order| !order.is_accounted).map(|order| order.bot).collect();
-        for (id, attached) in &mut self.bots {
-            if !attached.is_taken_up && attached.has_read_books && !unaccounted.contains(id) {
-                failpoint::pass("taking-up");
-                attached.is_taken_up = true;
-                deliver(&attached.bot, TakenUp);
-            }
+        let due: Vec<BotId> = self
+            .bots
+            .iter()
+            .filter(|(id, attached)| {
+                !attached.is_taken_up && attached.has_read_books && !unaccounted.contains(id)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            failpoint::pass("taking-up");
+            self.take_up(id);
         }
     }
 

@@ -97,7 +97,9 @@ impl ExchangeConnection {
         let is_held = self.bots.values().any(|attached| !attached.held.is_zero());
         let every = if self.is_told() { COUNT_TOLD } else { COUNT_UNTOLD };
         let now = Instant::now();
-        if !is_held || self.balances.is_counting || !self.balances.is_due(now, every) {
+        // Until bots know what a restored store lacked, what they hold is not what the account has.
+        let is_waiting = self.restoring.is_some() || !self.lost.is_empty();
+        if is_waiting || !is_held || self.balances.is_counting || !self.balances.is_due(now, every) {
             return;
         }
         if self.budget().ask(Cost::ACCOUNT, Lane::Normal).is_err() {

@@ -9,18 +9,21 @@ use std::time::Duration;
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::trade::UserReport;
-use model::{AccountId, BotId, ClientOrderId, Qty, Side, TradeId};
-use strategies::live::Report;
+use model::{AccountId, BotId, ClientOrderId, ExchangeId, Market, OrderOrigin, Qty, Side, TradeId};
+use strategies::Plan;
+use strategies::live::{LiveStep, LostOrder, Report};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
+use super::restored::{Ours, told_restored};
 use super::{ExchangeConnection, deliver};
 use crate::change::Change;
+use crate::clock;
 use crate::ledger::Ledger;
-use crate::live;
+use crate::live::{self, rules};
 use crate::markets::Markets;
-use crate::record::{booked_execution, rebook, revalue};
-use crate::store::{JournaledOrder, Store, StoreError};
+use crate::record::{LiveRun, Recorder, booked_execution, rebook, revalue};
+use crate::store::{JournaledOrder, Store, StoreError, StoredBot};
 
 /// How soon a store that could not be read is read again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -141,6 +144,68 @@ impl Journal {
         drop(alone);
     }
 
+    /// Takes orders that its books lack into a bot at rest, which stays so; those that are not its own.
+    pub(super) async fn relive_at_rest(
+        &self,
+        bot: StoredBot,
+        orders: Vec<LostOrder>,
+        exchange: ExchangeId,
+        markets: &Markets,
+        ours: Ours,
+    ) -> Vec<LostOrder> {
+        let alone = self.booking.lock().await;
+        let market = loop {
+            match markets.market(&bot.definition.pair).await {
+                Ok(Some(market)) => break market,
+                Ok(None) => return orders,
+                Err(error) => {
+                    tracing::warn!(bot = %bot.id, %error, "what a bot at rest lacks waits for the venue");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        };
+        let origin = ours.origin.map(|own| own.of_bot(bot.id));
+        let Some((mut recorder, mut run)) = at_rest(&bot, &market, exchange, origin) else { return orders };
+        let (mut strays, mut booked) = (Vec::new(), Vec::new());
+        run.bot.set_still(true);
+        for lost in orders {
+            let (mut before, mut steps) = (Vec::new(), Vec::new());
+            run.bot.make_way(&lost, &mut before);
+            if !before.is_empty() {
+                self.commit_at_rest(&mut recorder, &run, before, &bot).await;
+            }
+            if run.bot.relive(&lost, &mut steps) {
+                booked.push(lost);
+            } else {
+                strays.push(lost);
+            }
+            self.commit_at_rest(&mut recorder, &run, steps, &bot).await;
+        }
+        if !booked.is_empty() {
+            let message = told_restored(&booked, &bot.definition.pair);
+            let told = LiveStep::Told { code: "history_restored", message };
+            self.commit_at_rest(&mut recorder, &run, vec![told], &bot).await;
+        }
+        drop(alone);
+        strays
+    }
+
+    async fn commit_at_rest(
+        &self,
+        recorder: &mut Recorder,
+        run: &LiveRun,
+        steps: Vec<LiveStep>,
+        bot: &StoredBot,
+    ) {
+        let mut change = recorder.live_change(run, steps, bot.status, clock::now());
+        if let Some(row) = &mut change.bot {
+            row.trouble.clone_from(&bot.trouble);
+        }
+        if self.ledger.commit(change).await.is_err() {
+            tracing::error!(bot = %bot.id, "what a bot at rest lacked could not be booked");
+        }
+    }
+
     /// Values what fees of a closed trade nobody could value before, by what the venue says that their coin was worth
     /// then; whether the trade has it all now.
     pub(crate) async fn value_fees(&self, account: AccountId, id: TradeId, markets: &Markets) -> bool {
@@ -184,6 +249,23 @@ impl Journal {
         });
         told.collect()
     }
+}
+
+/// What a bot at rest would go on from.
+fn at_rest(
+    bot: &StoredBot,
+    market: &Market,
+    exchange: ExchangeId,
+    origin: Option<OrderOrigin>,
+) -> Option<(Recorder, LiveRun)> {
+    let plan = Arc::new(Plan::new(&bot.definition, market).ok()?);
+    let mut recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
+    let stored = match &bot.state {
+        Some(state) => recorder.resume(state).ok()?,
+        None => None,
+    };
+    let run = LiveRun::resume(plan, rules(&bot.definition, origin), exchange, stored).ok()?;
+    Some((recorder, run))
 }
 
 pub(super) async fn until_read<T, R: Future<Output = Result<T, StoreError>>>(

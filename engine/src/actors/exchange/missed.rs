@@ -16,13 +16,14 @@ use model::{ClientOrderId, ExchangeId, Pair, Timestamp};
 
 use super::asking::OVERLAP_NS;
 use super::client::VenueClient;
-use super::late::until_read;
+use super::late::{Journal, until_read};
+use super::restored::{self, Lost, Ours};
 use super::route::Route;
 use super::socket::Heard;
 use super::{ExchangeConnection, deliver};
 use crate::clock;
+use crate::markets::Markets;
 use crate::meters::Meters;
-use crate::store::Store;
 
 /// How soon after the stream came up: what is under way is asked for first.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
@@ -32,6 +33,9 @@ const BETWEEN: Duration = Duration::from_secs(10);
 
 /// How soon after one that failed.
 const AGAIN: Duration = Duration::from_secs(30);
+
+/// How soon while bots wait for it.
+const AGAIN_RESTORING: Duration = Duration::from_secs(5);
 
 /// How far the venue goes from a time that a page of executions begins at.
 const DAY_S: u64 = 24 * 60 * 60;
@@ -65,12 +69,12 @@ struct Reach {
 }
 
 impl Missed {
-    /// Of a connection that opens now.
-    pub(super) fn new() -> Self {
+    /// Of a connection that opens now; it searches at once where the store lacks orders that it made.
+    pub(super) fn new(is_restoring: bool) -> Self {
         let opened_at = clock::now();
         Self {
             opened_at,
-            due: None,
+            due: is_restoring.then(Instant::now),
             began: None,
             is_searching: false,
             is_once_more: false,
@@ -99,27 +103,42 @@ impl Missed {
 pub(super) struct Searched(Result<Reach, VenueError>);
 
 /// One search through an account's executions.
-struct Search {
-    exchange: ExchangeId,
+pub(super) struct Search {
+    pub(super) exchange: ExchangeId,
     opened_at: Timestamp,
-    client: VenueClient,
-    /// Not the ledger, which nothing that takes this long may keep from ending.
-    store: Store,
+    pub(super) client: VenueClient,
+    pub(super) journal: Journal,
+    pub(super) markets: Arc<Markets>,
     meters: Arc<Meters>,
-    me: Addr<ExchangeConnection>,
+    pub(super) me: Addr<ExchangeConnection>,
+    pub(super) ours: Ours,
+    /// Whether the store is a copy of an earlier time: bots wait for this search.
+    is_restoring: bool,
+    /// Executed orders of ours that are in no books.
+    lost: Vec<Lost>,
 }
 
 impl Search {
     /// Hands over what no books have; how far that is then sure to reach.
-    async fn run(self, mut reach: Reach, absent_after: Duration) -> Result<Reach, VenueError> {
+    async fn run(mut self, mut reach: Reach, absent_after: Duration) -> Result<Reach, VenueError> {
         let began = self.client.clock().now();
+        let is_first = reach.since.is_none();
         let since = match reach.since {
             Some(since) => since,
             None => self.read_journal(&mut reach).await,
         };
+        if is_first {
+            let mut pairs: BTreeSet<Pair> = reach.pairs.keys().cloned().collect();
+            self.cancel_orphans(&mut pairs, self.is_restoring).await?;
+            for pair in pairs {
+                reach.pairs.entry(pair).or_insert(0);
+            }
+        }
         for (pair, sorted) in &mut reach.pairs {
             self.search(pair, since, sorted).await?;
         }
+        let lost = std::mem::take(&mut self.lost);
+        self.hand_over(lost).await;
         let hidden_ns = i64::try_from(absent_after.as_nanos()).unwrap_or(i64::MAX);
         let sure = began.nanos().saturating_sub(hidden_ns).saturating_sub(OVERLAP_NS);
         reach.since = Some(since.max(Timestamp::from_nanos(sure)));
@@ -130,14 +149,21 @@ impl Search {
     /// of its last order's fate itself, or ended soon after that; what it counted as over may have filled before.
     async fn read_journal(&self, reach: &mut Reach) -> Timestamp {
         let earlier = back(self.opened_at, LATELY_S)..self.opened_at;
-        let pairs = until_read(|| self.store.traded(self.exchange, earlier.clone(), MOST_PAIRS)).await;
+        let store = self.journal.store();
+        let pairs = until_read(|| store.traded(self.exchange, earlier.clone(), MOST_PAIRS)).await;
         let last = pairs.iter().map(|(_, decided_at)| *decided_at).max();
         reach.pairs.extend(pairs.into_iter().map(|(pair, _)| (pair, 0)));
+        if self.is_restoring {
+            // Bots may have begun to trade since the copy was taken.
+            let bots = until_read(|| store.all_bots(Some(self.ours.account))).await;
+            let live = bots.into_iter().filter(|bot| !bot.definition.dry_run);
+            reach.pairs.extend(live.map(|bot| (bot.definition.pair, 0)));
+        }
         back(last.unwrap_or(self.opened_at), DAY_S)
     }
 
     /// Reads a pair's executions to the last; `sorted` is the last one that was sorted out before.
-    async fn search(&self, pair: &Pair, since: Timestamp, sorted: &mut i64) -> Result<(), VenueError> {
+    async fn search(&mut self, pair: &Pair, since: Timestamp, sorted: &mut i64) -> Result<(), VenueError> {
         let mut from = ExecutionsFrom::Since(since);
         loop {
             let now = self.client.clock().now();
@@ -158,18 +184,30 @@ impl Search {
     }
 
     /// Hands over what of these executions is ours and in no books.
-    async fn sort_out(&self, pair: &Pair, page: &[Execution], sorted: &mut i64) -> Result<(), VenueError> {
+    async fn sort_out(
+        &mut self,
+        pair: &Pair,
+        page: &[Execution],
+        sorted: &mut i64,
+    ) -> Result<(), VenueError> {
         let mut of: BTreeMap<i64, Vec<&Execution>> = BTreeMap::new();
         for execution in page {
             of.entry(execution.venue_order_id).or_default().push(execution);
         }
         for order in self.orders(pair, of.keys().copied().collect()).await? {
             let executions = of.remove(&order.venue_order_id).unwrap_or_default();
-            let booked = match order.client_order_id.parse::<ClientOrderId>() {
-                Ok(id) => self.booked(id).await,
-                Err(_) => None,
+            let id = order.client_order_id.parse::<ClientOrderId>().ok();
+            let booked = match id {
+                Some(id) => self.booked(id).await,
+                None => None,
             };
             let Some(booked) = booked else {
+                if let Some(id) = id.filter(|id| self.ours.is_ours(*id))
+                    && !self.is_known(id).await
+                {
+                    self.lose(pair, &order, &executions).await?;
+                    continue;
+                }
                 // The owner's own: by hand, or by another program.
                 let new = executions.iter().filter(|execution| execution.trade_id > *sorted).count();
                 self.meters.count_foreign(new);
@@ -186,11 +224,38 @@ impl Search {
         Ok(())
     }
 
+    /// Notes an executed order of ours that the journal does not know, once it is over.
+    async fn lose(
+        &mut self,
+        pair: &Pair,
+        order: &OrderReport,
+        executions: &[&Execution],
+    ) -> Result<(), VenueError> {
+        if let Some(lost) = restored::lost(pair, order, executions) {
+            self.lost.push(lost);
+            return Ok(());
+        }
+        let Ok(id) = order.client_order_id.parse() else { return Ok(()) };
+        self.cancel(pair, id).await?;
+        let Some(ended) = self.read(Call::order(pair, id)).await? else { return Ok(()) };
+        let from = ExecutionsFrom::Order(ended.venue_order_id);
+        let executions = self.read(Call::executions(pair, from)).await?;
+        let all: Vec<&Execution> = executions.iter().collect();
+        match restored::lost(pair, &ended, &all) {
+            Some(lost) => self.lost.push(lost),
+            None => {
+                tracing::error!(connection = %self.exchange, order = %id, "an order that the books do not know cannot be read");
+            }
+        }
+        Ok(())
+    }
+
     /// The venue's numbers of what is booked of an order of ours over this connection; `None` where it is not one.
     async fn booked(&self, id: ClientOrderId) -> Option<BTreeSet<i64>> {
-        let order = until_read(|| self.store.journaled(id)).await;
+        let store = self.journal.store();
+        let order = until_read(|| store.journaled(id)).await;
         order.filter(|order| order.exchange_id == self.exchange)?;
-        Some(until_read(|| self.store.booked(id)).await)
+        Some(until_read(|| store.booked(id)).await)
     }
 
     /// The orders with these numbers.
@@ -206,12 +271,16 @@ impl Search {
     }
 
     /// Asks once a question is to spare, unless nobody waits for its answer any more.
-    async fn read<T>(&self, call: Call<T>) -> Result<T, VenueError> {
-        while let Err(wait) = self.client.budget().ask(call.cost(), Lane::Spare) {
-            tokio::time::sleep_until(wait.until).await;
-        }
-        if self.me.connected() {
-            return self.client.query(&call, Route::Rest, Lane::Spare).await;
+    pub(super) async fn read<T>(&self, call: Call<T>) -> Result<T, VenueError> {
+        // Bots with open trades wait for it where the store is a copy.
+        let lane = if self.is_restoring { Lane::Exit } else { Lane::Spare };
+        while self.me.connected() {
+            let Err(wait) = self.client.budget().ask(call.cost(), lane) else {
+                return self.client.query(&call, Route::Rest, lane).await;
+            };
+            // Not for long at a time: the ledger ends once nobody has it any more.
+            let soon = tokio::time::Instant::now() + Duration::from_secs(1);
+            tokio::time::sleep_until(wait.until.min(soon)).await;
         }
         Err(VenueError::Retry { after: None, message: "the connection has ended".to_owned() })
     }
@@ -226,8 +295,9 @@ impl ExchangeConnection {
     /// Searches for what was missed, if it is time: once the bots have heard of what they had under way.
     pub(super) fn search_missed(&mut self, me: &Addr<Self>) {
         let now = Instant::now();
-        let is_settled = self.bots.values().all(|attached| attached.is_taken_up)
-            && self.unreconciled.load(Ordering::Acquire) == 0;
+        let is_settled = self.restoring.is_some()
+            || self.bots.values().all(|attached| attached.is_taken_up)
+                && self.unreconciled.load(Ordering::Acquire) == 0;
         if self.missed.is_searching || !is_settled || self.missed.due.is_none_or(|due| due > now) {
             return;
         }
@@ -236,9 +306,13 @@ impl ExchangeConnection {
             exchange: self.id,
             opened_at: self.missed.opened_at,
             client: self.client.clone(),
-            store: self.journal.store().clone(),
+            journal: self.journal.clone(),
+            markets: self.markets.clone(),
             meters: self.share.meters().clone(),
             me: me.clone(),
+            ours: self.ours,
+            is_restoring: self.restoring.is_some(),
+            lost: Vec::new(),
         };
         let (reach, absent_after, me) = (self.missed.reach.clone(), self.absent_after, me.clone());
         self.journal.spawn(async move {
@@ -257,14 +331,22 @@ impl Handler<Searched> for ExchangeConnection {
             Ok(reach) => {
                 missed.reach.since = reach.since;
                 missed.reach.pairs.extend(reach.pairs);
+                if self.restoring.take().is_some() {
+                    tracing::info!(connection = %self.id, "what the restored store lacked of the account is known");
+                }
                 if missed.due.is_none() && std::mem::take(&mut missed.is_once_more) {
                     missed.due = missed.began.map(|began| began + self.absent_after.max(BETWEEN));
                 }
             }
             Err(error) => {
                 tracing::warn!(connection = %self.id, %error, "an account's executions could not be read");
-                missed.due.get_or_insert(Instant::now() + AGAIN);
+                if let VenueError::Auth { message, .. } = &error {
+                    self.lock(message);
+                }
+                let again = if self.restoring.is_some() { AGAIN_RESTORING } else { AGAIN };
+                self.missed.due.get_or_insert(Instant::now() + again);
             }
         }
+        self.let_accounted_go();
     }
 }

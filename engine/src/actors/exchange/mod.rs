@@ -12,6 +12,7 @@ mod missed;
 mod orders;
 mod probing;
 mod resting;
+mod restored;
 mod retry;
 mod route;
 mod sending;
@@ -29,7 +30,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
 use connectors::binance::trade::{Credential, SharedBudget, TradeRest, TradeStreamConfig};
 use model::{AccountId, BotId, ClientOrderId, ExchangeId, Pair, Qty, Receipt, TradeId};
-use strategies::live::{End, LiveOrder, Report, Role};
+use strategies::live::{End, LiveOrder, LostOrder, Report, Role};
 
 use super::bot::Bot;
 use super::deliver;
@@ -40,6 +41,7 @@ use crate::live::sent::SentLog;
 use crate::markets::Markets;
 use crate::meters::{Meters, Share, UnderWay};
 use crate::portfolio::KnownBalances;
+use crate::start::Unreconciled;
 
 pub(crate) use asking::AskFor;
 pub(crate) use balance::{Freed, Holds, Missing};
@@ -47,6 +49,7 @@ pub(crate) use late::{Journal, LateFill, Unclaimed};
 pub(crate) use limited::Limited;
 use orders::Orders;
 pub(crate) use probing::Prepare;
+pub(crate) use restored::{Ours, Relive, Strays, told_restored};
 pub(crate) use sending::{Journaled, TakeBack};
 pub(crate) use stamping::Restamped;
 use tracked::{Tracked, left_by};
@@ -81,6 +84,10 @@ pub(crate) struct ConnectionParts {
     pub(crate) journal: Journal,
     /// How many bots have not heard yet what became of the orders that they had before the process began.
     pub(crate) unreconciled: Arc<AtomicUsize>,
+    /// Which orders are this store's own.
+    pub(crate) ours: Ours,
+    /// Held until it is known what the store, a copy of an earlier time, lacks; `None` where it is none.
+    pub(crate) restoring: Option<Unreconciled>,
 }
 
 /// A bot that trades over this connection from now on, with its orders whose end it does not know.
@@ -172,6 +179,13 @@ pub(crate) struct ExchangeConnection {
     journal: Journal,
     looked_up: late::LookedUp,
     missed: missed::Missed,
+    ours: Ours,
+    /// Until then no bot is taken up: the store is a copy of an earlier time, and what it lacks is being looked for.
+    restoring: Option<Unreconciled>,
+    /// Orders that the books of bots lack which have not been taken up yet.
+    lost: HashMap<BotId, Vec<LostOrder>>,
+    /// Those that were handed to their bots in this process.
+    handed_over: HashSet<ClientOrderId>,
     /// When what rests was looked after last.
     looked_at: Instant,
     unreconciled: Arc<AtomicUsize>,
@@ -204,7 +218,11 @@ impl ExchangeConnection {
             share: Share::of(parts.meters),
             journal: parts.journal,
             looked_up: late::LookedUp::default(),
-            missed: missed::Missed::new(),
+            missed: missed::Missed::new(parts.restoring.is_some()),
+            ours: parts.ours,
+            restoring: parts.restoring,
+            lost: HashMap::new(),
+            handed_over: HashSet::new(),
             looked_at: Instant::now(),
             unreconciled: parts.unreconciled,
             opened: Instant::now(),

@@ -10,7 +10,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 fn event(account_id: AccountId, bot: Option<u128>, at: Timestamp) -> DomainEvent {
     let data = BotFailed {
-        bot_id: BotId::from_u128(1),
+        bot_id: Some(BotId::from_u128(1)),
         code: String::new(),
         message: String::new(),
         resolved: false,
