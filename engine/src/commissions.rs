@@ -4,7 +4,7 @@
 //! rates have changed goes on with the new ones. Where the venue does not tell, the configured rates count until it does.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use connectors::binance::rest::VenueError;
@@ -25,6 +25,9 @@ const GOOD_FOR: Duration = Duration::from_hours(24);
 /// How soon the venue is asked again where it did not tell.
 const ASK_AGAIN: Duration = Duration::from_mins(1);
 
+/// How long nobody waits for the venue after it did not answer: a thousand bots that start then would wait for each other.
+const SILENT_FOR: Duration = Duration::from_secs(30);
+
 /// How often it is looked whether rates are to be asked for.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -39,6 +42,8 @@ type Key = (ExchangeId, Pair);
 pub(crate) struct Commissions {
     told: DashMap<Key, Told>,
     payers: DashMap<BotId, (AccountId, Key)>,
+    /// When a venue did not answer last.
+    silent_at: Mutex<Option<Instant>>,
 }
 
 /// What a venue told of one account and pair.
@@ -86,6 +91,16 @@ impl Commissions {
         self.told.insert(key, told);
     }
 
+    /// Whether a venue did not answer a moment ago: nobody waits for it again so soon.
+    fn is_silent(&self) -> bool {
+        let silent_at = *self.silent_at.lock().unwrap_or_else(PoisonError::into_inner);
+        silent_at.is_some_and(|at| at.elapsed() < SILENT_FOR)
+    }
+
+    fn note_silence(&self) {
+        *self.silent_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
     /// What the venue is to be asked for, of those that some bot pays.
     fn due(&self) -> Vec<(AccountId, Key)> {
         let mut seen = HashSet::new();
@@ -108,32 +123,54 @@ pub(crate) fn configured(fee: Rate) -> FeeRates {
 }
 
 impl EngineHandle {
-    /// A market at the rates that a bot of this definition pays, as far as they are known, and which rates those are.
-    pub(crate) fn priced(
+    /// A market at the rates that a bot of this definition would pay, and which rates those are. Of a live one whose
+    /// connection can be told they are asked for unless they are known.
+    pub(crate) async fn priced(
         &self,
+        account: AccountId,
         definition: &BotDefinition,
-        bot: Option<BotId>,
+        market: Market,
+    ) -> (Market, FeeRates) {
+        let mut id = None;
+        if !definition.dry_run
+            && let Ok(stored) = self.live_connection(account, definition).await
+        {
+            self.learn_commission(&stored, &definition.pair).await;
+            id = Some(stored.connection.id);
+        }
+        self.inner.connections.commissions().apply(id, &definition.pair, market)
+    }
+
+    /// A market at the rates that a bot pays which lives, as far as they are known, and which rates those are.
+    pub(crate) fn priced_for(
+        &self,
+        bot: BotId,
+        definition: &BotDefinition,
         market: Market,
     ) -> (Market, FeeRates) {
         let commissions = self.inner.connections.commissions();
-        let named = || bot.and_then(|bot| commissions.connection_of(bot)).or(definition.exchange_id);
-        let id = if definition.dry_run { None } else { named() };
+        let id = commissions.connection_of(bot).filter(|_| !definition.dry_run);
         commissions.apply(id, &definition.pair, market)
     }
 
-    /// Notes what a live bot trades and over which connection, and asks for the account's rates unless they are known.
-    pub(crate) async fn learn_commission(&self, bot: &StoredBot, stored: &StoredExchange) {
-        let commissions = self.inner.connections.commissions();
-        let (id, pair) = (stored.connection.id, bot.definition.pair.clone());
-        let key = (id, pair);
-        commissions.payers.insert(bot.id, (bot.account_id, key.clone()));
+    /// Notes over which connection a live bot trades from now on, and asks for its account's rates unless they are known.
+    pub(crate) async fn begin_to_pay(&self, bot: &StoredBot, stored: &StoredExchange) {
+        let key = (stored.connection.id, bot.definition.pair.clone());
+        self.inner.connections.commissions().payers.insert(bot.id, (bot.account_id, key));
+        self.learn_commission(stored, &bot.definition.pair).await;
+    }
+
+    async fn learn_commission(&self, stored: &StoredExchange, pair: &Pair) {
+        let key = (stored.connection.id, pair.clone());
         // What is only old is asked for meanwhile.
-        let is_missing = commissions.told.get(&key).is_none_or(|told| told.rates.is_none() && told.is_due());
-        if is_missing {
-            let (api_key, secret) = (&stored.credential.api_key, &stored.credential.api_secret);
-            if let Ok(credential) = Credential::new(api_key.expose(), secret.expose()) {
-                self.ask_commission(key, &credential).await;
-            }
+        let is_missing = |told: &Told| told.rates.is_none() && told.is_due();
+        let commissions = self.inner.connections.commissions();
+        if commissions.is_silent() || !commissions.told.get(&key).is_none_or(|told| is_missing(&told)) {
+            return;
+        }
+        let (api_key, secret) = (&stored.credential.api_key, &stored.credential.api_secret);
+        if let Ok(credential) = Credential::new(api_key.expose(), secret.expose()) {
+            self.ask_commission(key, &credential).await;
         }
     }
 
@@ -156,8 +193,17 @@ impl EngineHandle {
             Ok(Ok(Ok(rates))) => Some(rates),
             failed => {
                 let why = match failed {
-                    Ok(Ok(Err(error))) => error.to_string(),
-                    _ => "it does not answer".to_owned(),
+                    Ok(Ok(Err(error @ (VenueError::Rejected { .. } | VenueError::Auth { .. })))) => {
+                        error.to_string()
+                    }
+                    Ok(Ok(Err(error))) => {
+                        connections.commissions().note_silence();
+                        error.to_string()
+                    }
+                    _ => {
+                        connections.commissions().note_silence();
+                        "it does not answer".to_owned()
+                    }
                 };
                 tracing::warn!(connection = %key.0, pair = %key.1, why, "the venue does not tell an account's fee rates; the rates known before count, or the configured ones");
                 None
@@ -172,6 +218,9 @@ impl EngineHandle {
     /// Asks for rates that are old or missing, and has the bots that pay them go on with what is told.
     async fn refresh_commissions(&self) {
         for (account, key) in self.inner.connections.commissions().due() {
+            if self.inner.connections.commissions().is_silent() {
+                return;
+            }
             let id = key.0;
             let ask =
                 move |store: Store| async move { store.sealed_exchanges(account, None, Some(id)).await };
@@ -202,7 +251,7 @@ impl EngineHandle {
             }
         };
         let Some(market) = self.inner.markets.known(&bot.definition.pair) else { return Ok(()) };
-        let (market, fees) = self.priced(&bot.definition, Some(id), market);
+        let (market, fees) = self.priced_for(id, &bot.definition, market);
         let plan = Arc::new(Plan::new(&bot.definition, &market)?);
         let word = || Redefine {
             plan: plan.clone(),

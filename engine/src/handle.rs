@@ -209,10 +209,10 @@ impl EngineHandle {
     ) -> Result<T, E> {
         self.take_work()?;
         self.owns_named(account_id, &definition).await?;
-        let mut warnings = self.check(&definition).await?;
+        let mut warnings = self.check(account_id, &definition).await?;
         warnings.extend(self.no_stop_can_rest(account_id, &definition).await?);
         let room = self.room_for_a_bot(account_id, plan).await?;
-        let capital = self.capital(&definition).await;
+        let capital = self.capital(account_id, &definition).await;
         let bot = NewBot { id: BotId::new(), account_id, definition, capital, created_at: clock::now() };
         let stored = StoredBot {
             id: bot.id,
@@ -317,11 +317,13 @@ impl EngineHandle {
 
     /// What a bot's whole ladder needs, fees included: as a preview shows it, or by its stakes alone where the venue tells
     /// neither the pair's steps nor its price.
-    async fn capital(&self, definition: &BotDefinition) -> Quote {
+    async fn capital(&self, account: AccountId, definition: &BotDefinition) -> Quote {
         let market = self.market(&definition.pair).await.flatten();
         let price = self.price_now(&definition.pair).await;
-        let market = market.map(|market| self.priced(definition, None, market).0);
-        let known = market.zip(price);
+        let known = match market.zip(price) {
+            Some((market, price)) => Some((self.priced(account, definition, market).await.0, price)),
+            None => None,
+        };
         let funds = known.and_then(|(market, price)| strategies::ladder_funds(definition, &market, price));
         funds.unwrap_or_else(|| strategies::ladder_stake(definition, self.inner.markets.fee()))
     }
@@ -366,11 +368,11 @@ impl EngineHandle {
         if new.exchange_id != old.exchange_id {
             self.owns_named(account, &new).await?;
         }
-        let warnings = self.check(&new).await?;
-        let capital = self.capital(&new).await;
+        let warnings = self.check(account, &new).await?;
+        let capital = self.capital(account, &new).await;
         loop {
             if let Some(market) = self.inner.markets.known(&new.pair) {
-                let (market, fees) = self.priced(&new, Some(id), market);
+                let (market, fees) = self.priced_for(id, &new, market);
                 let plan = Arc::new(Plan::new(&new, &market).map_err(EngineError::from)?);
                 let word = || Redefine { plan: plan.clone(), definition: new.clone(), capital, fees };
                 if let Some(answer) = self.tell(id, word).await? {
@@ -658,13 +660,17 @@ impl EngineHandle {
     }
 
     /// Whether a definition makes sense on its market, as far as that is known now; `start` checks again.
-    async fn check(&self, definition: &BotDefinition) -> Result<Vec<Warning>, EngineError> {
+    async fn check(
+        &self,
+        account: AccountId,
+        definition: &BotDefinition,
+    ) -> Result<Vec<Warning>, EngineError> {
         let market = match self.market(&definition.pair).await {
             None => return Ok(Vec::new()),
             Some(None) => return Err(unknown_pair(definition)),
             Some(Some(market)) => market,
         };
-        let (market, _) = self.priced(definition, None, market);
+        let (market, _) = self.priced(account, definition, market).await;
         let plan = Plan::new(definition, &market)?;
         let mut warnings = plan.warnings().to_vec();
         if let Some(price) = self.price_now(&definition.pair).await {

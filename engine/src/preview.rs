@@ -27,7 +27,7 @@ impl EngineHandle {
         let market = match self.market(&definition.pair).await {
             None => return Err(silent("what the pair is like")),
             Some(None) => return Err(unknown_pair(definition)),
-            Some(Some(market)) => self.priced(definition, None, market).0,
+            Some(Some(market)) => self.priced(account, definition, market).await.0,
         };
         let price = match at {
             Some(price) => price,

@@ -146,7 +146,7 @@ async fn a_planted_secret_is_found_nowhere() {
     assert_eq!(user.ask(&server, Method::DELETE, &path, None).await.0, 204);
     assert_eq!(user.ask(&server, Method::POST, "/v1/exchanges", Some(&bodies[0].to_string())).await.0, 201);
     assert!(server.stop() && venue.stop());
-    assert_eq!(forget(&database_url), json!({"forgotten": 1, "webhooks": 0}));
+    assert_eq!(forget(&database_url), json!({"forgotten": 1, "webhooks": 0, "hooks": 0}));
 
     let master = fs::read_to_string(&key_file).unwrap();
     let mut seen = Vec::new();

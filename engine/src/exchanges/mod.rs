@@ -163,7 +163,7 @@ impl EngineHandle {
         let definition = BotDefinition { exchange_id, ..bot.definition.clone() };
         let stored = self.live_connection(bot.account_id, &definition).await?;
         self.inner.connections.open(&stored)?;
-        self.learn_commission(bot, &stored).await;
+        self.begin_to_pay(bot, &stored).await;
         Ok(stored.connection.id)
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use engine::TradeFilter;
-use model::{BotId, FeeSource, Price, Trade};
+use model::{BotDefinition, BotId, FeeSource, Price, Trade};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::json;
 use venue::{Config, Speed};
@@ -102,6 +102,25 @@ async fn a_limit_entry_rests_at_the_exchange_until_the_price_comes_to_it() {
     let opened = rig.told(WITHIN, event("trade.opened")).await;
     let price: Decimal = opened["data"]["price"].to_string().parse().unwrap();
     assert!(price <= Decimal::from(60_000), "{opened}");
+    rig.stop().await;
+    venue.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_live_ladder_needs_counts_on_the_accounts_own_fee() {
+    let fee = "0.005".parse().unwrap();
+    let config = Config { speed: Speed::Times(0.000_001), fee, ..Config::default() };
+    let venue = rig::venue(rig::anywhere(), config).await;
+    let rig = Rig::start(venue.address()).await;
+    rig.trade_at("60000").await;
+    let definition = BotDefinition::parse(&serde_json::from_str(BODY).unwrap()).unwrap();
+    let at = Some("60000".parse().unwrap());
+    let (preview, _) = rig.handle.preview_bot(rig.account, &definition, at).await.unwrap();
+    let id = rig.create(BODY).await;
+    let bot = rig.handle.bot(rig.account, id).await.unwrap().bot;
+    let worth = (preview.entries[0].entry.price * preview.entries[0].entry.qty).decimal();
+    assert_eq!(preview.funds_needed().decimal(), worth * Decimal::new(1_005, 3));
+    assert_eq!(bot.capital, preview.funds_needed());
     rig.stop().await;
     venue.stop().await;
 }
