@@ -18,6 +18,7 @@ use super::client::VenueClient;
 use super::route::{Health, Route};
 use super::venue_clock::VenueClock;
 use super::{ExchangeConnection, deliver};
+use crate::health::Warnings;
 use crate::live;
 
 type Body = Result<Vec<u8>, VenueError>;
@@ -132,6 +133,7 @@ async fn listen(
     me: Addr<ExchangeConnection>,
 ) {
     let mut waiting: HashMap<AskId, Pending> = HashMap::new();
+    let mut down_warnings = Warnings::default();
     let mut events = Vec::new();
     loop {
         tokio::select! {
@@ -150,9 +152,16 @@ async fn listen(
                 signs.health.hear();
             }
             match event {
-                TradeEvent::Up => deliver(&me, Heard::Up),
-                TradeEvent::Down { reason, retry_in } => {
+                TradeEvent::Up => {
+                    down_warnings.is_over();
+                    deliver(&me, Heard::Up);
+                }
+                TradeEvent::Down { reason, retry_in } if down_warnings.is_due(Instant::now()) => {
                     tracing::warn!(%reason, ?retry_in, "an account's stream is down");
+                    deliver(&me, Heard::Down);
+                }
+                TradeEvent::Down { reason, retry_in } => {
+                    tracing::debug!(%reason, ?retry_in, "an account's stream is still down");
                     deliver(&me, Heard::Down);
                 }
                 TradeEvent::Refused(error) => log_refusal(&error),
