@@ -99,10 +99,11 @@ impl ApiError {
         message: "this may not be used from your address: see its list of allowed addresses",
     };
 
-    /// The account may do nothing for now.
+    /// The account is suspended: its keys may read, stop bots and close trades.
     pub const SUSPENDED: Self = Self::NotAllowed {
         code: "account_suspended",
-        message: "the account is suspended: its bots are stopped with what they hold; ask the operator of this server",
+        message: "the account is suspended: it may read, stop bots and close trades, and nothing else; ask the operator of \
+            this server",
     };
 
     /// The secret that has to stand in a signal's body is not this.

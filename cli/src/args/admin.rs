@@ -91,7 +91,8 @@ pub(crate) enum AccountCommand {
     },
     /// Lists all accounts.
     List,
-    /// Stops an account's bots, which keep what they hold, and refuses its keys. A stop that rests at a venue stands.
+    /// Stops an account's bots, which keep what they hold; its keys may read, stop bots and close trades until it is
+    /// resumed. A stop that rests at a venue stands.
     Suspend {
         /// Which account.
         #[arg(long, value_name = "ID")]

@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Plays an exchange that speaks Binance's spot protocol.
     Venue(Box<VenueArgs>),
-    /// Makes and lists accounts, keys and bots, and rotates the master key.
+    /// Operates accounts, keys, plans and bots, checks what a server needs, and rotates the master key.
     Admin(AdminArgs),
     /// Prints the OpenAPI document that `GET /v1/openapi.json` serves.
     Openapi,

@@ -18,7 +18,7 @@ pub struct Account {
     pub plan: Tier,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Since when it may do nothing.
+    /// Since when its bots are stopped, and its keys may start nothing.
     pub suspended_at: Option<Timestamp>,
 }
 
@@ -54,7 +54,7 @@ pub struct KeyGrant {
     pub key: ApiKey,
     /// The plan of its account.
     pub plan: Tier,
-    /// Whether its account may do nothing for now.
+    /// Whether its account is suspended: it may read, stop bots and close trades.
     pub is_suspended: bool,
 }
 
