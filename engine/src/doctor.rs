@@ -62,7 +62,7 @@ async fn database(config: &EngineConfig) -> Vec<Finding> {
         );
         return vec![Finding::bad(CHECK, message)];
     }
-    let store = match Store::open(url).await {
+    let store = match Store::open_existing(url).await {
         Ok(store) => store,
         Err(error) => return vec![Finding::bad(CHECK, format!("{shown} cannot be used: {error}"))],
     };
