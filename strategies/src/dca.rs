@@ -46,7 +46,7 @@ pub enum Event {
     },
     /// Everything was sold.
     Sold {
-        /// When, by the tick that decided it.
+        /// When: on paper by the tick that decided it, live by the venue's time of the last execution.
         at: Timestamp,
     },
 }

@@ -218,7 +218,9 @@ impl LiveBot {
         for code in ["exit_refused", "stop_refused"] {
             self.resolve(code, "the trade is closed", steps);
         }
-        self.machine.on(&Event::Sold { at: self.now });
+        // Counted from the venue's time of the execution: its report may be here before the public trade that it made,
+        // and on that one nothing is bought again (contract section 4).
+        self.machine.on(&Event::Sold { at });
         self.turn_to(Goal::Trade);
         (self.entering, self.leaving, self.protecting) = (Pause::NONE, Pause::NONE, Pause::NONE);
         self.is_told_of_no_stop = false;

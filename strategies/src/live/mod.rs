@@ -372,9 +372,7 @@ impl LiveBot {
 
     /// After a crash: a mark that it slept through counts into what trails.
     pub fn recall(&mut self, mark: &Mark) {
-        let filled = self.trade.orders.iter().filter(|order| !order.executions.is_empty());
-        let entered = filled.filter(|order| order.role.is_entry()).map(|order| order.at).max();
-        if let Some(entered) = entered {
+        if let Some(entered) = self.trade.entered_at() {
             self.machine.recall(mark, entered);
         }
     }

@@ -160,6 +160,11 @@ impl LiveTrade {
         self.executions(Side::Buy).map(|e| e.at).min()
     }
 
+    /// When the last buy filled.
+    pub(super) fn entered_at(&self) -> Option<Timestamp> {
+        self.executions(Side::Buy).map(|e| e.at).max()
+    }
+
     /// When the last sell filled.
     pub(super) fn sold_at(&self) -> Option<Timestamp> {
         self.executions(Side::Sell).map(|e| e.at).max()

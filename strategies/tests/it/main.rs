@@ -8,6 +8,7 @@ mod laws;
 mod live;
 mod preview;
 mod profit;
+mod reentry;
 mod rules;
 mod words;
 

@@ -23,8 +23,8 @@ fn rules(stop_on_venue: bool) -> LiveRules {
 }
 
 /// A bot, what it has asked for, and what it has told.
-struct Desk {
-    bot: LiveBot,
+pub(super) struct Desk {
+    pub(super) bot: LiveBot,
     stop_on_venue: bool,
     ids: u128,
     second: i64,
@@ -35,13 +35,13 @@ struct Desk {
 
 impl Desk {
     /// Before its first tick.
-    fn new(fields: &str, stop_on_venue: bool) -> Self {
+    pub(super) fn new(fields: &str, stop_on_venue: bool) -> Self {
         let bot = LiveBot::new(plan(fields), rules(stop_on_venue));
         Self { bot, stop_on_venue, ids: 0, second: 0, orders: Vec::new(), said: Vec::new() }
     }
 
     /// Holding 0.5 bought at 100, with its stop at the venue where it is to rest there.
-    fn holding(fields: &str, stop_on_venue: bool) -> Self {
+    pub(super) fn holding(fields: &str, stop_on_venue: bool) -> Self {
         let mut desk = Self::new(fields, stop_on_venue);
         desk.tick("100");
         desk.fill("100");
@@ -52,7 +52,10 @@ impl Desk {
         desk
     }
 
-    fn act(&mut self, act: impl FnOnce(&mut LiveBot, &mut dyn FnMut() -> ClientOrderId, &mut Vec<LiveStep>)) {
+    pub(super) fn act(
+        &mut self,
+        act: impl FnOnce(&mut LiveBot, &mut dyn FnMut() -> ClientOrderId, &mut Vec<LiveStep>),
+    ) {
         let (mut steps, ids) = (Vec::new(), &mut self.ids);
         let mut mint = || {
             *ids += 1;
@@ -87,7 +90,7 @@ impl Desk {
     }
 
     /// Time passes while nothing is traded.
-    fn wait(&mut self, seconds: i64) {
+    pub(super) fn wait(&mut self, seconds: i64) {
         self.second += seconds;
         let now = Timestamp::from_millis(self.second * 1_000);
         let is_due = self.bot.timer().is_some_and(|due| due <= now);
@@ -97,8 +100,13 @@ impl Desk {
         }
     }
 
-    fn tick(&mut self, at: &str) {
+    pub(super) fn tick(&mut self, at: &str) {
         self.wait(1);
+        self.print(at);
+    }
+
+    /// Somebody trades in this very second.
+    pub(super) fn print(&mut self, at: &str) {
         let moved = PriceMove::tick(price(at), Timestamp::from_millis(self.second * 1_000));
         if self.bot.watch().is_left_by(moved.price, moved.at, moved.price) {
             self.act(|bot, mint, steps| bot.on_move(&moved, &mut || mint(), steps));
@@ -137,7 +145,7 @@ impl Desk {
     }
 
     /// The venue tells of the latest order of a role.
-    fn report(&mut self, role: Role, end: Option<End>, filled: &str, at: Price) {
+    pub(super) fn report(&mut self, role: Role, end: Option<End>, filled: &str, at: Price) {
         let order = self.orders.iter().rfind(|order| order.role == role).unwrap().clone();
         let executed: Qty = filled.parse().unwrap();
         let execution = Execution {
@@ -155,7 +163,7 @@ impl Desk {
     }
 
     /// The latest order filled, wholly.
-    fn fill(&mut self, at: &str) {
+    pub(super) fn fill(&mut self, at: &str) {
         let order = self.orders.last().unwrap().clone();
         self.report(order.role, Some(End::Filled), &order.qty.to_string(), price(at));
     }
@@ -192,7 +200,7 @@ impl Desk {
     }
 
     /// What was done and told since it was looked at last.
-    fn said(&mut self) -> Vec<String> {
+    pub(super) fn said(&mut self) -> Vec<String> {
         std::mem::take(&mut self.said)
     }
 }
