@@ -210,9 +210,9 @@ impl World {
                     print.id = symbol.next_print;
                 }
                 symbol.next_print = print.id + 1;
-                let (name, at) = (symbol.name.as_str(), event.at);
-                says("trade", &|| trade(name, &print, at));
-                says("aggTrade", &|| agg_trade(name, &print, at));
+                let (name, at, sent_at) = (symbol.name.as_str(), event.at, self.clock.now());
+                says("trade", &|| trade(name, &print, at, sent_at));
+                says("aggTrade", &|| agg_trade(name, &print, at, sent_at));
                 symbol.candles.add(&print, at, name, |step, data| says(&format!("kline_{step}"), data));
                 symbol.last = Some(print.price);
                 symbol.day.add(&print, at);
@@ -232,10 +232,10 @@ impl World {
         if let Happening::Print(print) = event.happening {
             self.match_print(event.pair, &print, self.clock.now());
         }
-        if let Some(frame) = event.recorded
-            && hub.is_heard(&frame.0)
+        if let Some((stream, data)) = event.recorded
+            && hub.is_heard(&stream)
         {
-            frames.push(frame);
+            frames.push((stream, sent_at(data, self.clock.now())));
         }
         frames
     }
@@ -446,13 +446,24 @@ fn depth_qty(lot: Qty, salt: i64) -> Option<Qty> {
     Qty::new(lot.decimal() * Decimal::from(lots)).ok()
 }
 
-fn trade(symbol: &str, print: &Print, at: Timestamp) -> Value {
-    json!({"e": "trade", "E": at.millis(), "s": symbol, "t": print.id, "p": eight(print.price.decimal()),
+/// A recorded message as it is sent now: its event time is the venue's, by which whoever hears it knows how late it is,
+/// and the time of what happened stays.
+fn sent_at(mut data: String, now: Timestamp) -> String {
+    const EVENT_TIME: &str = "\"E\":";
+    if let Some(from) = data.find(EVENT_TIME).map(|found| found + EVENT_TIME.len()) {
+        let digits = data.bytes().skip(from).take_while(u8::is_ascii_digit).count();
+        data.replace_range(from..from + digits, &now.millis().to_string());
+    }
+    data
+}
+
+fn trade(symbol: &str, print: &Print, at: Timestamp, sent_at: Timestamp) -> Value {
+    json!({"e": "trade", "E": sent_at.millis(), "s": symbol, "t": print.id, "p": eight(print.price.decimal()),
         "q": eight(print.qty.decimal()), "T": at.millis(), "m": print.is_buyer_maker, "M": true})
 }
 
-fn agg_trade(symbol: &str, print: &Print, at: Timestamp) -> Value {
-    json!({"e": "aggTrade", "E": at.millis(), "s": symbol, "a": print.id, "p": eight(print.price.decimal()),
+fn agg_trade(symbol: &str, print: &Print, at: Timestamp, sent_at: Timestamp) -> Value {
+    json!({"e": "aggTrade", "E": sent_at.millis(), "s": symbol, "a": print.id, "p": eight(print.price.decimal()),
         "q": eight(print.qty.decimal()), "f": print.id, "l": print.id, "T": at.millis(),
         "m": print.is_buyer_maker, "M": true})
 }

@@ -26,6 +26,8 @@ pub enum Frame {
         id: i64,
         /// Its price, quantity and time.
         tick: Tick,
+        /// When the venue sent it; the trade's own time where the frame does not say.
+        sent_at: Timestamp,
     },
     /// Trades of one taker order at one price.
     AggTrade {
@@ -152,7 +154,9 @@ fn read_event(event: &Fields<'_, '_>, symbols: &Subscriptions) -> Result<Frame, 
         "trade" => {
             let Some(symbol) = event.symbol(symbols)? else { return Ok(Frame::Unlisted) };
             let id = integer(event.t, "t")?;
-            Ok(Frame::Trade { symbol, id, tick: event.tick()? })
+            let tick = event.tick()?;
+            let sent_at = event.sent.and_then(|at| at.as_i64()).map_or(tick.at, fields::time);
+            Ok(Frame::Trade { symbol, id, tick, sent_at })
         }
         "aggTrade" => {
             let Some(symbol) = event.symbol(symbols)? else { return Ok(Frame::Unlisted) };
@@ -216,6 +220,7 @@ struct Fields<'tape, 'input> {
     q: Option<Value<'tape, 'input>>,
     t: Option<Value<'tape, 'input>>,
     time: Option<Value<'tape, 'input>>,
+    sent: Option<Value<'tape, 'input>>,
     l: Option<Value<'tape, 'input>>,
     k: Option<Value<'tape, 'input>>,
     u: Option<Value<'tape, 'input>>,
@@ -238,6 +243,7 @@ impl<'tape, 'input> Fields<'tape, 'input> {
                 "q" => fields.q = Some(value),
                 "t" => fields.t = Some(value),
                 "T" => fields.time = Some(value),
+                "E" => fields.sent = Some(value),
                 "l" => fields.l = Some(value),
                 "k" => fields.k = Some(value),
                 "u" => fields.u = Some(value),

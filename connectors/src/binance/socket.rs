@@ -132,9 +132,10 @@ impl Socket {
         }
     }
 
-    /// What is there already.
+    /// What is there already, all of it: the runtime's own limit on how much a task may read in one turn would make a
+    /// backlog look as if it had ended.
     pub(super) fn next_now(&mut self) -> Option<Came> {
-        self.next().now_or_never()
+        tokio::task::unconstrained(self.next()).now_or_never()
     }
 
     async fn next(&mut self) -> Came {

@@ -93,7 +93,7 @@ fn btc(config: StreamConfig) -> MarketStream {
 /// Accepts a stream's connection.
 async fn accepted(venue: &Venue, stream: &mut MarketStream) -> WebSocketStream<TcpStream> {
     let mut events = Vec::new();
-    let (socket, ()) = tokio::join!(venue.accept(), stream.next_batch(&mut events));
+    let (socket, _) = tokio::join!(venue.accept(), stream.next_batch(&mut events));
     assert_eq!(events, [StreamEvent::Connected]);
     socket
 }
@@ -142,8 +142,8 @@ async fn a_dropped_connection_comes_back_and_subscribes_again() {
         let (mut socket, request) = venue.subscribed().await;
         assert!(request.contains(r#""params":["btcusdt@trade"]"#), "{request}");
         socket.send(TRADE.into()).await.unwrap();
-        let tick = until(&mut events, |event| matches!(event, StreamEvent::Tick(..))).await;
-        let StreamEvent::Tick(_, tick) = tick else { panic!() };
+        let tick = until(&mut events, |event| matches!(event, StreamEvent::Tick { .. })).await;
+        let StreamEvent::Tick { tick, .. } = tick else { panic!() };
         assert_eq!(tick.price.to_string(), "100.5");
         drop(socket);
         until(&mut events, disconnected("")).await;
@@ -174,12 +174,12 @@ async fn ten_bad_frames_end_a_connection_and_impossible_prices_are_survived() {
         socket.send("garbage".into()).await.unwrap();
     }
     socket.send(TRADE.into()).await.unwrap();
-    until(&mut events, |event| matches!(event, StreamEvent::Tick(..))).await;
+    until(&mut events, |event| matches!(event, StreamEvent::Tick { .. })).await;
     for impossible in ["NaN", "0", "-1", "1e30"].iter().cycle().take(40) {
         socket.send(TRADE.replace("100.5", impossible).into()).await.unwrap();
     }
     socket.send(TRADE.into()).await.unwrap();
-    until(&mut events, |event| matches!(event, StreamEvent::Tick(..))).await;
+    until(&mut events, |event| matches!(event, StreamEvent::Tick { .. })).await;
     socket.send("garbage".into()).await.unwrap();
     until(&mut events, disconnected("10 bad frames")).await;
 }
@@ -237,7 +237,7 @@ async fn pings_are_answered_and_their_answers_keep_a_silent_venue_alive() {
     socket.send(TRADE.into()).await.unwrap();
     until(&mut events, |event| {
         assert!(!matches!(event, StreamEvent::Disconnected { .. }), "{event:?}");
-        matches!(event, StreamEvent::Tick(..))
+        matches!(event, StreamEvent::Tick { .. })
     })
     .await;
 }
@@ -381,6 +381,6 @@ async fn no_trade_of_a_burst_is_lost() {
     while ticks < 2_000 {
         let event = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
         let event = event.unwrap_or_else(|_| panic!("only {ticks} were heard")).unwrap();
-        ticks += u32::from(matches!(event, StreamEvent::Tick(..)));
+        ticks += u32::from(matches!(event, StreamEvent::Tick { .. }));
     }
 }

@@ -63,7 +63,7 @@ pub(crate) struct MarketEvent {
     pub(crate) pair: usize,
     pub(crate) happening: Happening,
     pub(crate) book: Option<Arc<BookChange>>,
-    /// As it was recorded: the stream's name and its data, played unchanged.
+    /// As it was recorded: the stream's name and its data, played unchanged but for the time that it is sent at.
     pub(crate) recorded: Option<(String, String)>,
 }
 

@@ -34,6 +34,7 @@ fn replay(files: Vec<PathBuf>) -> Config {
 async fn a_capture_is_played_frame_for_frame() {
     let Some(file) = recorded("data/hftbacktest/spot/btcusdt_20240808.gz") else { return };
     let venue = venue::start(replay(vec![file])).await.unwrap();
+    let began = client::now_ms();
     let mut socket = Socket::open(&venue, "/stream").await;
     let streams = r#"["btcusdt@trade","btcusdt@bookTicker","btcusdt@depth@100ms"]"#;
     socket.say(format!(r#"{{"method":"SUBSCRIBE","params":{streams},"id":"a"}}"#)).await;
@@ -43,6 +44,9 @@ async fn a_capture_is_played_frame_for_frame() {
         let Some(stream) = frame["stream"].as_str() else { continue };
         *counts.entry(stream.to_owned()).or_default() += 1;
         if stream == "btcusdt@trade" {
+            // It is sent today, and tells of what was traded then.
+            let (sent_at, at) = (frame["data"]["E"].as_u64().unwrap(), frame["data"]["T"].as_i64().unwrap());
+            assert!(u128::from(sent_at) >= began && at < 1_730_000_000_000, "{frame}");
             let id = frame["data"]["t"].as_i64().unwrap();
             assert!(id > last_id);
             last_id = id;

@@ -17,6 +17,8 @@ const SILENCE_CHECKS: u32 = 8;
 pub(super) struct Connection {
     socket: Socket,
     silence_at: Instant,
+    /// Received beyond the last batch: what the next one begins with.
+    ahead: Option<Came>,
     /// A request on its way out.
     request: Option<String>,
 }
@@ -33,12 +35,17 @@ impl Connection {
         };
         let socket = Socket::open(&url, keep).await?;
         let silence_at = Instant::now() + config.stale_after / SILENCE_CHECKS;
-        Ok(Self { socket, silence_at, request: None })
+        Ok(Self { socket, silence_at, ahead: None, request: None })
     }
 
     /// How long it has been open.
     pub(super) fn age(&self) -> Duration {
         self.socket.age()
+    }
+
+    /// Whether more had been received than the last batch took.
+    pub(super) const fn has_more(&self) -> bool {
+        self.ahead.is_some()
     }
 
     /// One wait: frames, a message that is due, or a deadline.
@@ -50,15 +57,22 @@ impl Connection {
     ) -> Result<(), Down> {
         let has_request = self.request.is_some() || hearing.subscriptions.has_changes();
         let wake_at = self.socket.wake_at(has_request).min(self.silence_at).min(self.socket.renew_at());
-        let first = self.socket.next_until(wake_at).await;
+        let first = match self.ahead.take() {
+            Some(ahead) => Some(ahead),
+            None => self.socket.next_until(wake_at).await,
+        };
         let now = Instant::now();
         let (mut next, mut taken) = (first, 0);
         while let Some(came) = next {
             self.take(came, now, hearing, events)?;
             taken += 1;
-            // What is not taken stays in the socket: nothing that was read may be dropped.
-            next = if taken < BATCH { self.socket.next_now() } else { None };
+            next = self.socket.next_now();
+            if taken == BATCH {
+                break;
+            }
         }
+        // Nothing that was read may be dropped.
+        self.ahead = next;
         self.check(now, config, hearing, events)?;
         if self.socket.may_send(now) { self.send(now, hearing).await } else { Ok(()) }
     }

@@ -69,12 +69,12 @@ impl Hearing {
     pub(super) fn hear(&mut self, frame: &[u8], now: Instant, events: &mut Vec<StreamEvent>) -> Heard {
         self.counters.frames += 1;
         match self.decoder.decode(frame, &self.subscriptions) {
-            Ok(Frame::Trade { symbol: id, id: trade_id, tick }) => {
+            Ok(Frame::Trade { symbol: id, id: trade_id, tick, sent_at }) => {
                 self.counters.ticks += 1;
                 if let Some(symbol) = self.symbols.get_mut(id.0 as usize) {
                     *symbol = Symbol { heard_at: now, is_silence_told: false, last_trade_id: Some(trade_id) };
                 }
-                events.push(StreamEvent::Tick(id, tick));
+                events.push(StreamEvent::Tick { symbol: id, tick, sent_at });
             }
             Ok(Frame::Refused(code)) => events.push(StreamEvent::Refused(code)),
             Ok(Frame::ServerShutdown) => return Heard::Shutdown,

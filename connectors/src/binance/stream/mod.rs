@@ -9,7 +9,7 @@ mod hearing;
 
 use std::time::Duration;
 
-use model::{Pair, Tick};
+use model::{Pair, Tick, Timestamp};
 use tokio::time::Instant;
 
 use self::connection::Connection;
@@ -61,7 +61,14 @@ impl StreamConfig {
 #[derive(Clone, PartialEq, Debug)]
 pub enum StreamEvent {
     /// A public trade.
-    Tick(SymbolId, Tick),
+    Tick {
+        /// Of which symbol.
+        symbol: SymbolId,
+        /// Its price, quantity and time.
+        tick: Tick,
+        /// When the venue sent the message, by the venue's clock.
+        sent_at: Timestamp,
+    },
     /// The connection is up and everything is being subscribed to.
     Connected,
     /// The connection is down.
@@ -156,9 +163,9 @@ impl MarketStream {
         self.hearing.counters
     }
 
-    /// Waits for something to happen, then appends all that is there, up to a few hundred events. Safe to drop
-    /// while it waits.
-    pub async fn next_batch(&mut self, events: &mut Vec<StreamEvent>) {
+    /// Waits for something to happen, then appends all that is there, up to a few hundred events; returns whether more
+    /// had been received than that. Safe to drop while it waits.
+    pub async fn next_batch(&mut self, events: &mut Vec<StreamEvent>) -> bool {
         let before = events.len();
         for _ in 0..std::mem::take(&mut self.refused) {
             events.push(StreamEvent::Refused(TOO_MANY_STREAMS));
@@ -172,6 +179,7 @@ impl MarketStream {
                 self.disconnect(down, events);
             }
         }
+        self.connection.as_ref().is_some_and(Connection::has_more)
     }
 
     /// Opens a socket once it is time.
