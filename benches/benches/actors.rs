@@ -170,7 +170,7 @@ async fn read(probe: Probe, ledger: Ledger, frames: Vec<Vec<u8>>, pause: Duratio
         let decided = probe.meters().decisions();
         let before = Instant::now();
         let (symbol, tick) = reader.read(frame);
-        assert!(probe.try_hear(vec![StreamEvent::Tick(symbol, tick)]));
+        assert!(probe.try_hear(vec![StreamEvent::Tick { symbol, tick, sent_at: tick.at }]));
         while probe.meters().decisions() == decided {
             turn().await;
         }

@@ -90,7 +90,7 @@ fn tick(symbol: usize, cents: i64, at_ms: i64) -> StreamEvent {
         qty: "1".parse().unwrap(),
         at: Timestamp::from_millis(at_ms),
     };
-    StreamEvent::Tick(SymbolId(u32::try_from(symbol).unwrap()), tick)
+    StreamEvent::Tick { symbol: SymbolId(u32::try_from(symbol).unwrap()), tick, sent_at: tick.at }
 }
 
 async fn until_decided(probe: &Probe, decisions: u64) {

@@ -75,6 +75,29 @@ pub struct Redefined {
     pub definition: BotDefinition,
     /// What its whole ladder needs now, fees included, in quote.
     pub capital: Quote,
+    /// What it goes on from, of a bot that does not live and whose open trade begins or ceases to keep its rules; `None`
+    /// leaves it as it was.
+    pub state: Option<String>,
+}
+
+/// How an owner's new rules take effect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Redefinition {
+    /// From when on.
+    pub apply: Apply,
+    /// Whether the owner has agreed to what they would trade at the next tick.
+    pub is_confirmed: bool,
+}
+
+/// From when on new rules hold (contract §2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Apply {
+    /// At once, for the open trade as well.
+    #[default]
+    Now,
+    /// From the next trade on: the open one keeps the rules that it began with.
+    NextTrade,
 }
 
 /// A bot as its owner just defined it.

@@ -14,9 +14,11 @@ use model::{AccountId, BotDefinition, BotId, ExchangeId, FeeRates, FeeSource, Ma
 use strategies::Plan;
 
 use crate::actors::bot::Redefine;
+use crate::change::{Apply, Redefinition};
 use crate::error::EngineError;
 use crate::exchanges::StoredExchange;
 use crate::handle::{EngineHandle, Inner};
+use crate::record::kept_rules;
 use crate::store::{Store, StoredBot};
 
 /// How long rates are good until the venue is asked again.
@@ -253,11 +255,17 @@ impl EngineHandle {
         let Some(market) = self.inner.markets.known(&bot.definition.pair) else { return Ok(()) };
         let (market, fees) = self.priced_for(id, &bot.definition, market);
         let plan = Arc::new(Plan::new(&bot.definition, &market)?);
+        // What its owner decided stands: a trade that keeps its rules keeps them.
+        let is_keeping = bot.state.as_deref().and_then(kept_rules).is_some();
+        let apply = if is_keeping { Apply::NextTrade } else { Apply::Now };
         let word = || Redefine {
             plan: plan.clone(),
             definition: bot.definition.clone(),
+            former: bot.definition.clone(),
             capital: bot.capital,
             fees,
+            how: Redefinition { apply, is_confirmed: true },
+            last: None,
         };
         if let Some(answer) = self.tell(id, word).await? {
             answer?.wait().await?;

@@ -21,7 +21,7 @@ use crate::actors::fleet::{Fleet, Whereabouts};
 use crate::answer::KeptAnswer;
 use crate::billing::StripeConfig;
 use crate::candles::CandleBook;
-use crate::change::{BotStatus, Change, NewBot, Positions};
+use crate::change::{BotStatus, Change, NewBot, Positions, Redefinition};
 use crate::clock;
 use crate::error::EngineError;
 use crate::exchanges::Connections;
@@ -33,6 +33,7 @@ use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::portfolio::{KnownBalances, PriceBook};
 use crate::rates::Rates;
+use crate::record::kept_rules;
 use crate::reservations::{Reservation, Reservations};
 use crate::signals::Carrier;
 use crate::standing;
@@ -41,6 +42,7 @@ use crate::store::{
     BotFilter, EventFilter, KeyGrant, Page, StatsKey, Store, StoreError, StoredBot, StoredEvent, TradeFilter,
 };
 use crate::stream::Followers;
+use crate::trailing::TrailingStops;
 use crate::view::{BotView, mark, sale_fee};
 use crate::views::{Since, Views};
 use crate::webhook::Hub;
@@ -68,6 +70,8 @@ pub(crate) struct Inner {
     pub(crate) io: Handle,
     pub(crate) ledger: Ledger,
     pub(crate) markets: Arc<Markets>,
+    /// Where stops stand that trail.
+    pub(crate) stops: TrailingStops,
     pub(crate) meters: Arc<Meters>,
     pub(crate) fleet: Addr<Fleet>,
     pub(crate) hub: Hub,
@@ -226,7 +230,7 @@ impl EngineHandle {
         };
         let (stats, waiting_for) = (BotStats::default(), Vec::new());
         let (id, name, pair) = (bot.id, bot.definition.name.clone(), bot.definition.pair.to_string());
-        let view = BotView { bot: stored, open_trade: None, stats, waiting_for };
+        let view = BotView { bot: stored, open_trade: None, kept_rules: None, stats, waiting_for };
         let (told, answer) = answer(&view, &warnings)?;
         let change = Change { created: Some(Box::new(bot)), answer, ..Change::default() };
         self.commit_within(room, change).await?;
@@ -312,7 +316,8 @@ impl EngineHandle {
             self.inner.views.keep_sums(key, now, since);
         }
         let open_trade = open.into_iter().next_back();
-        Ok(BotView { open_trade, bot, stats, waiting_for: Vec::new() })
+        let kept_rules = bot.state.as_deref().and_then(kept_rules);
+        Ok(BotView { bot, open_trade, kept_rules, stats, waiting_for: Vec::new() })
     }
 
     /// What a bot's whole ladder needs, fees included: as a preview shows it, or by its stakes alone where the venue tells
@@ -343,15 +348,17 @@ impl EngineHandle {
         self.read_list(account, ask).await
     }
 
-    /// Gives a bot the definition that `redefine` makes of its present one. A running bot goes on under it at once.
+    /// Gives a bot the definition that `redefine` makes of its present one. A running bot goes on under it at once, or
+    /// from its next trade on.
     ///
     /// # Errors
-    /// [`EngineError::Conflict`] when it lives and its pair or the like would change; what `redefine` refuses; and
-    /// as [`EngineHandle::create_bot`].
+    /// [`EngineError::Conflict`] when it lives and its pair or the like would change, and, unless that is confirmed, when
+    /// the new rules would trade at the next tick; what `redefine` refuses; and as [`EngineHandle::create_bot`].
     pub async fn redefine_bot<E: From<EngineError>>(
         &self,
         account: AccountId,
         id: BotId,
+        how: Redefinition,
         redefine: impl FnOnce(&BotDefinition) -> Result<BotDefinition, E>,
     ) -> Result<(BotView, Vec<Warning>), E> {
         let _alone = self.alone(id).await;
@@ -370,17 +377,26 @@ impl EngineHandle {
         }
         let warnings = self.check(account, &new).await?;
         let capital = self.capital(account, &new).await;
+        let last = self.price_now(&new.pair).await;
         loop {
             if let Some(market) = self.inner.markets.known(&new.pair) {
                 let (market, fees) = self.priced_for(id, &new, market);
                 let plan = Arc::new(Plan::new(&new, &market).map_err(EngineError::from)?);
-                let word = || Redefine { plan: plan.clone(), definition: new.clone(), capital, fees };
+                let word = || Redefine {
+                    plan: plan.clone(),
+                    definition: new.clone(),
+                    former: old.clone(),
+                    capital,
+                    fees,
+                    how,
+                    last,
+                };
                 if let Some(answer) = self.tell(id, word).await? {
                     answer?.wait_for_answer().await.map_err(EngineError::from)?;
                     break;
                 }
             }
-            if self.amend(account, id, &new, capital).await? {
+            if self.amend(account, id, &new, capital, how.apply).await? {
                 break;
             }
         }
@@ -602,6 +618,7 @@ impl EngineHandle {
     async fn marked(&self, mut trades: Vec<Trade>) -> Vec<Trade> {
         for trade in trades.iter_mut().filter(|trade| trade.status == TradeStatus::Open) {
             let usd_rate = self.usd_rate(trade.pair.quote()).await;
+            trade.stop_price = trade.stop_price.max(self.inner.stops.level(trade.bot_id));
             mark(trade, self.inner.markets.last(&trade.pair).get(), self.inner.markets.fee(), usd_rate);
         }
         trades

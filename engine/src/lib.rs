@@ -20,6 +20,7 @@ mod fair;
 mod handle;
 mod health;
 mod key;
+mod lag;
 mod ledger;
 mod live;
 mod lives;
@@ -42,6 +43,7 @@ mod store;
 mod stream;
 mod suspension;
 mod sweep;
+mod trailing;
 mod view;
 mod views;
 mod watch_index;
@@ -54,7 +56,9 @@ pub use billing::{
 };
 pub use by_hand::{By, Then};
 pub use candles::{CandleQuery, CandleStep, ShownCandle};
-pub use change::{BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, Redefined, StatusError};
+pub use change::{
+    Apply, BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, Redefined, Redefinition, StatusError,
+};
 pub use cidr::{Cidr, CidrError};
 pub use doctor::{Finding, examine};
 pub use error::EngineError;
@@ -86,5 +90,5 @@ pub use store::{
 pub use strategies::{Funds, Preview, PreviewedEntry};
 pub use stream::{BotTurn, EventStream, Told};
 pub use view::BotView;
-pub use watch_index::{Slot, Wake, WatchIndex};
+pub use watch_index::{Newest, RecentPrices, Slot, Wake, WatchIndex};
 pub use webhook::{CONCURRENCY, NewWebhook, WEBHOOK_PORTS, WebhookPatch};

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::actors::bot::{Bot, Resume, Stop};
 use crate::actors::fleet::{Amend, Find, Forget, Launch, Whereabouts};
-use crate::change::{BotStatus, Change, Positions, Redefined};
+use crate::change::{Apply, BotStatus, Change, Positions, Redefined};
 use crate::clock;
 use crate::error::EngineError;
 use crate::handle::{ANSWER, EngineHandle, unknown_pair};
@@ -150,15 +150,35 @@ impl EngineHandle {
         id: BotId,
         definition: &BotDefinition,
         capital: Quote,
+        apply: Apply,
     ) -> Result<bool, EngineError> {
-        let redefined = Redefined { id, account_id, definition: definition.clone(), capital };
-        self.inner
-            .ledger
-            .commit(Change { redefined: Some(Box::new(redefined)), ..Change::default() })
-            .await?;
-        let amend = Amend(id, Box::new(definition.clone()));
+        let bot = self.at_rest(account_id, id).await?;
+        let state = self.kept_or_freed(&bot, apply).await?;
+        let redefined =
+            Box::new(Redefined { id, account_id, definition: definition.clone(), capital, state });
+        let change = Change { redefined: Some(redefined.clone()), ..Change::default() };
+        self.inner.ledger.commit(change).await?;
+        let amend = Amend(redefined);
         let found = self.inner.fleet.send(amend).timeout(ANSWER).await?;
         Ok(!matches!(found, Whereabouts::Lives(_)))
+    }
+
+    /// What a bot that does not live goes on from, where its open trade begins or ceases to keep the rules that it has.
+    async fn kept_or_freed(&self, bot: &StoredBot, apply: Apply) -> Result<Option<String>, EngineError> {
+        let Some(state) = &bot.state else { return Ok(None) };
+        let is_keeping = record::kept_rules(state).is_some();
+        let rules = match apply {
+            Apply::NextTrade if !is_keeping && self.holds(bot.account_id, bot.id).await? => {
+                Some(&bot.definition)
+            }
+            Apply::Now if is_keeping => None,
+            Apply::Now | Apply::NextTrade => return Ok(None),
+        };
+        let corrupt = |error: record::StateError| EngineError::Conflict {
+            code: "state_invalid",
+            message: error.to_string(),
+        };
+        record::keeping(state, rules).map(Some).map_err(corrupt)
     }
 
     /// What a bot says to that, if it lives; one that has just come to its end does not.

@@ -34,6 +34,8 @@ const TELLS_WITHIN: Duration = Duration::from_secs(3);
 pub(crate) struct Asked {
     /// The venue's time just before it told them.
     pub(crate) at: Timestamp,
+    /// When it was asked for that time, and when it had told it.
+    pub(crate) told_within: (Instant, Instant),
     /// As they were asked for; `None` where it tells none.
     pub(crate) prices: Vec<Option<Price>>,
 }
@@ -379,7 +381,9 @@ impl Markets {
     }
 
     async fn asked_prices(&self, pairs: &[Pair]) -> Result<Asked, VenueError> {
+        let time_asked_at = Instant::now();
         let at = self.rest.server_time().await?;
+        let told_within = (time_asked_at, Instant::now());
         let mut prices = Vec::with_capacity(pairs.len());
         for some in pairs.chunks(MAX_NAMED_PAIRS) {
             match self.rest.prices(some).await {
@@ -396,7 +400,7 @@ impl Markets {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Asked { at, prices })
+        Ok(Asked { at, told_within, prices })
     }
 
     /// Does something where the venue is asked from.

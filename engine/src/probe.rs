@@ -19,6 +19,7 @@ use crate::meters::Meters;
 use crate::rates::Rates;
 use crate::silence::Patience;
 use crate::store::StoredBot;
+use crate::trailing::TrailingStops;
 
 /// A feed and its fleet. Nothing is connected to: ticks come from [`Probe::hear`].
 #[derive(Clone)]
@@ -50,14 +51,22 @@ impl Probe {
             markets.learn(pair, *market);
         }
         let config = StreamConfig::new("ws://127.0.0.1:1");
-        let feed =
-            MarketFeed::new(config, markets.clone(), ledger.clone(), meters.clone(), Patience::default())
-                .unconnected(pairs)
-                .start();
+        let (gateway, patience) = (Gateway::default(), Patience::default());
+        let clock = gateway.clock().clone();
+        let feed = MarketFeed::new(config, markets.clone(), ledger.clone(), meters.clone(), clock, patience)
+            .unconnected(pairs)
+            .start();
         let rates = Rates::new(markets.clone(), feed.clone(), io);
-        let fleet =
-            Fleet::new(feed.clone(), ledger.clone(), markets, meters.clone(), rates, Gateway::default())
-                .start();
+        let fleet = Fleet::new(
+            feed.clone(),
+            ledger.clone(),
+            markets,
+            meters.clone(),
+            rates,
+            gateway,
+            TrailingStops::default(),
+        )
+        .start();
         Ok(Self { feed, fleet, meters })
     }
 
@@ -92,12 +101,12 @@ impl Probe {
     /// # Errors
     /// [`EngineError::Unavailable`].
     pub async fn hear(&self, events: Vec<StreamEvent>) -> Result<(), EngineError> {
-        Ok(self.feed.send(Heard(events)).await?)
+        Ok(self.feed.send(Heard { events, has_more: false }).await?)
     }
 
     /// Hands the feed what a connection would have heard, and waits for nothing; false when its mailbox is full.
     pub fn try_hear(&self, events: Vec<StreamEvent>) -> bool {
-        self.feed.try_send(Heard(events)).is_ok()
+        self.feed.try_send(Heard { events, has_more: false }).is_ok()
     }
 
     /// What they have counted.

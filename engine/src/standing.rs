@@ -9,7 +9,7 @@ use strategies::live::LiveBot;
 use strategies::{PaperBot, Plan};
 
 use crate::change::BotStatus;
-use crate::record::{Recorder, StoredRun};
+use crate::record::{Recorder, StoredRun, kept_rules};
 use crate::store::StoredBot;
 
 /// A stored bot's machine, as far as people are shown of it.
@@ -23,7 +23,9 @@ pub(crate) struct Shape {
 
 /// What a bot goes on from, as people are shown it; `None` where that does not fit its market any more.
 pub(crate) fn shape(bot: &StoredBot, market: &Market) -> Option<Shape> {
-    let definition = &bot.definition;
+    // An open trade may keep rules that its bot has no more.
+    let kept = bot.state.as_deref().and_then(kept_rules);
+    let definition = kept.as_ref().unwrap_or(&bot.definition);
     let plan = Arc::new(Plan::new(definition, market).ok()?);
     let mut recorder = Recorder::new(bot.account_id, bot.id, definition);
     let stored = bot.state.as_deref().map(|state| recorder.resume(state)).transpose().ok()?.flatten();

@@ -43,6 +43,7 @@ use crate::store::{News, OnLoss, Store, StoreError, StoreLock};
 use crate::stream::Followers;
 use crate::suspension;
 use crate::sweep::sweep_for_ever;
+use crate::trailing::TrailingStops;
 use crate::views::Views;
 use crate::webhook::{Hub, Targets, WEBHOOK_PORTS};
 
@@ -246,7 +247,7 @@ impl Engine {
         let rest = rest.with_budget(budget.clone());
         let markets = Arc::new(Markets::new(rest, io.handle().clone(), config.taker_fee, config.slippage));
 
-        let meters = Arc::new(Meters::default());
+        let (meters, stops) = (Arc::new(Meters::default()), TrailingStops::default());
 
         let (trading, webhooks) = (Thread::start("trading")?, Thread::start("webhooks")?);
         let targets = targets(&config);
@@ -273,24 +274,24 @@ impl Engine {
 
         let feed = MarketFeed::start_in_arbiter(&trading.arbiter, {
             let (config, markets) = (StreamConfig::new(config.stream_url), markets.clone());
-            let (ledger, meters) = (ledger.clone(), meters.clone());
-            move |_| MarketFeed::new(config, markets, ledger, meters, patience)
+            let (ledger, meters, clock) = (ledger.clone(), meters.clone(), gateway.clock().clone());
+            move |_| MarketFeed::new(config, markets, ledger, meters, clock, patience)
         });
         let rates = Rates::new(markets.clone(), feed.clone(), io.handle().clone());
         let fleet = Fleet::start_in_arbiter(&trading.arbiter, {
             let (ledger, markets, rates) = (ledger.clone(), markets.clone(), rates.clone());
-            let (meters, gateway) = (meters.clone(), gateway.clone());
-            move |_| Fleet::new(feed, ledger, markets, meters, rates, gateway)
+            let (meters, gateway, stops) = (meters.clone(), gateway.clone(), stops.clone());
+            move |_| Fleet::new(feed, ledger, markets, meters, rates, gateway, stops)
         });
         let (sent, restoring) = read_notes(io, &store, &config.database_url, &gateway).await?;
-        let known = Arc::new(KnownBalances::default());
-        let unreconciled: Arc<AtomicUsize> = Arc::default();
+        let (known, unreconciled) = (Arc::new(KnownBalances::default()), Arc::<AtomicUsize>::default());
         let journal = Journal::new(&store, &ledger, io.handle());
         let inner = Inner {
             store: store.clone(),
             io: io.handle().clone(),
             ledger,
             markets: markets.clone(),
+            stops,
             fleet: fleet.clone(),
             hub: hub.clone(),
             followers,

@@ -1,6 +1,6 @@
 //! What is shown of bots and trades: what is stored, at the last price.
 
-use model::{Pct, Price, Qty, Quote, Rate, Side, Trade, TradeStatus, Wait};
+use model::{BotDefinition, Pct, Price, Qty, Quote, Rate, Side, Trade, TradeStatus, Wait};
 use rust_decimal::Decimal;
 
 use strategies::live::cost_of;
@@ -17,6 +17,8 @@ pub struct BotView {
     pub bot: StoredBot,
     /// What it holds, at the last price.
     pub open_trade: Option<Trade>,
+    /// The rules that it keeps, where the bot has others by now.
+    pub kept_rules: Option<BotDefinition>,
     /// What its closed trades add up to; percentages are of the bot's `capital`.
     pub stats: BotStats,
     /// What it would act on next.

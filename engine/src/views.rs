@@ -128,7 +128,7 @@ mod tests {
             created_at: Timestamp::MIN,
         };
         let stats = BotStats::default();
-        Arc::new(BotView { bot, open_trade: None, stats, waiting_for: Vec::new() })
+        Arc::new(BotView { bot, open_trade: None, kept_rules: None, stats, waiting_for: Vec::new() })
     }
 
     #[test]

@@ -191,6 +191,11 @@ impl Dca {
         self.answered(reaction)
     }
 
+    /// What it would ask for after a move, which it is not told of.
+    pub fn foretell(&self, moved: &PriceMove) -> Vec<Action> {
+        self.clone().on(&Event::Price(*moved)).actions
+    }
+
     /// The next safety order alone, where a price that it was told of before had reached its trigger as well.
     pub(crate) fn next_entry(&mut self, reached: Price) -> Reaction {
         let mut reaction = Reaction::default();
@@ -286,6 +291,14 @@ impl Dca {
         }
     }
 
+    /// What the trailing stop follows from, of a trade that has one.
+    pub fn trailing_stop(&self) -> Option<Trail> {
+        match &self.phase {
+            Phase::Holding(holding) => holding.trailing_stop(&self.plan),
+            Phase::Flat { .. } => None,
+        }
+    }
+
     /// Why a trade would close at this stop: the stop itself, or what trails above it.
     pub(crate) fn stop_reason(&self, level: Price) -> ExitReason {
         match &self.phase {
@@ -325,7 +338,7 @@ impl Dca {
     }
 
     /// Where the next safety order would be bought.
-    pub(crate) fn next_trigger(&self) -> Option<Price> {
+    pub fn next_trigger(&self) -> Option<Price> {
         match &self.phase {
             Phase::Holding(holding) => holding.next_trigger,
             Phase::Flat { .. } => None,
@@ -465,10 +478,12 @@ impl Holding {
 
     /// The stop, or the trailing stop where that is higher.
     fn stop_level(&self, plan: &Plan) -> Option<Price> {
-        let trailing = plan.trailing_stop.and_then(|distance| {
-            Trail { high: self.high, distance, tick_size: plan.market.tick_size }.level(self.high)
-        });
-        self.stop.max(trailing)
+        self.stop.max(self.trailing_stop(plan).and_then(|trail| trail.level(self.high)))
+    }
+
+    fn trailing_stop(&self, plan: &Plan) -> Option<Trail> {
+        let distance = plan.trailing_stop?;
+        Some(Trail { high: self.high, distance, tick_size: plan.market.tick_size })
     }
 
     /// Where an armed trade closes.

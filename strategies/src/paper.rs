@@ -279,6 +279,11 @@ impl PaperBot {
         slipped(price, Decimal::ONE - slippage, RoundingStrategy::ToZero).ok()
     }
 
+    /// Counts the highest price that it has slept through into its highs, without deciding anything.
+    pub fn observe(&mut self, high: Price) {
+        self.machine.observe(high);
+    }
+
     /// After a restart: counts a price that it slept through into its highs. One that it had already counted, or that
     /// came before its last entry, changes nothing.
     pub fn recall(&mut self, mark: &Mark) {

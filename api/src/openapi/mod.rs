@@ -42,6 +42,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::server::{Server, ServerBuilder};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder};
+use utoipa::{PartialSchema as _, ToSchema as _};
 
 use asset::Asset;
 pub(crate) use operation::{Operation, keyed, operations, unkeyed};
@@ -73,6 +74,8 @@ pub fn document() -> &'static str {
 fn build() -> OpenApi {
     let mut paths = PathsBuilder::new();
     let mut schemas = events::schemas();
+    // Only parameters name it, and theirs are not collected.
+    schemas.push((engine::Apply::name().into_owned(), engine::Apply::schema()));
     for operation in operation::all() {
         let item = PathItem::from_http_methods([operation.method.clone()], common::completed(operation));
         paths = paths.path(&operation.path, item);

@@ -1,7 +1,7 @@
 //! `/v1/bots`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use engine::{BotFilter, BotStatus, BotView, EngineHandle, Positions};
+use engine::{Apply, BotFilter, BotStatus, BotView, EngineHandle, Positions, Redefinition};
 use model::{BotDefinition, BotId, BotPatch, Exchange, NewBot, Pair, Warning};
 
 use super::auth::Caller;
@@ -26,6 +26,15 @@ struct StopBot {
 /// The id in a path; what is no id names nothing.
 fn id(path: &web::Path<String>) -> Result<BotId, ApiError> {
     path.parse().map_err(|_| ApiError::NotFound("bot"))
+}
+
+/// How new rules take effect, as the query says.
+fn redefinition(request: &HttpRequest) -> Result<Redefinition, ApiError> {
+    let mut query = Query::new(request.query_string())?;
+    let apply = query.word("apply", &[("now", Apply::Now), ("next_trade", Apply::NextTrade)]);
+    let is_confirmed = query.word("confirm", &[("true", true), ("false", false)]);
+    query.finish()?;
+    Ok(Redefinition { apply: apply.unwrap_or_default(), is_confirmed: is_confirmed.unwrap_or_default() })
 }
 
 /// List bots
@@ -126,13 +135,20 @@ pub(crate) async fn get(
 
 /// Change a bot
 ///
-/// `exchange`, `exchange_id`, `pair`, `strategy` and `dry_run` change only while it is stopped.
+/// `exchange`, `exchange_id`, `pair`, `strategy` and `dry_run` change only while it is stopped. Rules under which a running
+/// bot would trade at the next tick are refused with `would_trade_now` unless they are confirmed.
 #[utoipa::path(patch, path = "/v1/bots/{id}", tag = "Bots", security(("api_key" = ["bots:write"])),
-    params(("id" = BotId, Path, description = "Which bot.")),
+    params(
+        ("id" = BotId, Path, description = "Which bot."),
+        ("confirm" = Option<bool>, Query, description = "Also where the new rules would trade at the next tick."),
+        ("apply" = Option<Apply>, Query, description = "`now` changes the open trade as well; `next_trade` leaves it under \
+            the rules that it began with, which `open_trade.rules` shows."),
+    ),
     request_body = BotPatch,
     responses(
         (status = 200, description = "The bot.", body = BotDetail),
-        (status = 409, description = "The field does not change while the bot runs."),
+        (status = 409, description = "A changed field is fixed while the bot runs or has an open trade, or the new rules \
+            would trade at the next tick (`would_trade_now`)."),
     ))]
 pub(crate) async fn patch(
     caller: Caller,
@@ -142,21 +158,28 @@ pub(crate) async fn patch(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
+    let how = redefinition(&request)?;
     let fields = body::object(&request, payload).await?;
     let redefine = |stored: &BotDefinition| body::merged(stored, fields);
-    let (view, warnings) = engine.redefine_bot(account, id(&path)?, redefine).await?;
+    let (view, warnings) = engine.redefine_bot(account, id(&path)?, how, redefine).await?;
     Ok(HttpResponse::Ok().json(show::bot_view(&view, Some(&warnings))))
 }
 
 /// Replace a bot's definition
 ///
-/// What is left out has its default again.
+/// Resets omitted fields to their defaults. Rules that `PATCH` refuses are refused as well.
 #[utoipa::path(put, path = "/v1/bots/{id}", tag = "Bots", security(("api_key" = ["bots:write"])),
-    params(("id" = BotId, Path, description = "Which bot.")),
+    params(
+        ("id" = BotId, Path, description = "Which bot."),
+        ("confirm" = Option<bool>, Query, description = "Also where the new rules would trade at the next tick."),
+        ("apply" = Option<Apply>, Query, description = "`now` changes the open trade as well; `next_trade` leaves it under \
+            the rules that it began with, which `open_trade.rules` shows."),
+    ),
     request_body = NewBot,
     responses(
         (status = 200, description = "The bot.", body = BotDetail),
-        (status = 409, description = "A field does not change while the bot runs."),
+        (status = 409, description = "A changed field is fixed while the bot runs or has an open trade, or the new rules \
+            would trade at the next tick (`would_trade_now`)."),
     ))]
 pub(crate) async fn put(
     caller: Caller,
@@ -166,9 +189,10 @@ pub(crate) async fn put(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
+    let how = redefinition(&request)?;
     let definition = BotDefinition::parse(&body::object(&request, payload).await?)?;
     let replace = |_: &BotDefinition| Ok::<_, ApiError>(definition);
-    let (view, warnings) = engine.redefine_bot(account, id(&path)?, replace).await?;
+    let (view, warnings) = engine.redefine_bot(account, id(&path)?, how, replace).await?;
     Ok(HttpResponse::Ok().json(show::bot_view(&view, Some(&warnings))))
 }
 

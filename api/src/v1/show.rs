@@ -44,7 +44,7 @@ struct Rest<'a> {
     stats: Stats,
     /// What it holds, at the last price.
     #[schema(required)]
-    open_trade: Option<Trade<'a>>,
+    open_trade: Option<OpenTrade<'a>>,
     /// What it would act on next, and what keeps it from acting: empty while it is stopped.
     waiting_for: &'a [Wait],
 }
@@ -236,6 +236,20 @@ pub(crate) fn closed(closed: &model::Trade, afterwards: Afterwards) -> ClosedTra
     ClosedTrade { trade: trade(closed), afterwards }
 }
 
+flat! {
+    /// The trade that a bot is in.
+    OpenTrade { trade: Trade<'a>, kept: Kept<'a> }
+}
+
+/// The rules that an open trade goes by.
+#[derive(Serialize, ToSchema)]
+struct Kept<'a> {
+    /// The rules that it began with and keeps, its bot having others by now (`apply=next_trade`); `null` where it follows
+    /// its bot's.
+    #[schema(required)]
+    rules: Option<Definition<'a>>,
+}
+
 /// How a bot decides.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -284,7 +298,9 @@ pub(crate) fn bot(bot: &StoredBot) -> Bot<'_> {
 pub(crate) fn bot_view<'a>(view: &'a BotView, warnings: Option<&'a [Warning]>) -> BotDetail<'a> {
     let open_trade = view.open_trade.as_ref();
     let stats = Stats::of(&view.stats, view.bot.capital, open_trade);
-    let rest = Rest { stats, open_trade: open_trade.map(trade), waiting_for: &view.waiting_for };
+    let kept = || Kept { rules: view.kept_rules.as_ref().map(Definition) };
+    let open_trade = open_trade.map(|open| OpenTrade { trade: trade(open), kept: kept() });
+    let rest = Rest { stats, open_trade, waiting_for: &view.waiting_for };
     BotDetail { bot: bot(&view.bot), rest, warned: Warned { warnings } }
 }
 

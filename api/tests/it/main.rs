@@ -18,6 +18,7 @@ mod portfolio;
 mod preview;
 mod probes;
 mod receiver;
+mod rules;
 mod server;
 mod standing;
 mod stream;

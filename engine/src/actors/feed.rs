@@ -1,7 +1,10 @@
 //! The market feed: one venue connection, its symbols' watch indexes, and whom they wake.
 //!
-//! While a symbol's stream is silent, or the connection is down, the venue is asked for the price that live bots go
-//! by. Bots on paper wait: what they fill at is a trade that somebody made.
+//! While a symbol's stream is silent or late, or the connection is down, the venue is asked for the price that live bots
+//! go by. Bots on paper wait: what they fill at is a trade that somebody made.
+//!
+//! Bots on paper are told of every tick. For live bots what was received together is read to its end first: the last
+//! price is decided on, the others count into what trails (contract section 4).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,13 +20,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::backlog::{Behind, CHECK_EVERY, MAX_BACKLOG, excess};
 use super::bot::{Bot, TooBusy};
 use super::deliver;
+use super::exchange::VenueClock;
 use crate::clock;
 use crate::health::Warnings;
+use crate::lag::{self, Lag, LagChange};
 use crate::ledger::Ledger;
 use crate::markets::{Asked, LastPrice, Markets};
 use crate::meters::Meters;
 use crate::silence::{Downtime, Patience, Silence};
-use crate::watch_index::{Slot, Wake, WatchIndex};
+use crate::watch_index::{RecentPrices, Slot, Wake, WatchIndex};
 
 /// A bot begins to watch a pair; it is told its [`Place`].
 #[derive(Message)]
@@ -52,7 +57,13 @@ pub(crate) struct Place {
 /// A bot's place, told once.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Joined(pub(crate) Place);
+pub(crate) struct Joined {
+    pub(crate) place: Place,
+    /// What the ticks come to that it watches.
+    pub(crate) recent: Arc<RecentPrices>,
+    /// The tick after which it watches.
+    pub(crate) seq: u64,
+}
 
 /// A bot's watch was left.
 #[derive(Message)]
@@ -80,8 +91,12 @@ pub(crate) struct Rewatch {
 pub(crate) enum Since {
     /// After the tick that the bot decided on.
     Tick(u64),
-    /// From the next one; where the bot has been woken and has not decided yet, its answer brings the watch.
-    Unanswered,
+    /// From the next one, at its owner's or the venue's word; where the bot has been woken and has not decided yet, its
+    /// answer brings the watch. What it slept through still counts into what trails.
+    Word,
+    /// After the tick that the bot had heard of when its owner or the venue had a word with it; where it has been woken
+    /// and has not decided yet, its answer brings the watch.
+    WordAfter(u64),
     /// From the next one, whatever it has not decided on.
     Now,
 }
@@ -126,7 +141,11 @@ pub(crate) struct Unfollow(pub(crate) Pair);
 /// What the connection heard.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Heard(pub(crate) Vec<StreamEvent>);
+pub(crate) struct Heard {
+    pub(crate) events: Vec<StreamEvent>,
+    /// Whether more had been received by then.
+    pub(crate) has_more: bool,
+}
 
 /// One symbol.
 struct Symbol {
@@ -137,6 +156,9 @@ struct Symbol {
     following: usize,
     last: Arc<LastPrice>,
     silence: Silence,
+    lag: Lag,
+    /// Of the newest tick that live bots have not decided on, how long ago it was sent.
+    undecided: Option<Duration>,
 }
 
 /// The bots of a symbol that hear the same prices.
@@ -179,6 +201,11 @@ pub(crate) struct MarketFeed {
     price_warnings: Warnings,
     is_asking: bool,
     patience: Patience,
+    /// What lateness is measured by.
+    clock: VenueClock,
+    /// The symbols with ticks that live bots have not decided on, and since when decisions wait for what is not read yet.
+    undecided: Vec<SymbolId>,
+    deferred_since: Option<Instant>,
     /// The number of ticks since it was last looked how far bots are behind.
     uncounted: u64,
     /// Whether a tick was heard since silence was last looked after.
@@ -192,6 +219,7 @@ impl MarketFeed {
         markets: Arc<Markets>,
         ledger: Ledger,
         meters: Arc<Meters>,
+        clock: VenueClock,
         patience: Patience,
     ) -> Self {
         Self {
@@ -209,6 +237,9 @@ impl MarketFeed {
             down_warnings: Warnings::default(),
             price_warnings: Warnings::default(),
             is_asking: false,
+            clock,
+            undecided: Vec::new(),
+            deferred_since: None,
             uncounted: 0,
             was_heard: false,
         }
@@ -231,11 +262,13 @@ impl MarketFeed {
         let id = SymbolId(u32::try_from(self.symbols.len()).unwrap_or(u32::MAX));
         self.symbols.push(Symbol {
             pair: pair.clone(),
-            paper: Watchers::new(),
-            live: Watchers::new(),
+            paper: Watchers::new(WatchIndex::new()),
+            live: Watchers::new(WatchIndex::by_newest()),
             following: 0,
             last: self.markets.last(pair),
             silence: Silence::default(),
+            lag: Lag::default(),
+            undecided: None,
         });
         self.ids.insert(pair.clone(), id);
         id
@@ -248,7 +281,8 @@ impl MarketFeed {
         }
     }
 
-    fn on_tick(&mut self, id: SymbolId, tick: Tick, heard: &mut HeardAt) {
+    /// Hears a tick: bots on paper are told, live ones once all is read that was received with it.
+    fn on_tick(&mut self, id: SymbolId, tick: Tick, sent_at: Timestamp, heard: &mut HeardAt) {
         let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return };
         if symbol.silence.is_silent() {
             tracing::info!(pair = %symbol.pair, "its stream is heard again");
@@ -259,12 +293,62 @@ impl MarketFeed {
         }
         // Times never go back (contract §4), whatever the venue sends.
         symbol.paper.last_at = symbol.paper.last_at.max(tick.at);
-        symbol.live.last_at = symbol.live.last_at.max(tick.at);
-        symbol.last.set(tick.price, symbol.paper.last_at);
-        for watchers in [&mut symbol.paper, &mut symbol.live] {
-            watchers.on_tick(tick.price, &mut self.woken, heard);
-            note_mark(&mut watchers.index, &symbol.pair, &self.ledger);
+        symbol.paper.on_tick(tick.price, &mut self.woken, heard);
+        note_mark(&mut symbol.paper.index, &symbol.pair, &self.ledger);
+        if symbol.live.watching == 0 {
+            symbol.last.set(tick.price, symbol.paper.last_at);
+            return;
         }
+        let age = heard.age(&self.clock, sent_at);
+        // While messages are late the venue is asked, and what it told is newer.
+        if age <= lag::LATE || tick.at >= symbol.live.last_at {
+            symbol.last.set(tick.price, symbol.paper.last_at);
+        }
+        // Nor is one of them the newest tick that live bots know of then.
+        if age > lag::LATE && tick.at < symbol.live.last_at {
+            symbol.live.index.count(tick.price, tick.at);
+        } else {
+            symbol.live.last_at = symbol.live.last_at.max(tick.at);
+            symbol.live.index.pass(tick.price, symbol.live.last_at);
+        }
+        note_mark(&mut symbol.live.index, &symbol.pair, &self.ledger);
+        match symbol.lag.hear(age, heard.moment()) {
+            LagChange::None => {}
+            LagChange::Began => {
+                tracing::warn!(pair = %symbol.pair, ?age, "its stream is late");
+                symbol.live.tell(&late(&symbol.pair, age));
+                heard.is_late = true;
+            }
+            LagChange::Ended => {
+                tracing::info!(pair = %symbol.pair, "its stream is in time again");
+                symbol.live.tell(&fresh());
+            }
+        }
+        if symbol.undecided.replace(age).is_none() {
+            self.undecided.push(id);
+        }
+    }
+
+    /// Lets live bots decide on the newest prices that were read, unless more is to be read first.
+    fn decide(&mut self, has_more: bool, heard: &mut HeardAt) {
+        if self.undecided.is_empty() {
+            self.deferred_since = None;
+            return;
+        }
+        let since = if has_more { Some(*self.deferred_since.get_or_insert(heard.moment())) } else { None };
+        self.deferred_since = since;
+        let may_wait = since.is_some_and(|since| heard.moment().duration_since(since) < lag::READ_WITHIN);
+        let mut undecided = std::mem::take(&mut self.undecided);
+        undecided.retain(|id| {
+            let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return false };
+            let waits = may_wait && symbol.undecided.is_some_and(|age| age > lag::BACKLOG);
+            if !waits && symbol.undecided.take().is_some_and(|age| age <= lag::LATE) {
+                symbol.live.decide(&mut self.woken, heard);
+                note_mark(&mut symbol.live.index, &symbol.pair, &self.ledger);
+            }
+            waits
+        });
+        self.undecided = undecided;
     }
 
     /// Looks after silence: tells of it, and asks the venue for the prices that live bots go by.
@@ -278,9 +362,8 @@ impl MarketFeed {
                 symbol.paper.tell(&paper_stale());
             }
         }
-        let is_asked_for = |symbol: &Symbol| {
-            symbol.silence.is_silent() && (symbol.live.watching > 0 || symbol.following > 0)
-        };
+        let is_asked_for =
+            |symbol: &Symbol| symbol.is_asked_for() && (symbol.live.watching > 0 || symbol.following > 0);
         let asked = (0..).map(SymbolId).zip(&self.symbols).filter(|(_, symbol)| is_asked_for(symbol));
         let (symbols, pairs): (Vec<SymbolId>, Vec<Pair>) =
             asked.map(|(id, symbol)| (id, symbol.pair.clone())).unzip();
@@ -296,13 +379,45 @@ impl MarketFeed {
     }
 }
 
-/// When a batch was read from the socket: the clock is looked at only once a bot is woken.
+/// When a batch was read from the socket: each clock is looked at once, and only where a live bot watches or one is woken.
 #[derive(Default)]
-struct HeardAt(Option<Timestamp>);
+struct HeardAt {
+    wall: Option<Timestamp>,
+    moment: Option<Instant>,
+    venue: VenueTime,
+    /// Whether a symbol's messages turned out to be late.
+    is_late: bool,
+}
+
+/// What time it is by a venue's clock.
+#[derive(Clone, Copy, Default)]
+enum VenueTime {
+    #[default]
+    Unasked,
+    /// The venue has not told its time yet.
+    Unknown,
+    Known(Timestamp),
+}
 
 impl HeardAt {
-    fn get(&mut self) -> Timestamp {
-        *self.0.get_or_insert_with(clock::now)
+    fn wall(&mut self) -> Timestamp {
+        *self.wall.get_or_insert_with(clock::now)
+    }
+
+    fn moment(&mut self) -> Instant {
+        *self.moment.get_or_insert_with(Instant::now)
+    }
+
+    /// How long before the batch was read the venue sent a message; nothing where that is not known.
+    fn age(&mut self, clock: &VenueClock, sent_at: Timestamp) -> Duration {
+        if let VenueTime::Unasked = self.venue {
+            self.venue = clock.told().map_or(VenueTime::Unknown, VenueTime::Known);
+        }
+        let age = match self.venue {
+            VenueTime::Known(now) => now.since(sent_at),
+            VenueTime::Unasked | VenueTime::Unknown => 0,
+        };
+        Duration::from_nanos(u64::try_from(age).unwrap_or_default())
     }
 }
 
@@ -326,6 +441,15 @@ fn live_stale(pair: &Pair) -> Stale {
     Stale { message: message.into(), is_over: false }
 }
 
+fn late(pair: &Pair, age: Duration) -> Stale {
+    let message = format!(
+        "what is traded of {pair} is told {:.1} s late: until it comes in time the venue is asked for the price every few \
+         seconds, and the bot decides by that",
+        age.as_secs_f64()
+    );
+    Stale { message: message.into(), is_over: false }
+}
+
 fn fresh() -> Stale {
     Stale { message: "prices are known again".into(), is_over: true }
 }
@@ -340,7 +464,12 @@ impl Symbol {
         self.paper.watching + self.live.watching + self.following > 0
     }
 
-    /// Takes in what the venue said of its price; nothing once the stream is heard again, which knows better.
+    /// Whether the venue has to be asked for its price: its stream tells none, or tells it late.
+    fn is_asked_for(&self) -> bool {
+        self.silence.is_silent() || self.lag.is_late()
+    }
+
+    /// Takes in what the venue said of its price; nothing once the stream is heard again in time, which knows better.
     fn told(
         &mut self,
         told: Option<(Price, Timestamp)>,
@@ -348,7 +477,7 @@ impl Symbol {
         patience: &Patience,
         woken: &mut Vec<Wake>,
     ) {
-        if !self.silence.is_silent() {
+        if !self.is_asked_for() {
             return;
         }
         let Some((price, at)) = told else {
@@ -363,7 +492,12 @@ impl Symbol {
         }
         self.silence.priced();
         self.last.confirm();
-        if self.last.get() == Some(price) {
+        let is_known = self.last.get() == Some(price);
+        if is_known && self.lag.confirmed(asked_at, patience.live) {
+            self.live.tell(&fresh());
+        }
+        // What was heard late is known, and not decided on yet.
+        if is_known && (self.live.watching == 0 || self.live.index.tested_price() == Some(price)) {
             return;
         }
         self.live.last_at = self.live.last_at.max(at);
@@ -375,8 +509,8 @@ impl Symbol {
 }
 
 impl Watchers {
-    fn new() -> Self {
-        Self { index: WatchIndex::new(), bots: Vec::new(), watching: 0, last_at: Timestamp::MIN }
+    fn new(index: WatchIndex) -> Self {
+        Self { index, bots: Vec::new(), watching: 0, last_at: Timestamp::MIN }
     }
 
     fn add(&mut self, watcher: Watcher, watch: &Watch) -> Slot {
@@ -408,8 +542,18 @@ impl Watchers {
             return;
         }
         self.index.on_tick(price, self.last_at, woken);
+        self.wake_all(woken, heard);
+    }
+
+    /// Decides on the price that was heard last.
+    fn decide(&mut self, woken: &mut Vec<Wake>, heard: &mut HeardAt) {
+        self.index.decide(woken);
+        self.wake_all(woken, heard);
+    }
+
+    fn wake_all(&self, woken: &mut Vec<Wake>, heard: &mut HeardAt) {
         for wake in woken.drain(..) {
-            self.wake(wake, heard.get());
+            self.wake(wake, heard.wall());
         }
     }
 
@@ -445,7 +589,7 @@ impl Actor for MarketFeed {
 async fn listen(mut stream: MarketStream, feed: Addr<MarketFeed>, mut asked: UnboundedReceiver<Request>) {
     let mut wanted = 0_usize;
     loop {
-        let mut heard = Vec::with_capacity(16);
+        let mut heard = Heard { events: Vec::with_capacity(16), has_more: false };
         tokio::select! {
             biased;
             request = asked.recv() => match request {
@@ -460,12 +604,11 @@ async fn listen(mut stream: MarketStream, feed: Addr<MarketFeed>, mut asked: Unb
                 Some(Request::Resubscribe(id)) => stream.resubscribe(id),
                 None => return,
             },
-            () = stream.next_batch(&mut heard), if wanted > 0 => {}
+            has_more = stream.next_batch(&mut heard.events), if wanted > 0 => heard.has_more = has_more,
         }
-        let mut heard = Heard(heard);
-        while !heard.0.is_empty() {
+        while !heard.events.is_empty() {
             heard = match feed.try_send(heard) {
-                Ok(()) => Heard(Vec::new()),
+                Ok(()) => break,
                 // The feed has its turn first; the socket's own buffer holds the venue back meanwhile.
                 Err(actix::dev::SendError::Full(heard)) => {
                     tokio::task::yield_now().await;
@@ -480,13 +623,13 @@ async fn listen(mut stream: MarketStream, feed: Addr<MarketFeed>, mut asked: Unb
 impl Handler<Heard> for MarketFeed {
     type Result = ();
 
-    fn handle(&mut self, Heard(events): Heard, ctx: &mut Self::Context) {
+    fn handle(&mut self, Heard { events, has_more }: Heard, ctx: &mut Self::Context) {
         let (mut ticks, mut heard) = (0, HeardAt::default());
         for event in events {
             match event {
-                StreamEvent::Tick(id, tick) => {
+                StreamEvent::Tick { symbol, tick, sent_at } => {
                     ticks += 1;
-                    self.on_tick(id, tick, &mut heard);
+                    self.on_tick(symbol, tick, sent_at, &mut heard);
                 }
                 StreamEvent::Connected => {
                     let was_down = self.down_warnings.is_over();
@@ -509,6 +652,10 @@ impl Handler<Heard> for MarketFeed {
                 StreamEvent::Stale(id) => self.fell_silent(id, &ctx.address()),
                 StreamEvent::Refused(code) => tracing::error!(code, "the venue refused a subscription"),
             }
+        }
+        self.decide(has_more, &mut heard);
+        if heard.is_late {
+            self.look(&ctx.address());
         }
         self.was_heard |= ticks > 0;
         self.meters.count_ticks(ticks);
@@ -564,6 +711,9 @@ impl Handler<Told> for MarketFeed {
     fn handle(&mut self, told: Told, _: &mut Self::Context) {
         self.is_asking = false;
         let Told { symbols, asked_at, result } = told;
+        if let Ok(Asked { at, told_within, .. }) = &result {
+            self.clock.learn(*at, told_within.0, told_within.1);
+        }
         match &result {
             Ok(_) => drop(self.price_warnings.is_over()),
             Err(error) if self.price_warnings.is_due(Instant::now()) => {
@@ -590,11 +740,15 @@ impl Handler<Join> for MarketFeed {
         let Join { pair, account, bot, watch, is_live } = join;
         let id = self.want(&pair);
         let Some(symbol) = self.symbols.get_mut(id.0 as usize) else { return };
-        let slot = symbol.watchers(is_live).add(Watcher { bot: bot.clone(), account }, &watch);
-        deliver(&bot, Joined(Place { symbol: id, is_live, slot }));
+        let watchers = symbol.watchers(is_live);
+        let slot = watchers.add(Watcher { bot: bot.clone(), account }, &watch);
+        let (recent, seq) = (watchers.index.recent().clone(), watchers.index.seq());
+        deliver(&bot, Joined { place: Place { symbol: id, is_live, slot }, recent, seq });
         // What the others were told holds for it as well.
         if is_live && symbol.silence.is_told() {
             deliver(&bot, live_stale(&pair));
+        } else if is_live && symbol.lag.is_late() {
+            deliver(&bot, late(&pair, lag::LATE));
         } else if !is_live && self.downtime.is_told() {
             deliver(&bot, paper_stale());
         }
@@ -630,12 +784,17 @@ impl Handler<Rewatch> for MarketFeed {
     fn handle(&mut self, new: Rewatch, _: &mut Self::Context) {
         let Some(symbol) = self.symbols.get_mut(new.place.symbol.0 as usize) else { return };
         let watchers = symbol.watchers(new.place.is_live);
-        let made_at = match new.since {
-            Since::Tick(seq) => seq,
-            Since::Unanswered if watchers.index.is_awaited(new.place.slot) => return,
-            Since::Unanswered | Since::Now => watchers.index.seq(),
+        let (slot, watch) = (new.place.slot, &new.watch);
+        let wake = match new.since {
+            Since::Word | Since::WordAfter(_) if watchers.index.is_awaited(slot) => return,
+            Since::Word => {
+                watchers.index.amend(slot, watch);
+                None
+            }
+            Since::Tick(seq) | Since::WordAfter(seq) => watchers.index.set(slot, watch, seq),
+            Since::Now => watchers.index.set(slot, watch, watchers.index.seq()),
         };
-        if let Some(wake) = watchers.index.set(new.place.slot, &new.watch, made_at) {
+        if let Some(wake) = wake {
             watchers.wake(wake, clock::now());
         }
         let watchers = if new.place.is_live { &mut symbol.live } else { &mut symbol.paper };
@@ -660,7 +819,7 @@ impl MarketFeed {
         let id = self.symbol(pair);
         let is_down = self.downtime.is_down();
         if let Some(symbol) = self.symbols.get_mut(id.0 as usize).filter(|symbol| !symbol.is_wanted()) {
-            symbol.silence = Silence::default();
+            (symbol.silence, symbol.lag) = (Silence::default(), Lag::default());
             if is_down {
                 symbol.silence.broke();
             }

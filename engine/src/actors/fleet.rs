@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message, MessageResponse};
-use model::{BotDefinition, BotId, ExchangeId, Mark, Market, Pair};
+use model::{BotId, ExchangeId, Mark, Market, Pair};
 use strategies::{PaperBot, Plan};
 
-use super::bot::{Bot, Hand, LiveHand, Parts, Regrid, Settled};
+use super::bot::{Bot, Hand, LiveHand, NextRules, Parts, Regrid, Settled};
 use super::deliver;
 use super::feed::MarketFeed;
-use crate::change::{BotStatus, BotTrouble, Change, Positions};
+use crate::change::{BotStatus, BotTrouble, Change, Positions, Redefined};
 use crate::clock;
 use crate::error::EngineError;
 use crate::health::Warnings;
@@ -25,6 +25,7 @@ use crate::rates::Rates;
 use crate::record::Recorder;
 use crate::start::Unreconciled;
 use crate::store::StoredBot;
+use crate::trailing::TrailingStops;
 
 /// How long a bot waits in silence for its venue before its owner is told.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -92,7 +93,7 @@ pub(crate) struct Forget(pub(crate) BotId);
 /// A bot that may be waiting for its venue has other rules; where it is.
 #[derive(Message)]
 #[rtype(result = "Whereabouts")]
-pub(crate) struct Amend(pub(crate) BotId, pub(crate) Box<BotDefinition>);
+pub(crate) struct Amend(pub(crate) Box<Redefined>);
 
 /// Where a bot is.
 #[derive(MessageResponse)]
@@ -173,6 +174,7 @@ pub(crate) struct Fleet {
     meters: Arc<Meters>,
     rates: Rates,
     gateway: Gateway,
+    stops: TrailingStops,
     live: HashMap<BotId, Living>,
     waiting: HashMap<BotId, Waiting>,
     asked: HashSet<Pair>,
@@ -192,6 +194,7 @@ impl Fleet {
         meters: Arc<Meters>,
         rates: Rates,
         gateway: Gateway,
+        stops: TrailingStops,
     ) -> Self {
         Self {
             feed,
@@ -200,6 +203,7 @@ impl Fleet {
             meters,
             rates,
             gateway,
+            stops,
             live: HashMap::new(),
             waiting: HashMap::new(),
             asked: HashSet::new(),
@@ -222,7 +226,6 @@ impl Fleet {
         let Recovered { bot, exchange_id, unreconciled } = recovered;
         let account = exchange_id.filter(|_| !bot.definition.dry_run);
         let (market, fees) = self.gateway.commissions().apply(account, &bot.definition.pair, *market);
-        let plan = self.plans.shared(Plan::new(&bot.definition, &market)?);
         let mut recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
         recorder.pay(fees);
         recorder.value_by(self.rates.worth(bot.definition.pair.quote()));
@@ -230,6 +233,15 @@ impl Fleet {
             None => None,
             Some(state) => recorder.resume(state).map_err(corrupt)?,
         };
+        let own = self.plans.shared(Plan::new(&bot.definition, &market)?);
+        let (plan, next_rules) = match recorder.kept() {
+            None => (own, None),
+            Some(kept) => {
+                let next = NextRules { plan: own, definition: bot.definition.clone(), fees };
+                (self.plans.shared(Plan::new(kept, &market)?), Some(next))
+            }
+        };
+        let rules = recorder.kept().unwrap_or(&bot.definition);
         let mut hand = if bot.definition.dry_run {
             Hand::Paper(match stored {
                 None => PaperBot::with_plan(plan),
@@ -241,7 +253,7 @@ impl Fleet {
                 .ok_or_else(|| EngineError::field("exchange_id", "its exchange connection cannot be used"))?;
             let fees = FeeRates::new(&self.rates, &bot.definition.pair);
             let line = (connection, self.gateway.clock().clone(), self.gateway.origin(bot.id));
-            let hand = LiveHand::new(plan, &bot.definition, id, line, fees, stored, unreconciled);
+            let hand = LiveHand::new(plan, rules, id, line, fees, stored, unreconciled);
             Hand::Live(Box::new(hand.map_err(corrupt)?))
         };
         let marks = self.marks.get(&bot.definition.pair).map_or(&[][..], Vec::as_slice);
@@ -264,8 +276,8 @@ impl Fleet {
             self.ledger.enqueue(recorder.turned(hand.machine(), status, reason, clock::now()))?
         };
         let pair = bot.definition.pair.clone();
-        let parts = Parts { id: bot.id, hand, recorder, pair: pair.clone() };
-        let launched = Bot::launch(parts, &self.feed, &self.ledger, &self.meters, me);
+        let parts = Parts { id: bot.id, hand, recorder, pair: pair.clone(), next_rules };
+        let launched = Bot::launch(parts, &self.feed, &self.ledger, &self.meters, &self.stops, me);
         self.live.insert(bot.id, Living { bot: launched, pair });
         Ok(durable)
     }
@@ -531,9 +543,12 @@ impl Handler<Forget> for Fleet {
 impl Handler<Amend> for Fleet {
     type Result = Whereabouts;
 
-    fn handle(&mut self, Amend(id, definition): Amend, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Amend(redefined): Amend, _: &mut Self::Context) -> Self::Result {
+        let Redefined { id, definition, state, .. } = *redefined;
         if let Some(waiting) = self.waiting.get_mut(&id) {
-            waiting.recovered.bot.definition = *definition;
+            let bot = &mut waiting.recovered.bot;
+            bot.definition = definition;
+            bot.state = state.or(bot.state.take());
         }
         self.whereabouts(id)
     }

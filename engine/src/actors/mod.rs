@@ -6,7 +6,11 @@ pub(crate) mod exchange;
 pub(crate) mod feed;
 pub(crate) mod fleet;
 #[cfg(test)]
+mod rules_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trailing_tests;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use connectors::binance::SymbolId;
 use connectors::binance::stream::StreamEvent;
-use model::{AccountId, BotDefinition, BotId, Market, Pair, Price, Tick, Timestamp, Trade};
+use model::{
+    AccountId, BotDefinition, BotId, FeeRates, FeeSource, Market, Pair, Price, Tick, Timestamp, Trade,
+};
 
 use super::backlog::{CHECK_EVERY, MAX_BACKLOG};
 use super::bot::{Bot, Panic, Stop};
@@ -14,10 +16,10 @@ use crate::ledger::Ledger;
 use crate::probe::Probe;
 use crate::store::{BotFilter, Store, StoreError, StoredBot, TradeFilter};
 
-const BODY: &str = r#"{"name":"test","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+pub(super) const BODY: &str = r#"{"name":"test","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
     "max_open_trades":3,"stop_loss":-3,"take_profit":1,"dry_run":true,"dca":{"price_deviation":0.7}}"#;
 
-fn market() -> Market {
+pub(super) fn market() -> Market {
     Market {
         tick_size: "0.01".parse().unwrap(),
         lot_step: "0.001".parse().unwrap(),
@@ -32,7 +34,11 @@ fn pair() -> Pair {
     "BTC/USDT".parse().unwrap()
 }
 
-fn definition(body: &str) -> BotDefinition {
+pub(super) fn fees() -> FeeRates {
+    FeeRates::new(market().fee, market().fee, FeeSource::Configured)
+}
+
+pub(super) fn definition(body: &str) -> BotDefinition {
     BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap()
 }
 
@@ -42,19 +48,19 @@ fn tick(cents: i64, second: i64) -> StreamEvent {
         qty: "1".parse().unwrap(),
         at: Timestamp::from_millis(second * 1_000),
     };
-    StreamEvent::Tick(SymbolId(0), tick)
+    StreamEvent::Tick { symbol: SymbolId(0), tick, sent_at: tick.at }
 }
 
 /// A process: actors over a store that outlives it.
-struct Process {
-    probe: Probe,
+pub(super) struct Process {
+    pub(super) probe: Probe,
     ledger: Ledger,
-    store: Store,
-    account: AccountId,
+    pub(super) store: Store,
+    pub(super) account: AccountId,
 }
 
 impl Process {
-    async fn begin(store: &Store, account: AccountId) -> Self {
+    pub(super) async fn begin(store: &Store, account: AccountId) -> Self {
         let (process, writer) = Self::begin_unwritten(store, account).await;
         actix_rt::spawn(writer);
         process
@@ -73,7 +79,7 @@ impl Process {
         (process, writer)
     }
 
-    async fn launch(&self, body: &str) -> BotId {
+    pub(super) async fn launch(&self, body: &str) -> BotId {
         let (id, definition) = (BotId::new(), definition(body));
         let created = NewBot {
             id,
@@ -89,18 +95,18 @@ impl Process {
         id
     }
 
-    async fn stored(&self, id: BotId) -> StoredBot {
+    pub(super) async fn stored(&self, id: BotId) -> StoredBot {
         self.store.bot(self.account, id).await.unwrap().unwrap()
     }
 
-    async fn tick(&self, cents: i64, second: i64) {
+    pub(super) async fn tick(&self, cents: i64, second: i64) {
         self.probe.hear(vec![tick(cents, second)]).await.unwrap();
         self.settle().await;
     }
 
     /// Lets every actor have its turns and waits until the disk has everything: a decision, and those that followed
     /// once it was durable.
-    async fn settle(&self) {
+    pub(super) async fn settle(&self) {
         for _ in 0..4 {
             for _ in 0..8 {
                 tokio::task::yield_now().await;
@@ -109,14 +115,14 @@ impl Process {
         }
     }
 
-    async fn live(&self, id: BotId) -> Option<actix::Addr<Bot>> {
+    pub(super) async fn live(&self, id: BotId) -> Option<actix::Addr<Bot>> {
         match self.probe.fleet.send(Find(id)).await.unwrap() {
             Whereabouts::Lives(live) => Some(live),
             Whereabouts::Waits | Whereabouts::Absent => None,
         }
     }
 
-    async fn trades(&self) -> Vec<Trade> {
+    pub(super) async fn trades(&self) -> Vec<Trade> {
         self.store.trades(self.account, &TradeFilter::default(), 100, None).await.unwrap().rows
     }
 
@@ -126,7 +132,7 @@ impl Process {
     }
 }
 
-async fn store() -> (Store, AccountId, tempfile::TempDir) {
+pub(super) async fn store() -> (Store, AccountId, tempfile::TempDir) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&format!("sqlite://{}", folder.path().join("b.db").display())).await.unwrap();

@@ -267,7 +267,8 @@ async fn what_ladders_spend_is_kept_as_bots_come_change_and_go() {
             "max_open_trades":2,"stop_loss":-4,"take_profit":1,"dry_run":true,"dca":{"price_deviation":1}}"#;
         let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
         let capital = strategies::ladder_stake(&definition, market().fee);
-        let redefined = Redefined { id: BotId::from_u128(1), account_id: account, definition, capital };
+        let id = BotId::from_u128(1);
+        let redefined = Redefined { id, account_id: account, definition, capital, state: None };
         let redefined = Some(Box::new(redefined));
         store.commit([Change { redefined, ..Change::default() }, gone(3), gone(3)]).await.unwrap();
         assert_eq!(ladders(&store, account).await, [of("BTC", 2, "1.03103"), of("USDT", 2, "300.3")]);

@@ -7,6 +7,7 @@ mod late;
 mod live;
 mod paper;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
@@ -35,6 +36,8 @@ pub struct Recorder {
     bot: Arc<Identity>,
     trade_id: Option<TradeId>,
     stopping: Option<Positions>,
+    /// The rules that the open trade keeps, where its bot has others by now.
+    kept: Option<Box<BotDefinition>>,
     /// What its quote coin is worth.
     worth: Worth,
 }
@@ -67,6 +70,9 @@ pub struct BotState {
     /// How it is being stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     stopping: Option<Positions>,
+    /// The rules that the open trade keeps, where the bot has others by now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<Box<RawValue>>,
     /// The machine and its books.
     #[serde(flatten)]
     machine: Machine,
@@ -98,6 +104,8 @@ impl From<&LiveRun> for Machine {
 struct StoredState<'a> {
     trade_id: Option<TradeId>,
     stopping: Option<Positions>,
+    #[serde(borrow, default)]
+    kept: Option<&'a RawValue>,
     #[serde(borrow)]
     paper: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -140,7 +148,7 @@ impl Recorder {
             fees: None,
         };
         let worth = Worth::unfollowed(bot.pair.quote());
-        Self { bot: Arc::new(bot), trade_id: None, stopping: None, worth }
+        Self { bot: Arc::new(bot), trade_id: None, stopping: None, kept: None, worth }
     }
 
     /// What its quote coin is worth, from now on: what closed trades are valued by.
@@ -158,6 +166,7 @@ impl Recorder {
         let machine = if self.bot.dry_run { state.paper } else { state.live };
         if machine.is_some() {
             self.trade_id = state.trade_id;
+            self.keep(state.kept.and_then(kept));
         }
         self.stopping = state.stopping;
         Ok(machine.map(RawValue::get))
@@ -183,9 +192,27 @@ impl Recorder {
         self.stopping = positions;
     }
 
+    /// The rules that the open trade keeps, where its bot has others by now.
+    pub(crate) fn kept(&self) -> Option<&BotDefinition> {
+        self.kept.as_deref()
+    }
+
+    /// Notes which rules the open trade keeps; `None` where it follows its bot's.
+    pub(crate) fn keep(&mut self, rules: Option<BotDefinition>) {
+        if let Some(rules) = &rules {
+            Arc::make_mut(&mut self.bot).entries = entries(rules);
+        }
+        self.kept = rules.map(Box::new);
+    }
+
     /// Notes the fee rates that its levels are computed with from now on.
     pub(crate) fn pay(&mut self, fees: FeeRates) {
         Arc::make_mut(&mut self.bot).fees = Some(fees);
+    }
+
+    /// Takes over a new name.
+    pub(crate) fn rename(&mut self, name: &str) {
+        Arc::make_mut(&mut self.bot).name = name.into();
     }
 
     /// Takes over what a new definition tells of it.
@@ -203,7 +230,7 @@ impl Recorder {
         let trade_id = self.trade_id;
         let mut usd_rate = None;
         if matches!(steps.last(), Some(PaperStep::Exited(_))) {
-            self.trade_id = None;
+            (self.trade_id, self.kept) = (None, None);
             usd_rate = self.worth.usd();
         }
         let steps = Steps::Paper(steps);
@@ -248,7 +275,7 @@ impl Recorder {
         let cancels = cancels.collect();
         let mut usd_rate = None;
         if steps.iter().any(|step| matches!(step, LiveStep::Closed(_))) {
-            self.trade_id = None;
+            (self.trade_id, self.kept) = (None, None);
             usd_rate = self.worth.usd();
         }
         let steps = Steps::Live(steps);
@@ -311,8 +338,35 @@ impl Recorder {
     }
 
     fn state(&self, machine: Machine) -> Box<BotState> {
-        Box::new(BotState { trade_id: self.trade_id, stopping: self.stopping, machine })
+        let kept = self.kept.as_ref().map(|rules| rules.to_json());
+        Box::new(BotState { trade_id: self.trade_id, stopping: self.stopping, kept, machine })
     }
+}
+
+/// Rules as a state keeps them.
+fn kept(text: &RawValue) -> Option<BotDefinition> {
+    BotDefinition::parse(&serde_json::from_str(text.get()).ok()?).ok()
+}
+
+/// The rules that a stored bot's open trade keeps, where the bot has others by now.
+pub(crate) fn kept_rules(state: &str) -> Option<BotDefinition> {
+    if !state.contains("\"kept\":") {
+        return None;
+    }
+    serde_json::from_str::<StoredState<'_>>(state).ok()?.kept.and_then(kept)
+}
+
+/// A stored state whose open trade keeps these rules from now on, or follows its bot's.
+///
+/// # Errors
+/// [`StateError`].
+pub(crate) fn keeping(state: &str, rules: Option<&BotDefinition>) -> Result<String, StateError> {
+    let mut fields: BTreeMap<&str, Box<RawValue>> = serde_json::from_str(state)?;
+    match rules {
+        Some(rules) => drop(fields.insert("kept", rules.to_json())),
+        None => drop(fields.remove("kept")),
+    }
+    Ok(serde_json::to_string(&fields)?)
 }
 
 impl BotState {

@@ -600,10 +600,11 @@ pub(super) use write_rows;
 macro_rules! write_batch {
     ($transaction:ident, $dialect:expr, $batch:ident) => {
         write_rows!($transaction, $dialect, CREATE_BOTS, $batch.created);
-        for Redefined { id, definition, capital, .. } in $batch.redefined {
+        for Redefined { id, definition, capital, state, .. } in $batch.redefined {
             count_bot!($transaction, $batch.ladders, id, -1);
             let update = sqlx::query(
-                "UPDATE bots SET exchange = $2, pair = $3, strategy = $4, dry_run = $5, definition = $6, capital = $7
+                "UPDATE bots SET exchange = $2, pair = $3, strategy = $4, dry_run = $5, definition = $6, capital = $7,
+                     state = COALESCE($8, state)
                  WHERE id = $1",
             )
             .bind(id.to_string())
@@ -612,7 +613,8 @@ macro_rules! write_batch {
             .bind(definition.strategy.as_str())
             .bind(definition.dry_run)
             .bind(definition.to_json().get().to_owned())
-            .bind(capital.to_string());
+            .bind(capital.to_string())
+            .bind(state);
             update.execute(&mut *$transaction).await?;
             count_bot!($transaction, $batch.ladders, id, 1);
         }

@@ -3,16 +3,22 @@
 //! Fixed bounds and times lie in heaps whose stale entries are dropped when they surface; a trailing watch lies
 //! in a group with all that have seen the same highest price, and a new high melds groups without waking anybody.
 //! The nearest bound of each kind is cached, so a tick that crosses nothing costs a few compares.
+//!
+//! An index decides in one of two ways. On paper every tick counts: what a bot missed while it thought is kept and told
+//! afterwards. On a real account the newest price alone does, because that is what an order would get: ticks that were
+//! received together are passed, which counts them into the highs, and the last of them is tested.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
 
 use model::{Mark, Price, PriceMove, Timestamp, Watch};
 
 mod extremes;
+mod recent;
 mod trails;
 
-use extremes::Extremes;
+pub use recent::{Newest, RecentPrices};
 use trails::Trails;
 
 /// The least number of missed ticks that are looked through for ones to drop.
@@ -45,9 +51,12 @@ pub struct WatchIndex {
     above: BinaryHeap<Reverse<Entry>>,
     due: BinaryHeap<Reverse<Entry>>,
     trails: Trails,
-    extremes: Extremes,
+    recent: Arc<RecentPrices>,
     near: Near,
     seq: u64,
+    /// Whether only the newest price is decided on, and the tick that was tested last, unless others were passed since.
+    is_by_newest: bool,
+    tested: Option<(u64, Price, Timestamp)>,
     /// Ticks since the earliest wake that has not been answered, oldest first.
     missed: VecDeque<(u64, Price, Timestamp)>,
     /// The number of missed ticks at which those are dropped that every answer already covers.
@@ -84,9 +93,24 @@ struct SlotState {
 }
 
 impl WatchIndex {
-    /// An index that watches nothing.
+    /// An index that watches nothing, and decides on every tick.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An index that watches nothing, and decides on the newest price alone.
+    pub fn by_newest() -> Self {
+        Self { is_by_newest: true, ..Self::default() }
+    }
+
+    /// What its ticks come to.
+    pub fn recent(&self) -> &Arc<RecentPrices> {
+        &self.recent
+    }
+
+    /// The price that was tested last; `None` where ticks were passed since, or there was none.
+    pub fn tested_price(&self) -> Option<Price> {
+        self.tested.map(|(_, price, _)| price)
     }
 
     /// Takes a place that sleeps until [`WatchIndex::set`].
@@ -131,14 +155,31 @@ impl WatchIndex {
     pub fn set(&mut self, slot: Slot, watch: &Watch, made_at: u64) -> Option<Wake> {
         self.answer(slot);
         let state = self.slots.get_mut(slot.0 as usize)?;
-        state.generation = state.generation.wrapping_add(1);
         state.told = made_at;
-        state.high = watch.trail.map_or(0, |trail| trail.high.e8());
         if let Some(wake) = self.left_already(slot, watch, made_at) {
+            let state = self.slots.get_mut(slot.0 as usize)?;
+            state.generation = state.generation.wrapping_add(1);
+            state.high = watch.trail.map_or(0, |trail| trail.high.e8());
             self.await_answer(slot, wake.seq);
             return Some(wake);
         }
-        let state = self.slots.get(slot.0 as usize).copied()?;
+        self.install(slot, watch);
+        None
+    }
+
+    /// Replaces the watch of a slot that sleeps by one that was made without hearing a tick since the last: what it
+    /// slept through still counts for what trails, and the watch is tested from the next tick on.
+    pub fn amend(&mut self, slot: Slot, watch: &Watch) {
+        self.answer(slot);
+        self.install(slot, watch);
+    }
+
+    /// Puts a slot's watch where ticks find it; highs count from the tick that the slot was last told of.
+    fn install(&mut self, slot: Slot, watch: &Watch) {
+        let Some(state) = self.slots.get_mut(slot.0 as usize) else { return };
+        state.generation = state.generation.wrapping_add(1);
+        state.high = watch.trail.map_or(0, |trail| trail.high.e8());
+        let state = *state;
         let generation = state.generation;
         if let Some(below) = watch.below {
             self.below.push((below.e8(), slot, generation));
@@ -153,27 +194,68 @@ impl WatchIndex {
             self.near.due = self.near.due.min(at.nanos());
         }
         if let Some(trail) = watch.trail {
-            let missed = self.extremes.high_since(made_at);
+            let (missed, _) = self.recent.extremes_since(state.told);
             if missed > state.high {
-                let at = self.missed.iter().rev().find(|(.., price, _)| price.e8() == missed);
-                self.mark = at.map(|(_, high, at)| Mark { at: *at, high: *high });
+                let kept = self.missed.iter().rev().find(|(.., price, _)| price.e8() == missed);
+                // Where it was not kept it was heard by now.
+                let heard_by = || self.recent.newest_since(0).map(|newest| newest.at);
+                let at = kept.map(|(.., at)| *at).or_else(heard_by);
+                self.mark = at.zip(Price::from_e8(missed)).map(|(at, high)| Mark { at, high });
             }
             let high = state.high.max(missed);
             self.trails.insert(high, trail.distance, slot, generation);
         }
         self.compact();
-        None
     }
 
     /// Hears a tick; who must be told of it is appended to `woken`.
     #[inline]
     pub fn on_tick(&mut self, price: Price, at: Timestamp, woken: &mut Vec<Wake>) {
-        let units = price.e8();
+        self.hear(price, at, true);
+        self.test(price, at, woken);
+    }
+
+    /// Hears a tick that is not decided on, at least not yet: it counts into what trails.
+    pub fn pass(&mut self, price: Price, at: Timestamp) {
+        self.hear(price, at, false);
+        self.tested = None;
+        self.raise(price, at);
+    }
+
+    /// Hears of a tick that is older than the newest one: it counts into what trails, and that is all.
+    pub fn count(&mut self, price: Price, at: Timestamp) {
         self.seq += 1;
-        self.extremes.push(self.seq, units);
-        if self.awaiting > 0 {
+        self.recent.count(self.seq, price);
+        self.raise(price, at);
+    }
+
+    fn raise(&mut self, price: Price, at: Timestamp) {
+        if self.trails.raise(price.e8()) {
+            self.mark = Some(Mark { at, high: price });
+        }
+    }
+
+    /// Decides on the tick that was heard last: who must be told of it is appended to `woken`.
+    pub fn decide(&mut self, woken: &mut Vec<Wake>) {
+        if let Some(Newest { price, at, .. }) = self.recent.newest_since(0) {
+            self.recent.confirm();
+            self.test(price, at, woken);
+        }
+    }
+
+    #[inline]
+    fn hear(&mut self, price: Price, at: Timestamp, is_current: bool) {
+        self.seq += 1;
+        self.recent.push(Newest { seq: self.seq, price, at, is_current });
+        if self.awaiting > 0 && !self.is_by_newest {
             self.miss(price, at);
         }
+    }
+
+    #[inline]
+    fn test(&mut self, price: Price, at: Timestamp, woken: &mut Vec<Wake>) {
+        let units = price.e8();
+        self.tested = Some((self.seq, price, at));
         let calm = units > self.near.below && units < self.near.above && at.nanos() < self.near.due;
         if calm && self.trails.is_calm(units) {
             return;
@@ -181,7 +263,7 @@ impl WatchIndex {
         self.wake(price, at, woken);
     }
 
-    /// The slow half of [`WatchIndex::on_tick`].
+    /// The slow half of [`WatchIndex::test`].
     fn wake(&mut self, price: Price, at: Timestamp, woken: &mut Vec<Wake>) {
         let units = price.e8();
         while let Some((level, slot, generation)) = self.below.peek().copied() {
@@ -205,9 +287,7 @@ impl WatchIndex {
             self.due.pop();
             self.rouse(slot, generation, price, at, woken);
         }
-        if self.trails.raise(units) {
-            self.mark = Some(Mark { at, high: price });
-        }
+        self.raise(price, at);
         while let Some((slot, generation)) = self.trails.pop_at_or_above(units) {
             self.rouse(slot, generation, price, at, woken);
         }
@@ -226,8 +306,8 @@ impl WatchIndex {
         let Some(state) = self.slots.get_mut(slot.0 as usize) else { return };
         state.generation = state.generation.wrapping_add(1);
         let (told, known) = (state.told, state.high);
-        let high = self.extremes.high_since(told).max(known);
-        let low = self.extremes.low_since(told);
+        let (high, low) = self.recent.extremes_since(told);
+        let high = high.max(known);
         let seq = self.seq;
         self.await_answer(slot, seq);
         woken.push(Wake { slot, moved: moved(price, at, high, low), seq });
@@ -237,8 +317,14 @@ impl WatchIndex {
         self.slots.get(slot.0 as usize).is_some_and(|state| state.generation == generation)
     }
 
-    /// The first tick after `made_at` that leaves the watch.
+    /// The first tick after `made_at` that leaves the watch; where the newest price alone counts, that one if it does.
     fn left_already(&self, slot: Slot, watch: &Watch, made_at: u64) -> Option<Wake> {
+        if self.is_by_newest {
+            let (seq, price, at) = self.tested.filter(|(seq, ..)| *seq > made_at)?;
+            let (high, low) = self.recent.extremes_since(made_at);
+            let moved = moved(price, at, high, low);
+            return watch.is_left_by(price, at, moved.high).then_some(Wake { slot, moved, seq });
+        }
         let (mut high, mut low) = (0, i64::MAX);
         let from = self.missed.partition_point(|(seq, ..)| *seq <= made_at);
         for (seq, price, at) in self.missed.range(from..).copied() {
@@ -423,6 +509,67 @@ mod tests {
         assert!(tick(&mut index, 104).is_empty());
         assert_eq!(index.take_mark(), Some(Mark { at: at(6), high: price(104) }));
         assert_eq!(index.take_mark(), None, "it is told once");
+    }
+
+    #[test]
+    fn an_index_by_the_newest_price_wakes_by_that_alone() {
+        let mut index = WatchIndex::by_newest();
+        let (low, high) = (index.add(), index.add());
+        index.set(low, &below(90), 0);
+        index.set(high, &Watch { above: Some(price(110)), ..Watch::NEVER }, 0);
+        let mut woken = Vec::new();
+        for (cents, second) in [(85, 1), (115, 2), (100, 3)] {
+            index.pass(price(cents), at(second));
+        }
+        assert!(!index.recent().newest_since(0).unwrap().is_current, "not read to its end");
+        index.decide(&mut woken);
+        assert!(woken.is_empty(), "both levels were left again");
+        assert!(index.recent().newest_since(0).unwrap().is_current);
+        index.pass(price(88), at(4));
+        index.pass(price(89), at(5));
+        index.decide(&mut woken);
+        assert_eq!((woken.len(), woken[0].slot, woken[0].seq), (1, low, 5));
+        assert_eq!((woken[0].moved.price, woken[0].moved.high), (price(89), price(115)));
+        // While it thinks the price is at 110 and falls back: by the newest its next watch is not left.
+        index.on_tick(price(110), at(6), &mut Vec::new());
+        index.on_tick(price(95), at(7), &mut Vec::new());
+        assert_eq!(index.set(low, &Watch { above: Some(price(105)), ..Watch::NEVER }, 5), None);
+        let wake = index.set(low, &below(95), 5).expect("the newest price is at its level");
+        assert_eq!((wake.seq, wake.moved.high), (7, price(110)));
+    }
+
+    #[test]
+    fn prices_that_are_passed_raise_what_trails() {
+        let trail = Trail { high: price(100), distance: "0.1".parse().unwrap(), tick_size: price(1) };
+        let mut index = WatchIndex::by_newest();
+        let slot = index.add();
+        index.set(slot, &Watch { trail: Some(trail), ..Watch::NEVER }, 0);
+        index.pass(price(200), at(1));
+        assert_eq!(index.take_mark(), Some(Mark { at: at(1), high: price(200) }));
+        let mut woken = Vec::new();
+        index.on_tick(price(181), at(2), &mut woken);
+        // Told late, and older than what is known.
+        index.count(price(220), at(1));
+        assert_eq!(index.recent().newest_since(0).map(|newest| newest.price), Some(price(181)));
+        assert!(woken.is_empty());
+        index.on_tick(price(198), at(3), &mut woken);
+        assert_eq!((woken.len(), woken[0].moved.high), (1, price(220)), "10 % under 2.20");
+    }
+
+    #[test]
+    fn a_watch_that_is_amended_keeps_the_high_that_was_slept_through() {
+        let trail = Trail { high: price(100), distance: "0.03".parse().unwrap(), tick_size: price(1) };
+        let trailing = Watch { trail: Some(trail), ..Watch::NEVER };
+        let mut index = WatchIndex::new();
+        let slot = index.add();
+        index.set(slot, &trailing, 0);
+        for cents in [104, 200, 196] {
+            assert!(tick(&mut index, cents).is_empty());
+        }
+        index.amend(slot, &trailing);
+        assert!(tick(&mut index, 195).is_empty());
+        let woken = tick(&mut index, 194);
+        assert_eq!((woken.len(), woken[0].moved.high), (1, price(200)));
     }
 
     /// Watches of every kind around 100.

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod backlog;
 mod clock;
 mod commission;
 mod ends;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use connectors::binance::trade::{Credential, OrderRequest, RequestKind, TradeRest};
-use engine::{EngineError, Positions};
+use engine::{EngineError, Positions, Redefinition};
 use model::{BotDefinition, BotId, ClientOrderId, ExitReason, Qty, Side, Timestamp, TradeStatus};
 use serde_json::Value;
 use venue::{Config, Faults};
@@ -24,7 +24,10 @@ async fn orders(rig: &Rig) -> Vec<String> {
 /// The owner changes a bot's rules to these.
 async fn redefine(rig: &Rig, bot: BotId, body: &str) {
     let definition = BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
-    let changed = rig.handle.redefine_bot::<EngineError>(rig.account, bot, |_| Ok(definition)).await;
+    let changed = rig
+        .handle
+        .redefine_bot::<EngineError>(rig.account, bot, Redefinition::default(), |_| Ok(definition))
+        .await;
     changed.unwrap();
 }
 

@@ -98,10 +98,12 @@ impl LiveBot {
         }
     }
 
-    /// Buys the next safety order that a price reached while another was to be bought first.
+    /// Buys the next safety order that a price reached while another was to be bought first, if the newest price still
+    /// reaches it.
     fn buy_reached(&mut self, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) {
         let Some(reached) = self.reached.filter(|_| self.may_enter()) else { return };
         self.reached = None;
+        let reached = self.last.unwrap_or(reached);
         let reaction = self.machine.next_entry(reached);
         for action in reaction.actions {
             if let Action::Buy { index, qty, price } = action {

@@ -306,6 +306,16 @@ impl LiveBot {
         self.drive(mint, steps);
     }
 
+    /// Tells it what was traded since it was told of a move, without a decision: the highest price, and the newest with its
+    /// time, where that is the market's.
+    pub fn observe(&mut self, high: Price, newest: Option<(Price, Timestamp)>) {
+        self.machine.observe(high);
+        if let Some((price, at)) = newest {
+            self.now = self.now.max(at);
+            self.last = Some(price);
+        }
+    }
+
     /// Tells it what the venue knows of an order; whether that is one of its trade's.
     pub fn on_report(&mut self, report: &Report, mint: &mut impl Mint, steps: &mut Vec<LiveStep>) -> bool {
         let Some(place) = self.trade.orders.iter().position(|order| order.client_id == report.client_id)

@@ -140,7 +140,7 @@ impl Handler<AddFunds> for Bot {
             if let Err(trouble) = added {
                 return Err(self.give_up(&trouble, ctx));
             }
-            self.rewatch();
+            self.rewatch_from_here();
             return Ok((durable, None));
         }
         let Hand::Live(live) = &self.hand else { return Err(EngineError::NotFound("trade")) };

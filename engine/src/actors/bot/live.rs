@@ -136,8 +136,13 @@ impl LiveHand {
     }
 
     pub(super) fn replan(&mut self, plan: Arc<Plan>, definition: &BotDefinition) {
+        self.run.bot = self.replanned(plan, definition);
+    }
+
+    /// The bot as it would be under other rules.
+    pub(super) fn replanned(&self, plan: Arc<Plan>, definition: &BotDefinition) -> LiveBot {
         let rules = rules(definition, self.run.bot.origin());
-        self.run.bot = self.run.bot.clone().replanned(plan, rules);
+        self.run.bot.clone().replanned(plan, rules)
     }
 }
 
@@ -146,8 +151,9 @@ impl Bot {
     pub(super) fn on_live(&mut self, woken: &Woken, ctx: &mut Context<Self>) {
         #[cfg(test)]
         assert!(!self.panics, "as the test wants it");
+        let Some(moved) = self.move_to_newest(woken) else { return };
         self.live(Prompt::Tick(woken.heard_at), ctx, |bot, steps| {
-            bot.on_move(&woken.moved, &mut ClientOrderId::new, steps);
+            bot.on_move(&moved, &mut ClientOrderId::new, steps);
         });
     }
 
@@ -171,6 +177,7 @@ impl Bot {
         ctx: &mut Context<Self>,
         act: impl FnOnce(&mut LiveBot, &mut Vec<LiveStep>) -> Attached,
     ) {
+        self.catch_up();
         let status = self.status();
         let Hand::Live(hand) = &mut self.hand else { return };
         let mut steps = Vec::new();
@@ -251,6 +258,7 @@ impl Bot {
         if self.ended {
             return;
         }
+        self.take_next_rules();
         if self.recorder.stopping().is_some()
             && self.is_taken_up()
             && !self.hand.is_holding_back(self.recorder.stopping())

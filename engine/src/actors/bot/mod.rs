@@ -3,29 +3,32 @@
 
 mod alarm;
 mod by_hand;
+mod hearing;
 mod live;
+mod rules;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
-use model::{
-    BotDefinition, BotId, ExitReason, FeeRates, Mark, Market, Pair, PriceMove, Quote, Timestamp, Watch,
-};
-use strategies::{PaperBot, Plan, Trouble};
+use model::{BotId, ExitReason, Mark, Market, Pair, PriceMove, Timestamp, Trail, Watch};
+use strategies::{PaperBot, Trouble};
 
 use super::deliver;
 use super::feed::{Join, Joined, Leave, MarketFeed, Place, Rewatch, Since, Stale, Woken};
 use super::fleet::{Fleet, Gone};
-use crate::change::{BotStatus, BotTrouble, Change, Positions, Redefined};
+use crate::change::{BotStatus, BotTrouble, Change, Positions};
 use crate::error::EngineError;
 use crate::ledger::{Durable, Ledger};
 use crate::meters::Meters;
 use crate::record::{Machine, Recorder};
 use crate::suspension;
+use crate::trailing::TrailingStops;
+use hearing::Hearing;
 
 pub(crate) use by_hand::{AddFunds, CloseTrade};
 pub(crate) use live::LiveHand;
+pub(crate) use rules::{NextRules, Redefine};
 
 /// The owner wants it to stop. Answered once it is decided; it holds once that is durable.
 #[derive(Message)]
@@ -42,18 +45,6 @@ pub(crate) struct Resume;
 #[derive(Message)]
 #[rtype(result = "Result<Durable, EngineError>")]
 pub(crate) struct Suspend;
-
-/// The owner changed its rules.
-#[derive(Message)]
-#[rtype(result = "Result<Durable, EngineError>")]
-pub(crate) struct Redefine {
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) definition: BotDefinition,
-    /// What its whole ladder needs from now on, fees included, in quote.
-    pub(crate) capital: Quote,
-    /// What its levels are computed with from now on.
-    pub(crate) fees: FeeRates,
-}
 
 /// The venue has changed what its pair is like.
 #[derive(Message)]
@@ -84,6 +75,13 @@ pub(crate) struct Bot {
     ledger: Ledger,
     fleet: Addr<Fleet>,
     meters: Arc<Meters>,
+    /// Where its trailing stop is shown.
+    stops: TrailingStops,
+    hearing: Hearing,
+    /// What it goes by once its open trade, which keeps other rules, has closed.
+    next_rules: Option<Box<NextRules>>,
+    /// Whether its watch has changed while it did not know its place yet.
+    is_watch_outdated: bool,
     /// Whether its end was told: a bot that goes without has panicked.
     ended: bool,
     /// The tick that its next watch answers, kept back until it knows its place and, on paper, its last decision is
@@ -134,6 +132,14 @@ impl Hand {
         }
     }
 
+    /// The trailing stop of what it holds.
+    fn trailing_stop(&self) -> Option<Trail> {
+        match self {
+            Self::Paper(paper) => paper.machine().trailing_stop(),
+            Self::Live(live) => live.run().bot.machine().trailing_stop(),
+        }
+    }
+
     /// What it is kept by.
     pub(crate) fn machine(&self) -> Machine {
         match self {
@@ -149,6 +155,7 @@ pub(crate) struct Parts {
     pub(crate) hand: Hand,
     pub(crate) recorder: Recorder,
     pub(crate) pair: Pair,
+    pub(crate) next_rules: Option<NextRules>,
 }
 
 impl Bot {
@@ -158,9 +165,10 @@ impl Bot {
         feed: &Addr<MarketFeed>,
         ledger: &Ledger,
         meters: &Arc<Meters>,
+        stops: &TrailingStops,
         fleet: &Addr<Fleet>,
     ) -> Addr<Self> {
-        let bot = Self {
+        let mut bot = Self {
             id: parts.id,
             pair: parts.pair,
             hand: parts.hand,
@@ -170,12 +178,17 @@ impl Bot {
             ledger: ledger.clone(),
             fleet: fleet.clone(),
             meters: meters.clone(),
+            stops: stops.clone(),
+            hearing: Hearing::default(),
+            next_rules: parts.next_rules.map(Box::new),
+            is_watch_outdated: false,
             ended: false,
             unanswered: None,
             undurable: 0,
             #[cfg(test)]
             panics: false,
         };
+        bot.take_next_rules();
         // On paper it watches from here on. A live bot does once the venue has told what became of its orders.
         let watch = matches!(bot.hand, Hand::Paper(_)).then(|| bot.watch());
         let (pair, account) = (bot.pair.clone(), bot.recorder.account_id());
@@ -239,6 +252,7 @@ impl Bot {
         if let Some((place, seq)) = self.place.zip(self.unanswered) {
             self.unanswered = None;
             deliver(&self.feed, Rewatch { place, watch: self.watch(), since: Since::Tick(seq) });
+            self.show_stop();
         }
         self.set_alarm();
     }
@@ -246,6 +260,8 @@ impl Bot {
     /// Stops with `bot.stopped`.
     fn finish(&mut self, reason: &str, ctx: &mut Context<Self>) -> Result<Durable, EngineError> {
         self.recorder.set_stopping(None);
+        self.catch_up();
+        self.hear_out();
         let durable = self.turn(BotStatus::Stopped, reason)?;
         self.end(ctx);
         Ok(durable)
@@ -263,13 +279,17 @@ impl Bot {
         }
     }
 
-    fn turn(&self, status: BotStatus, reason: &str) -> Result<Durable, EngineError> {
-        Ok(self.ledger.enqueue(self.recorder.turned(
-            self.hand.machine(),
-            status,
-            reason,
-            crate::clock::now(),
-        ))?)
+    fn turn(&mut self, status: BotStatus, reason: &str) -> Result<Durable, EngineError> {
+        let turned = self.recorder.turned(self.hand.machine(), status, reason, crate::clock::now());
+        let decision = match &self.hand {
+            // What it keeps is shown as its rules have it now.
+            hand if status != BotStatus::Stopped || !hand.is_holding() => None,
+            Hand::Paper(paper) => self.recorder.change(paper, Vec::new(), status).decision,
+            Hand::Live(live) => {
+                self.recorder.live_change(live.run(), Vec::new(), status, live.venue_time()).decision
+            }
+        };
+        Ok(self.ledger.enqueue(Change { decision, ..turned })?)
     }
 
     /// Stops with `bot.error`.
@@ -278,14 +298,6 @@ impl Bot {
         let trouble = BotTrouble { code: code.to_owned(), message };
         self.record(self.recorder.failed(trouble, crate::clock::now()));
         self.end(ctx);
-    }
-
-    /// Watches what its rules say from now on; on ticks that it has not decided on yet as well.
-    fn rewatch(&mut self) {
-        if let Some(place) = self.place {
-            deliver(&self.feed, Rewatch { place, watch: self.watch(), since: Since::Unanswered });
-        }
-        self.set_alarm();
     }
 
     fn set_alarm(&mut self) {
@@ -297,6 +309,7 @@ impl Bot {
     /// Leaves the feed, the connection and the fleet.
     fn end(&mut self, ctx: &mut Context<Self>) {
         self.ended = true;
+        self.hide_stop();
         self.leave();
         deliver(&self.fleet, Gone { id: self.id, crashed: None });
         ctx.stop();
@@ -324,6 +337,7 @@ impl Actor for Bot {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         if !self.ended {
+            self.hide_stop();
             self.leave();
             let crashed = Some(self.recorder.clone());
             deliver(&self.fleet, Gone { id: self.id, crashed });
@@ -334,8 +348,13 @@ impl Actor for Bot {
 impl Handler<Joined> for Bot {
     type Result = ();
 
-    fn handle(&mut self, Joined(place): Joined, _: &mut Self::Context) {
+    fn handle(&mut self, Joined { place, recent, seq }: Joined, _: &mut Self::Context) {
         self.place = Some(place);
+        self.hearing.begin(recent, seq);
+        if std::mem::take(&mut self.is_watch_outdated) {
+            self.rewatch();
+        }
+        self.show_stop();
         self.answer();
     }
 }
@@ -371,20 +390,27 @@ impl Handler<Woken> for Bot {
     fn handle(&mut self, woken: Woken, ctx: &mut Self::Context) {
         let stopping = self.recorder.stopping();
         let told = catch_unwind(AssertUnwindSafe(|| match self.hand {
-            Hand::Paper(_) => self.on_paper(&woken.moved),
+            Hand::Paper(_) => {
+                let moved = self.hearing.on_paper(&woken);
+                self.on_paper(&moved)
+            }
             Hand::Live(_) => {
                 self.on_live(&woken, ctx);
                 Ok(())
             }
         }));
         self.meters.count_decision();
+        self.take_next_rules();
         match told {
             Ok(Ok(())) if self.ended => {}
             Ok(Ok(())) if stopping.is_some() && !self.hand.is_holding_back(stopping) => {
                 self.finish_stop(ctx);
             }
             Ok(Ok(())) => {
-                self.unanswered = Some(woken.seq);
+                self.unanswered = Some(match self.hand {
+                    Hand::Paper(_) => woken.seq,
+                    Hand::Live(_) => self.hearing.known(),
+                });
                 self.answer();
             }
             Ok(Err(trouble)) => self.fail(trouble.code(), trouble.to_string(), ctx),
@@ -424,9 +450,9 @@ impl Handler<Stop> for Bot {
         }
         match (&self.hand, positions, self.place) {
             // What it has not decided on yet is older than its owner's command.
-            (Hand::Paper(_), Positions::Close, Some(place)) => {
+            (Hand::Paper(_), Positions::Close, Some(_)) => {
                 self.unanswered = None;
-                deliver(&self.feed, Rewatch { place, watch: self.watch(), since: Since::Now });
+                self.rewatch_since(Since::Now);
             }
             _ => self.rewatch(),
         }
@@ -457,32 +483,6 @@ impl Handler<Resume> for Bot {
     }
 }
 
-impl Handler<Redefine> for Bot {
-    type Result = Result<Durable, EngineError>;
-
-    fn handle(&mut self, new: Redefine, ctx: &mut Self::Context) -> Self::Result {
-        self.recorder.redefine(&new.definition);
-        self.recorder.pay(new.fees);
-        let status = self.status();
-        let change = match &mut self.hand {
-            Hand::Paper(paper) => {
-                *paper = paper.replanned(new.plan);
-                self.recorder.change(paper, Vec::new(), status)
-            }
-            Hand::Live(live) => {
-                live.replan(new.plan, &new.definition);
-                self.recorder.live_change(live.run(), Vec::new(), status, live.venue_time())
-            }
-        };
-        let (account_id, capital) = (self.recorder.account_id(), new.capital);
-        let redefined = Redefined { id: self.id, account_id, definition: new.definition, capital };
-        let durable = self.ledger.enqueue(Change { redefined: Some(Box::new(redefined)), ..change })?;
-        self.follow_live(ctx);
-        self.go_on(ctx);
-        Ok(durable)
-    }
-}
-
 impl Handler<Regrid> for Bot {
     type Result = ();
 
@@ -490,12 +490,16 @@ impl Handler<Regrid> for Bot {
         if self.ended {
             return;
         }
+        self.catch_up();
         match &mut self.hand {
             Hand::Paper(paper) => {
                 let plan = Arc::new(paper.machine().plan().on_grid(&market));
                 *paper = paper.replanned(plan);
             }
             Hand::Live(live) => live.regrid(&market),
+        }
+        if let Some(next) = &mut self.next_rules {
+            next.plan = Arc::new(next.plan.on_grid(&market));
         }
         self.follow_live(ctx);
         self.go_on(ctx);

@@ -48,6 +48,12 @@ impl VenueClock {
         later(known.at, known.moment.elapsed())
     }
 
+    /// The venue's time now; `None` until it has told it.
+    pub(crate) fn told(&self) -> Option<Timestamp> {
+        let known = self.known();
+        known.learned_at.map(|_| later(known.at, known.moment.elapsed()))
+    }
+
     /// The venue's time when the wall clock showed this, as the two clocks stand to each other now.
     pub(super) fn at_venue(&self, wall: Timestamp) -> Timestamp {
         let ago = clock::now().nanos().saturating_sub(wall.nanos());
@@ -55,7 +61,7 @@ impl VenueClock {
     }
 
     /// Takes in what the venue told, in an answer that was asked for and heard at these moments.
-    pub(super) fn learn(&self, told: Timestamp, asked_at: Instant, heard_at: Instant) {
+    pub(crate) fn learn(&self, told: Timestamp, asked_at: Instant, heard_at: Instant) {
         let way_back = ((heard_at - asked_at) / 2).min(MOST_WAY_BACK);
         let at = later(told, way_back);
         *self.known() = Known { at, moment: heard_at, learned_at: Some(heard_at) };
