@@ -156,7 +156,7 @@ proptest! {
 fn a_bot_below_the_venues_minimum_is_refused_before_it_runs() {
     let ticks = ticks(&[10_000]);
     let refused = backtest::run_ticks(&bot(r#"{"stake_amount":4}"#), &market(), &ticks).unwrap_err();
-    assert!(refused.to_string().contains("the venue's minimum is 5"), "{refused}");
+    assert!(refused.to_string().contains("below the venue's minimum of 5"), "{refused}");
 }
 
 #[test]
