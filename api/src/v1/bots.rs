@@ -83,12 +83,21 @@ pub(crate) async fn create(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.account;
     let definition = BotDefinition::parse(&body::object(&request, payload).await?)?;
+    make(&caller, &once, &engine, definition).await
+}
+
+/// Makes a bot of a definition, and answers with it.
+async fn make(
+    caller: &Caller,
+    once: &Once,
+    engine: &Engine,
+    definition: BotDefinition,
+) -> Result<HttpResponse, ApiError> {
     let answer = |view: &BotView, warnings: &[Warning]| {
         once.created(format!("/v1/bots/{}", view.bot.id), &show::bot_view(view, Some(warnings)))
     };
-    engine.create_bot_answering(account, caller.plan(), definition, answer).await
+    engine.create_bot_answering(caller.account, caller.plan(), definition, answer).await
 }
 
 /// Clone a bot
@@ -106,14 +115,10 @@ pub(crate) async fn clone(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let account = caller.account;
     let fields = body::optional_object(&request, payload).await?;
-    let model = engine.bot(account, id(&path)?).await?;
+    let model = engine.bot(caller.account, id(&path)?).await?;
     let definition = body::merged(&model.bot.definition, fields)?;
-    let answer = |view: &BotView, warnings: &[Warning]| {
-        once.created(format!("/v1/bots/{}", view.bot.id), &show::bot_view(view, Some(warnings)))
-    };
-    engine.create_bot_answering(account, caller.plan(), definition, answer).await
+    make(&caller, &once, &engine, definition).await
 }
 
 /// Get a bot
