@@ -87,10 +87,12 @@ impl Commissions {
         self.payers.retain(|_, (_, (of, _))| *of != id);
     }
 
-    fn note(&self, key: Key, rates: Option<Commission>) {
+    /// Notes what a venue told, or that it did not; whether those are others than the rates before.
+    fn note(&self, key: Key, rates: Option<Commission>) -> bool {
         let before = self.told.get(&key).and_then(|told| told.rates);
         let told = Told { rates: rates.or(before), asked_at: Instant::now(), is_answered: rates.is_some() };
         self.told.insert(key, told);
+        told.rates != before
     }
 
     /// Whether a venue did not answer a moment ago: nobody waits for it again so soon.
@@ -211,10 +213,7 @@ impl EngineHandle {
                 None
             }
         };
-        let commissions = connections.commissions();
-        let before = commissions.told.get(&key).and_then(|told| told.rates);
-        commissions.note(key, told);
-        told.is_some() && told != before
+        connections.commissions().note(key, told)
     }
 
     /// Asks for rates that are old or missing, and has the bots that pay them go on with what is told.
