@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::process::{MASTER_KEY, Process, botprimex, run};
-use crate::serve::{User, admin, serve, serving, trading_venue, user};
+use crate::serve::{admin, serve, serving, trading_venue, user};
 
 #[test]
 fn a_log_filter_that_makes_no_sense_is_refused_without_colors() {
@@ -212,19 +212,6 @@ async fn the_doctor_looks_at_everything_and_names_what_is_wrong() {
     assert_eq!(code, Some(1));
 }
 
-/// Asks until something is so.
-async fn until(user: &User, server: &Process, path: &str, is_wanted: impl Fn(u16, &Value) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let (status, answer) = user.ask(server, Method::GET, path, None).await;
-        if is_wanted(status, &answer) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{path}: {status} {answer}");
-        tokio::time::sleep(Duration::from_millis(700)).await;
-    }
-}
-
 #[tokio::test]
 async fn a_suspended_accounts_bots_stop_and_its_stop_at_the_venue_stands() {
     let folder = tempfile::tempdir().unwrap();
@@ -242,8 +229,8 @@ async fn a_suspended_accounts_bots_stop_and_its_stop_at_the_venue_stands() {
         assert_eq!(user.ask(&server, Method::POST, &format!("{path}/start"), None).await.0, 200);
         bots.push(path);
     }
-    until(&user, &server, &bots[1], |_, bot| bot["open_trade"]["orders"][1]["status"] == "open").await;
-    until(&user, &server, &bots[0], |_, bot| bot["open_trade"].is_object()).await;
+    user.until(&server, &bots[1], |bot| bot["open_trade"]["orders"][1]["status"] == "open").await;
+    user.until(&server, &bots[0], |bot| bot["open_trade"].is_object()).await;
     assert_eq!(user.open_orders(&venue).await, 1);
 
     let account = admin(&database_url, &["account", "list"])[0]["id"].as_str().unwrap().to_owned();
@@ -251,7 +238,7 @@ async fn a_suspended_accounts_bots_stop_and_its_stop_at_the_venue_stands() {
     assert_eq!((&suspended["id"], &suspended["status"]), (&json!(account), &json!("suspended")));
     assert_eq!(admin(&database_url, &["account", "list"])[0]["status"], "suspended");
     for path in &bots {
-        until(&user, &server, path, |status, bot| status == 200 && bot["status"] == "stopped").await;
+        user.until_status(&server, path, |status, bot| status == 200 && bot["status"] == "stopped").await;
     }
     let start = format!("{}/start", bots[1]);
     let refused = async |server: &Process| {
@@ -281,7 +268,7 @@ async fn a_suspended_accounts_bots_stop_and_its_stop_at_the_venue_stands() {
         assert!(Instant::now() < deadline, "it is suspended still");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    until(&user, &server, &bots[1], |_, bot| bot["status"] == "running").await;
+    user.until(&server, &bots[1], |bot| bot["status"] == "running").await;
     let (_, bot) = user.ask(&server, Method::GET, &bots[1], None).await;
     assert_eq!(
         bot["open_trade"]["orders"].as_array().unwrap().len(),
@@ -311,7 +298,7 @@ async fn a_suspended_accounts_bots_stop_and_its_stop_at_the_venue_stands() {
     assert_eq!(asked("").status.code(), Some(1));
     assert_eq!(user.ask(&server, Method::GET, "/v1/bots", None).await.0, 200, "it is still there");
     assert_eq!(asked("yes\n").status.code(), Some(0));
-    until(&user, &server, "/v1/bots", |status, _| status == 401).await;
+    user.until_status(&server, "/v1/bots", |status, _| status == 401).await;
     assert_eq!(admin(&database_url, &["account", "list"]), json!([]));
     assert!(server.stop() && venue.stop());
 }

@@ -57,13 +57,23 @@ impl User {
         path: &str,
         is_wanted: impl Fn(&Value) -> bool,
     ) -> Value {
+        self.until_status(server, path, |_, answer| is_wanted(answer)).await
+    }
+
+    /// Likewise, where its status counts too.
+    pub(crate) async fn until_status(
+        &self,
+        server: &Process,
+        path: &str,
+        is_wanted: impl Fn(u16, &Value) -> bool,
+    ) -> Value {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let (_, answer) = self.ask(server, Method::GET, path, None).await;
-            if is_wanted(&answer) {
+            let (status, answer) = self.ask(server, Method::GET, path, None).await;
+            if is_wanted(status, &answer) {
                 return answer;
             }
-            assert!(Instant::now() < deadline, "{path} answers {answer}");
+            assert!(Instant::now() < deadline, "{path} answers {status} {answer}");
             // A second between two questions keeps well inside the plan.
             tokio::time::sleep(Duration::from_millis(700)).await;
         }
