@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{BotDefinition, Faults, Market, Price, PriceMove, Timestamp, Watch};
-use strategies::{Books, PaperBot, PaperStep, Plan, Trouble};
+use strategies::{Books, PaperBot, PaperStep, Plan, StrategyError};
 
 use crate::history::{Candles, Ticks};
 use crate::scan::Columns;
@@ -33,7 +33,7 @@ pub enum RunError {
         /// The row's time.
         at: Timestamp,
         /// Why.
-        trouble: Trouble,
+        trouble: StrategyError,
     },
 }
 

@@ -5,7 +5,8 @@
 
 use model::{Price, PriceMove, Timestamp};
 
-use crate::paper::{PaperBot, PaperStep, Trouble};
+use crate::error::StrategyError;
+use crate::paper::{PaperBot, PaperStep};
 
 /// One candle: open, high, low and close over a step that began at `at`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,8 +59,8 @@ impl PaperBot {
     /// Walks the bot through a candle; what happened is appended to `steps`, all at the opening time.
     ///
     /// # Errors
-    /// [`Trouble`] where it cannot go on.
-    pub fn on_candle(&mut self, candle: &Candle, steps: &mut Vec<PaperStep>) -> Result<(), Trouble> {
+    /// [`StrategyError`] where it cannot go on.
+    pub fn on_candle(&mut self, candle: &Candle, steps: &mut Vec<PaperStep>) -> Result<(), StrategyError> {
         self.on_move(&PriceMove::tick(candle.open, candle.at), steps)?;
         let (first, second) =
             if candle.close >= candle.open { (candle.low, candle.high) } else { (candle.high, candle.low) };
@@ -83,7 +84,7 @@ impl PaperBot {
         to: Price,
         at: Timestamp,
         steps: &mut Vec<PaperStep>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), StrategyError> {
         let mut reached = from;
         loop {
             // A level that an entry's slippage put on the far side of the price is met where the price stands.

@@ -3,8 +3,8 @@
 use model::{Fault, Faults, Price, Qty, Quote};
 use rust_decimal::Decimal;
 
+use crate::dca::{MAX_LADDER, Plan};
 use crate::exact::{self, Factor};
-use crate::plan::{MAX_LADDER, Plan};
 
 /// How much is to be bought by hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -29,21 +29,18 @@
 
 mod books;
 mod candle;
-mod capital;
 mod dca;
+mod error;
 mod exact;
 mod funds;
-mod ladder;
 pub mod live;
+mod machine;
 mod paper;
-mod plan;
-mod preview;
 
 pub use books::{Books, Entry, Exit};
 pub use candle::{Candle, CandleError};
-pub use capital::{ladder_funds, ladder_stake};
-pub use dca::{Action, Dca, Event, Reaction};
+pub use dca::{Dca, Plan, Preview, PreviewedEntry, ladder_funds, ladder_stake};
+pub use error::{RestoreError, StrategyError};
 pub use funds::Funds;
-pub use paper::{PaperBot, PaperStep, RestoreError, Trouble};
-pub use plan::Plan;
-pub use preview::{Preview, PreviewedEntry};
+pub use machine::{Action, Event, Reaction};
+pub use paper::{PaperBot, PaperStep};

@@ -3,17 +3,16 @@
 
 use std::sync::Arc;
 
-use model::{
-    BotDefinition, ExitReason, Faults, Mark, Market, Price, PriceMove, Qty, Quote, Timestamp, Watch,
-};
+use model::{BotDefinition, ExitReason, Faults, Mark, Market, Price, PriceMove, Qty, Timestamp, Watch};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::books::{Books, Entry, Exit};
-use crate::dca::{Action, Dca, Event, Phase};
+use crate::dca::{Dca, Phase, Plan};
+use crate::error::{RestoreError, StrategyError};
 use crate::funds::Funds;
-use crate::plan::Plan;
+use crate::machine::{Action, Event};
 
 /// One thing that happened to a trade.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,68 +30,6 @@ pub enum PaperStep {
     },
     /// The trade is flat; its books are complete.
     Exited(Books),
-}
-
-/// Why a bot cannot go on.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Trouble {
-    /// An entry is worth less than the venue accepts.
-    #[error("entry {entry} comes to {worth}, below the venue's minimum of {minimum}: raise its stake")]
-    BelowMinimum {
-        /// Which entry, from 1.
-        entry: u32,
-        /// What it is worth, in quote.
-        worth: Decimal,
-        /// What it must be worth.
-        minimum: Quote,
-    },
-    /// An entry is less than the venue accepts.
-    #[error("entry {entry} buys {qty}, below the venue's minimum of {minimum}: raise its stake")]
-    TooFew {
-        /// Which entry, from 1.
-        entry: u32,
-        /// How much it would buy, in base.
-        qty: Qty,
-        /// What it must buy.
-        minimum: Qty,
-    },
-    /// An entry is more than the venue accepts in one order.
-    #[error(
-        "entry {entry} buys {qty}, above the venue's maximum of {maximum} for one order: lower its stake"
-    )]
-    TooMany {
-        /// Which entry, from 1.
-        entry: u32,
-        /// How much it would buy, in base.
-        qty: Qty,
-        /// What it may buy.
-        maximum: Qty,
-    },
-    /// A number left the range that can be kept exactly.
-    #[error("an amount at this price cannot be kept exactly: lower the stake")]
-    OutOfRange,
-}
-
-impl Trouble {
-    /// A stable word for programs.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::BelowMinimum { .. } | Self::TooFew { .. } => "stake_below_minimum",
-            Self::TooMany { .. } => "stake_above_maximum",
-            Self::OutOfRange => "amount_out_of_range",
-        }
-    }
-}
-
-/// A stored state that cannot be gone on from.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The definition does not fit the market any more.
-    #[error("the definition does not fit the market: {0}")]
-    Definition(#[from] Faults),
-    /// The text is no state.
-    #[error("the stored state cannot be read: {0}")]
-    State(#[from] serde_json::Error),
 }
 
 /// A machine with its paper executor and books. A clone is cheap and shares the plan; what is serialised is what a
@@ -159,27 +96,27 @@ impl PaperBot {
     /// Tells the bot of a move; what happened is appended to `steps`.
     ///
     /// # Errors
-    /// [`Trouble`] where it cannot go on; what had happened before is in `steps`.
-    pub fn on_move(&mut self, moved: &PriceMove, steps: &mut Vec<PaperStep>) -> Result<Watch, Trouble> {
+    /// [`StrategyError`] where it cannot go on; what had happened before is in `steps`.
+    pub fn on_move(&mut self, moved: &PriceMove, steps: &mut Vec<PaperStep>) -> Result<Watch, StrategyError> {
         let reaction = self.machine.on(&Event::Price(*moved));
         let mut watch = reaction.watch;
         for action in reaction.actions {
             watch = self.fill(action, moved.at, steps)?;
         }
-        reaction.trouble.map_or(Ok(watch), Err)
+        reaction.error.map_or(Ok(watch), Err)
     }
 
     /// Sells everything at `price` because its owner asked, or a signal came; nothing where nothing is held.
     ///
     /// # Errors
-    /// [`Trouble::OutOfRange`].
+    /// [`StrategyError::OutOfRange`].
     pub fn close(
         &mut self,
         reason: ExitReason,
         price: Price,
         at: Timestamp,
         steps: &mut Vec<PaperStep>,
-    ) -> Result<Watch, Trouble> {
+    ) -> Result<Watch, StrategyError> {
         if !self.machine.is_holding() {
             return Ok(self.machine.watch());
         }
@@ -189,14 +126,14 @@ impl PaperBot {
     /// Buys that much more at `price` because its owner asked, beside the ladder; nothing where nothing is held.
     ///
     /// # Errors
-    /// [`Trouble::OutOfRange`].
+    /// [`StrategyError::OutOfRange`].
     pub fn add(
         &mut self,
         qty: Qty,
         price: Price,
         at: Timestamp,
         steps: &mut Vec<PaperStep>,
-    ) -> Result<Watch, Trouble> {
+    ) -> Result<Watch, StrategyError> {
         if !self.machine.is_holding() {
             return Ok(self.machine.watch());
         }
@@ -227,7 +164,7 @@ impl PaperBot {
         qty: Qty,
         decided: Price,
         at: Timestamp,
-    ) -> Result<Entry, Trouble> {
+    ) -> Result<Entry, StrategyError> {
         let market = self.machine.plan().market;
         let worse = Decimal::ONE + market.slippage.decimal();
         let price = slipped(decided, worse, RoundingStrategy::ToPositiveInfinity)?;
@@ -237,9 +174,9 @@ impl PaperBot {
     }
 
     /// Tells the machine of a fill; what it sleeps on from then on.
-    fn told(&mut self, event: &Event) -> Result<Watch, Trouble> {
+    fn told(&mut self, event: &Event) -> Result<Watch, StrategyError> {
         let reaction = self.machine.on(event);
-        reaction.trouble.map_or(Ok(reaction.watch), Err)
+        reaction.error.map_or(Ok(reaction.watch), Err)
     }
 
     /// Fills an order as a market order at the decided price plus slippage, for the market's fee.
@@ -248,7 +185,7 @@ impl PaperBot {
         action: Action,
         at: Timestamp,
         steps: &mut Vec<PaperStep>,
-    ) -> Result<Watch, Trouble> {
+    ) -> Result<Watch, StrategyError> {
         let event = match action {
             Action::Buy { index, qty, price: decided } => {
                 if index == 0 {
@@ -262,7 +199,7 @@ impl PaperBot {
                 if let Some(stop) = stop {
                     steps.push(PaperStep::StopHit { stop, price: decided, at });
                 }
-                let price = self.sold_at(decided).ok_or(Trouble::OutOfRange)?;
+                let price = self.sold_at(decided).ok_or(StrategyError::OutOfRange)?;
                 let qty = self.books.amount();
                 let fee = (price * qty) * self.machine.plan().market.fee;
                 self.books.exit = Some(Exit { at, decided, price, qty, fee, reason });
@@ -318,15 +255,15 @@ impl PaperBot {
 }
 
 /// What an entry is worth, in quote, without its fee.
-fn notional(entry: &Entry) -> Result<Decimal, Trouble> {
-    entry.price.decimal().checked_mul(entry.qty.decimal()).ok_or(Trouble::OutOfRange)
+fn notional(entry: &Entry) -> Result<Decimal, StrategyError> {
+    entry.price.decimal().checked_mul(entry.qty.decimal()).ok_or(StrategyError::OutOfRange)
 }
 
 /// A price made worse by slippage, to eight decimals.
-fn slipped(price: Price, factor: Decimal, strategy: RoundingStrategy) -> Result<Price, Trouble> {
+fn slipped(price: Price, factor: Decimal, strategy: RoundingStrategy) -> Result<Price, StrategyError> {
     if factor == Decimal::ONE {
         return Ok(price);
     }
-    let exact = price.decimal().checked_mul(factor).ok_or(Trouble::OutOfRange)?;
-    Price::new(exact.round_dp_with_strategy(8, strategy)).map_err(|_| Trouble::OutOfRange)
+    let exact = price.decimal().checked_mul(factor).ok_or(StrategyError::OutOfRange)?;
+    Price::new(exact.round_dp_with_strategy(8, strategy)).map_err(|_| StrategyError::OutOfRange)
 }

@@ -6,7 +6,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use super::order::{LiveOrder, Recall, Role, Terms};
 use super::trade::{Closing, LiveTrade};
 use super::{ENTRY_RESTS_S, Goal, LiveBot, LiveStep, Mint, Pause, RISE};
-use crate::dca::{Action, Event};
+use crate::machine::{Action, Event};
 
 /// How much less than its stop a resting stop may sell for, as a fraction of it.
 const STOP_SLACK: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
@@ -111,7 +111,7 @@ impl LiveBot {
                 self.enter(index, qty, price, mint, steps);
             }
         }
-        self.meet(reaction.trouble, steps);
+        self.meet(reaction.error, steps);
     }
 
     /// Whether a stop that rests is to be moved to a level: one that trails is taken along in steps.

@@ -36,10 +36,10 @@ use troubles::Troubles;
 pub use words::CannotAdd;
 use words::Goal;
 
-use crate::dca::{Action, Dca, Event, Phase};
+use crate::dca::{Dca, Phase, Plan};
+use crate::error::RestoreError;
 use crate::funds::Funds;
-use crate::paper::RestoreError;
-use crate::plan::Plan;
+use crate::machine::{Action, Event};
 
 /// A resting stop that trails is moved once it would rise by this fraction.
 const RISE: Decimal = Decimal::from_parts(1, 0, 0, false, 3);
@@ -301,7 +301,7 @@ impl LiveBot {
                     }
                 }
             }
-            self.meet(reaction.trouble, steps);
+            self.meet(reaction.error, steps);
         }
         self.drive(mint, steps);
     }

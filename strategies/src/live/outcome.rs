@@ -6,8 +6,8 @@ use rust_decimal::Decimal;
 use super::order::{End, LiveOrder, Role, Terms};
 use super::pause::{Backoff, Pause};
 use super::{Goal, LiveBot, LiveStep, trade};
-use crate::dca::Event;
-use crate::paper::Trouble;
+use crate::error::StrategyError;
+use crate::machine::Event;
 
 /// Refusals in a row after which a bot that holds nothing gives up, where waiting mends nothing.
 const MOST_REFUSALS: u32 = 3;
@@ -201,7 +201,7 @@ impl LiveBot {
     }
 
     /// Waits after what keeps its machine from buying, and tells of it.
-    pub(super) fn meet(&mut self, trouble: Option<Trouble>, steps: &mut Vec<LiveStep>) {
+    pub(super) fn meet(&mut self, trouble: Option<StrategyError>, steps: &mut Vec<LiveStep>) {
         if let Some(trouble) = trouble {
             self.entering = self.entering.after_refusal(Backoff::REFUSED_ENTRY, self.clock);
             self.tell_trouble(trouble.code(), trouble.code(), trouble.to_string(), steps);

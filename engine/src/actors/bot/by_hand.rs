@@ -3,7 +3,7 @@
 use actix::{Context, Handler, Message};
 use model::{ClientOrderId, ExitReason, Price, Timestamp, TradeId};
 use strategies::live::{CannotAdd, LiveBot, LiveStep, Role};
-use strategies::{Funds, Trouble};
+use strategies::{Funds, StrategyError};
 
 use super::live::Prompt;
 use super::{Bot, Hand};
@@ -63,7 +63,7 @@ impl Bot {
     }
 
     /// Ends it after a number left the range that it can keep.
-    fn give_up(&mut self, trouble: &Trouble, ctx: &mut Context<Self>) -> EngineError {
+    fn give_up(&mut self, trouble: &StrategyError, ctx: &mut Context<Self>) -> EngineError {
         self.fail(trouble.code(), trouble.to_string(), ctx);
         EngineError::Conflict { code: trouble.code(), message: trouble.to_string() }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, Message};
 use model::{BotId, ExitReason, Mark, Market, Pair, PriceMove, Timestamp, Trail, Watch};
-use strategies::{PaperBot, Trouble};
+use strategies::{PaperBot, StrategyError};
 
 use super::deliver;
 use super::feed::{Join, Joined, Leave, MarketFeed, Place, Rewatch, Since, Stale, Woken};
@@ -213,7 +213,7 @@ impl Bot {
     }
 
     /// Tells a paper machine of a move and books what it did.
-    fn on_paper(&mut self, moved: &PriceMove) -> Result<(), Trouble> {
+    fn on_paper(&mut self, moved: &PriceMove) -> Result<(), StrategyError> {
         #[cfg(test)]
         assert!(!self.panics, "as the test wants it");
         let (stopping, status) = (self.recorder.stopping(), self.status());

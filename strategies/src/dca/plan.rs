@@ -6,8 +6,8 @@ use model::{
 };
 use rust_decimal::Decimal;
 
+use crate::error::StrategyError;
 use crate::exact::{self, Exact, Factor, Rounding};
-use crate::paper::Trouble;
 
 /// A bot's rules in the form that deciding needs. Bots with one definition on one market may share it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -157,7 +157,7 @@ impl Plan {
             let param = if entry == 0 { "stake_amount" } else { "dca.safety_stake" };
             let index = u32::try_from(entry).unwrap_or(u32::MAX);
             let message = match self.entry(index, &rung.stake, trigger) {
-                Err(Trouble::OutOfRange) => {
+                Err(StrategyError::OutOfRange) => {
                     format!("entry {} is more than can be bought at {trigger}", entry + 1)
                 }
                 Err(trouble) => trouble.to_string(),
@@ -177,13 +177,13 @@ impl Plan {
     ///
     /// # Errors
     /// Where the venue takes no such order.
-    pub(crate) fn entry(&self, index: u32, stake: &Factor, price: Price) -> Result<Qty, Trouble> {
+    pub(crate) fn entry(&self, index: u32, stake: &Factor, price: Price) -> Result<Qty, StrategyError> {
         let qty = exact::quantity(stake, price, self.market.lot_step);
         let worth = qty.and_then(|qty| price.decimal().checked_mul(qty.decimal()));
-        let (Some(qty), Some(worth)) = (qty, worth) else { return Err(Trouble::OutOfRange) };
+        let (Some(qty), Some(worth)) = (qty, worth) else { return Err(StrategyError::OutOfRange) };
         let (entry, minimum) = (index + 1, self.market.min_notional);
         if worth < minimum.decimal() {
-            return Err(Trouble::BelowMinimum { entry, worth, minimum });
+            return Err(StrategyError::BelowMinimum { entry, worth, minimum });
         }
         self.in_bounds(entry, qty, self.entries).map(|()| qty)
     }
@@ -191,18 +191,18 @@ impl Plan {
     /// Whether the venue takes one order of so much.
     ///
     /// # Errors
-    /// [`Trouble::TooFew`] and [`Trouble::TooMany`] about entry number `entry`.
-    pub(crate) fn in_bounds(&self, entry: u32, qty: Qty, kind: OrderKind) -> Result<(), Trouble> {
+    /// [`StrategyError::TooFew`] and [`StrategyError::TooMany`] about entry number `entry`.
+    pub(crate) fn in_bounds(&self, entry: u32, qty: Qty, kind: OrderKind) -> Result<(), StrategyError> {
         let bounds = self.market.bounds;
         if qty < bounds.min_qty {
-            return Err(Trouble::TooFew { entry, qty, minimum: bounds.min_qty });
+            return Err(StrategyError::TooFew { entry, qty, minimum: bounds.min_qty });
         }
         let most = match kind {
             OrderKind::Market => bounds.max_market_qty,
             OrderKind::Limit => bounds.max_qty,
         };
         match most.filter(|most| qty > *most) {
-            Some(maximum) => Err(Trouble::TooMany { entry, qty, maximum }),
+            Some(maximum) => Err(StrategyError::TooMany { entry, qty, maximum }),
             None => Ok(()),
         }
     }

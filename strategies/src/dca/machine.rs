@@ -6,84 +6,10 @@ use model::{ExitReason, Mark, Price, PriceMove, Qty, StopLossBasis, Timestamp, T
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::plan::Plan;
+use crate::error::StrategyError;
 use crate::exact::{self, Rounding};
-use crate::paper::Trouble;
-use crate::plan::Plan;
-
-/// What a machine is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// The price moved out of the watch, or just moved: both give the same.
-    Price(PriceMove),
-    /// An entry that it asked for filled, whole or in part.
-    Bought {
-        /// What was paid, for the highs.
-        price: Price,
-        /// What was spent, in quote: without the fee on paper, with it where the venue told it.
-        notional: Decimal,
-        /// How much was received.
-        qty: Qty,
-    },
-    /// Its owner bought more by hand: no step of the ladder, whose triggers stay where they are.
-    Added {
-        /// What was paid, for the highs.
-        price: Price,
-        /// What was spent, in quote, as in [`Event::Bought`].
-        notional: Decimal,
-        /// How much was received.
-        qty: Qty,
-    },
-    /// An entry that it asked for came to nothing; its trigger stands.
-    NotBought,
-    /// An entry filled by more than was told: what all entries come to.
-    Recounted {
-        /// What was paid, for the highs.
-        price: Price,
-        /// What was spent for all of them, as in [`Event::Bought`].
-        notional: Decimal,
-        /// How much was received by all of them.
-        qty: Qty,
-    },
-    /// Everything was sold.
-    Sold {
-        /// When: on paper by the tick that decided it, live by the venue's time of the last execution.
-        at: Timestamp,
-    },
-}
-
-/// What a machine asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Buy at market.
-    Buy {
-        /// 0 for the base order, then the safety orders.
-        index: u32,
-        /// How much, on the lot grid.
-        qty: Qty,
-        /// The price decided at.
-        price: Price,
-    },
-    /// Sell everything at market.
-    Sell {
-        /// Why.
-        reason: ExitReason,
-        /// The price decided at.
-        price: Price,
-        /// The stop that was hit, for a stop.
-        stop: Option<Price>,
-    },
-}
-
-/// The answer to an event: what to do, and what to wait for next.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Reaction {
-    /// In this order. Until all of them have filled the machine waits for nothing else.
-    pub actions: Vec<Action>,
-    /// What it sleeps on.
-    pub watch: Watch,
-    /// Why it cannot go on.
-    pub trouble: Option<Trouble>,
-}
+use crate::machine::{Action, Event, Reaction};
 
 /// The machine: a shared plan and where this bot's trade stands in it.
 #[derive(Clone, Debug)]
@@ -165,13 +91,13 @@ impl Dca {
                 self.awaiting = self.awaiting.saturating_sub(1);
                 holding.entries += 1;
                 if holding.add(&self.plan, *price, *notional, *qty).is_none() {
-                    reaction.trouble = Some(Trouble::OutOfRange);
+                    reaction.error = Some(StrategyError::OutOfRange);
                 }
             }
             (Phase::Holding(holding), Event::Added { price, notional, qty }) => {
                 self.awaiting = self.awaiting.saturating_sub(1);
                 if holding.add(&self.plan, *price, *notional, *qty).is_none() {
-                    reaction.trouble = Some(Trouble::OutOfRange);
+                    reaction.error = Some(StrategyError::OutOfRange);
                 }
             }
             (Phase::Flat { .. }, Event::Recounted { price, notional, qty }) => {
@@ -388,7 +314,7 @@ impl Plan {
         let Some(rung) = self.rungs.get(index as usize) else { return };
         match self.entry(index, &rung.stake, price) {
             Ok(qty) => reaction.actions.push(Action::Buy { index, qty, price }),
-            Err(trouble) => reaction.trouble = Some(trouble),
+            Err(error) => reaction.error = Some(error),
         }
     }
 }
@@ -464,7 +390,7 @@ impl Holding {
     fn entries(&self, plan: &Plan, price: Price, reaction: &mut Reaction) {
         let mut index = self.entries;
         let mut trigger = self.next_trigger;
-        while trigger.is_some_and(|level| price <= level) && reaction.trouble.is_none() {
+        while trigger.is_some_and(|level| price <= level) && reaction.error.is_none() {
             plan.buy(index, price, reaction);
             index += 1;
             trigger = self.trigger(plan, index);

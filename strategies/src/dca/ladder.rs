@@ -3,9 +3,10 @@
 use model::{ExitReason, LadderStatus, LadderStep, Price, Qty, Quote, Wait, WaitKind};
 use rust_decimal::Decimal;
 
-use crate::dca::{Dca, Event, Phase};
+use super::machine::{Dca, Phase};
 use crate::exact;
 use crate::live::{LiveBot, Role};
+use crate::machine::Event;
 use crate::paper::PaperBot;
 
 impl PaperBot {

@@ -2,9 +2,9 @@
 
 use model::{BotDefinition, Market, Price, Quote, Rate, StrategyDefinition};
 
+use super::plan::MAX_LADDER;
+use super::preview::Preview;
 use crate::exact::Exact;
-use crate::plan::MAX_LADDER;
-use crate::preview::Preview;
 
 /// What a bot's whole ladder spends if its base order is decided at `price`, in quote: from rounded quantities, fees
 /// included, as a preview shows it. `None` where its market refuses the definition.

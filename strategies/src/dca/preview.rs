@@ -6,11 +6,12 @@ use std::sync::Arc;
 use model::{BotDefinition, ExitReason, Fault, Faults, Market, Price, Qty, Quote, Timestamp, Warning};
 use rust_decimal::Decimal;
 
+use super::plan::Plan;
 use crate::books::{Books, Entry};
-use crate::dca::Action;
+use crate::error::StrategyError;
 use crate::exact;
-use crate::paper::{PaperBot, PaperStep, Trouble};
-use crate::plan::Plan;
+use crate::machine::Action;
+use crate::paper::{PaperBot, PaperStep};
 
 /// A whole ladder, if the base order were decided at one price and the market then fell from trigger to trigger.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -175,7 +176,7 @@ fn unreached(paper: &PaperBot, index: u32, entries: usize, stop: Price) -> Warni
 }
 
 /// An entry that the venue would not take.
-fn refused(index: u32, why: &Trouble) -> Warning {
+fn refused(index: u32, why: &StrategyError) -> Warning {
     let message = format!("such a bot is refused: {why}");
     Warning { param: stake_of(index).to_owned(), code: why.code(), message }
 }

@@ -1,0 +1,14 @@
+//! The strategy `dca`: buy, average down, take profit or stop (contract §4).
+
+mod capital;
+mod ladder;
+mod machine;
+mod plan;
+mod preview;
+
+pub use capital::{ladder_funds, ladder_stake};
+pub use machine::Dca;
+pub(crate) use machine::Phase;
+pub(crate) use plan::MAX_LADDER;
+pub use plan::Plan;
+pub use preview::{Preview, PreviewedEntry};
