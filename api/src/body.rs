@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
+use engine::BotDefinition;
 use futures_util::StreamExt;
-use model::{BotDefinition, Fault, StrategyDefinition};
+use model::Fault;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -110,10 +111,8 @@ fn nul(name: &str, value: &RawValue) -> Option<Fault> {
 /// Every bad field of the result.
 pub fn merged(stored: &BotDefinition, patch: Fields) -> Result<BotDefinition, ApiError> {
     let mut merged = fields(stored.to_json().get().as_bytes())?;
-    let StrategyDefinition::Dca(dca) = &stored.strategy;
-    if dca.safety_stake == stored.stake_amount {
-        // Whether it was given is not kept: one that is as its default goes with it.
-        lay(&mut merged, fields(br#"{"dca":{"safety_stake":null}}"#)?)?;
+    if let Some(following) = stored.strategy.following(stored.stake_amount) {
+        lay(&mut merged, fields(following.as_bytes())?)?;
     }
     lay(&mut merged, patch)?;
     Ok(BotDefinition::parse(&merged)?)
@@ -238,6 +237,8 @@ fn unrepeated(value: &RawValue) -> Result<(), serde_json::Error> {
 
 #[cfg(test)]
 mod tests {
+    use engine::StrategyDefinition;
+
     use super::*;
 
     const SEED: &str = r#"{"name":"BTC DCA Bot","exchange":"binance","pair":"BTC/USDT","strategy":"dca",

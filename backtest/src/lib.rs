@@ -5,7 +5,8 @@
 //!
 //! ```
 //! use backtest::Ticks;
-//! use model::{BotDefinition, Market};
+//! use model::Market;
+//! use strategies::{BotDefinition};
 //!
 //! let body = r#"{"name":"demo","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
 //!     "max_open_trades":3,"stop_loss":-10,"dry_run":true}"#;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use model::{BotDefinition, Faults, Market, Price, PriceMove, Timestamp, Watch};
-use strategies::{Books, PaperBot, PaperStep, Plan, StrategyError};
+use model::{Faults, Market, Price, PriceMove, Timestamp, Watch};
+use strategies::{Books, BotDefinition, PaperBot, PaperStep, Plan, StrategyError};
 
 use crate::history::{Candles, Ticks};
 use crate::scan::Columns;

@@ -22,8 +22,8 @@ use connectors::binance::stream::StreamEvent;
 use connectors::binance::{Decoder, Frame, Subscriptions, SymbolId};
 use engine::probe::Probe;
 use engine::{BotStatus, Change, Ledger, NewBot, Store, StoredBot};
-use model::{BotDefinition, BotId, Market, Pair, PriceMove, Tick, Timestamp};
-use strategies::PaperBot;
+use model::{BotId, Market, Pair, PriceMove, Tick, Timestamp};
+use strategies::{BotDefinition, PaperBot};
 
 const FRAMES: i64 = 10_000;
 /// As if the market were calm: long enough for the ledger's writer to fall asleep.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use backtest::{Candles, Ticks};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use model::{BotDefinition, Market, Price, Timestamp};
+use model::{Market, Price, Timestamp};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use strategies::{Candle, Plan};
+use strategies::{BotDefinition, Candle, Plan};
 
 const ROWS: usize = 1_000_000;
 

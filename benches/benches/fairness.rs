@@ -23,7 +23,8 @@ use engine::{
     ApiCredential, By, Engine, EngineConfig, EngineError, EngineHandle, NewExchange, Positions, Secret,
     Store, Then, TradeFilter,
 };
-use model::{AccountId, BotDefinition, BotId, Exchange, Pair, Side, Tier, Timestamp, Trade, TradeStatus};
+use model::{AccountId, BotId, Exchange, Pair, Side, Tier, Timestamp, Trade, TradeStatus};
+use strategies::BotDefinition;
 
 const BUSY_BOTS: usize = 400;
 const BUSY_PAIRS: usize = 8;

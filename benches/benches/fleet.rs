@@ -20,10 +20,9 @@ use connectors::binance::stream::StreamEvent;
 use engine::probe::Probe;
 use engine::{BotChange, BotStatus, Change, Ledger, NewBot, Store};
 use model::{
-    AccountId, BotDefinition, BotId, BotTurned, DomainEvent, EventData, EventId, Market, Pair, Price, Tick,
-    Timestamp,
+    AccountId, BotId, BotTurned, DomainEvent, EventData, EventId, Market, Pair, Price, Tick, Timestamp,
 };
-use strategies::{Entry, PaperBot};
+use strategies::{BotDefinition, Entry, PaperBot};
 
 const BOTS: usize = 100_000;
 const SYMBOLS: usize = 20;

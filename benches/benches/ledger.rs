@@ -21,10 +21,8 @@ use std::time::{Duration, Instant};
 use std::sync::LazyLock;
 
 use engine::{BotChange, BotState, BotStatus, Change, Ledger, Recorder, Store};
-use model::{
-    AccountId, BotDefinition, BotId, BotTurned, DomainEvent, EventData, EventId, Market, PriceMove, Timestamp,
-};
-use strategies::PaperBot;
+use model::{AccountId, BotId, BotTurned, DomainEvent, EventData, EventId, Market, PriceMove, Timestamp};
+use strategies::{BotDefinition, PaperBot};
 
 const WRITERS: u128 = 1_000;
 const ROUNDS: usize = 100;

@@ -24,10 +24,11 @@ use engine::{
     ApiCredential, Change, Engine, EngineConfig, EngineHandle, NewExchange, Secret, Store, TradeFilter,
 };
 use model::{
-    AccountId, BotDefinition, BotId, BotTurned, DomainEvent, EventData, EventId, Exchange, Pair, Receipt,
-    Tier, Timestamp, TradeStatus,
+    AccountId, BotId, BotTurned, DomainEvent, EventData, EventId, Exchange, Pair, Receipt, Tier, Timestamp,
+    TradeStatus,
 };
 use rust_decimal::Decimal;
+use strategies::BotDefinition;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Each with a key of its own: the exchange takes fifty orders of an account in ten seconds.

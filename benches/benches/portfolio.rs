@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 use engine::{
     BotChange, BotStatus, Change, Engine, EngineConfig, EngineHandle, NewBot, Recorder, Store, probe,
 };
-use model::{AccountId, BotDefinition, BotId, Market, Pair, Price, PriceMove, Quote, Timestamp};
-use strategies::{PaperBot, Plan};
+use model::{AccountId, BotId, Market, Pair, Price, PriceMove, Quote, Timestamp};
+use strategies::{BotDefinition, PaperBot, Plan};
 
 /// How many bots accounts have, and on how many pairs.
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];

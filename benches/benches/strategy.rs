@@ -6,8 +6,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use model::{BotDefinition, Market, Price, PriceMove, Timestamp};
-use strategies::PaperBot;
+use model::{Market, Price, PriceMove, Timestamp};
+use strategies::{BotDefinition, PaperBot};
 
 fn five_entries(more: &str) -> PaperBot {
     let body = format!(

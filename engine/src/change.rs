@@ -2,8 +2,9 @@
 
 use std::str::FromStr;
 
-use model::{AccountId, BotDefinition, BotId, DomainEvent, Quote, SignalId, Timestamp};
+use model::{AccountId, BotId, DomainEvent, Quote, SignalId, Timestamp};
 use serde::{Deserialize, Serialize};
+use strategies::BotDefinition;
 
 use crate::answer::KeptAnswer;
 use crate::billing::BillingChange;

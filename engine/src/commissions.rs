@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use connectors::binance::rest::VenueError;
 use connectors::binance::trade::{Call, Commission, Credential, Lane, TradeRest};
 use dashmap::DashMap;
-use model::{AccountId, BotDefinition, BotId, ExchangeId, FeeRates, FeeSource, Market, Pair, Rate};
-use strategies::Plan;
+use model::{AccountId, BotId, ExchangeId, FeeRates, FeeSource, Market, Pair, Rate};
+use strategies::{BotDefinition, Plan};
 
 use crate::actors::bot::Redefine;
 use crate::change::{Apply, Redefinition};

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use actix::Addr;
 use model::{
-    AccountId, BotDefinition, BotId, EventId, KeyId, Market, Pair, Plans, Price, Quote, Rate, Tier, Trade,
-    TradeId, TradeStatus, Warning,
+    AccountId, BotId, EventId, KeyId, Market, Pair, Plans, Price, Quote, Rate, Tier, Trade, TradeId,
+    TradeStatus, Warning,
 };
-use strategies::{Plan, Preview};
+use strategies::{BotDefinition, Plan, Preview};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, MutexGuard};
 

@@ -87,7 +87,10 @@ pub use store::{
     Progress, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook, database_file,
     shown_database_url,
 };
-pub use strategies::{Funds, Preview, PreviewedEntry};
+pub use strategies::{
+    AddedFunds, BotBody, BotDefinition, BotPatch, Funds, Preview, PreviewedBot, PreviewedEntry, Strategy,
+    StrategyDefinition,
+};
 pub use stream::{BotTurn, EventStream, Told};
 pub use view::BotView;
 pub use watch_index::{Newest, RecentPrices, Slot, Wake, WatchIndex};

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Handler, MailboxError, Message};
-use model::{AccountId, BotDefinition, BotId, Quote};
+use model::{AccountId, BotId, Quote};
+use strategies::BotDefinition;
 use tokio::time::Instant;
 
 use crate::actors::bot::{Bot, Resume, Stop};

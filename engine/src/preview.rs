@@ -1,7 +1,7 @@
 //! What a bot would do, before it is made.
 
-use model::{AccountId, BotDefinition, Price};
-use strategies::Preview;
+use model::{AccountId, Price};
+use strategies::{BotDefinition, Preview};
 
 use crate::error::EngineError;
 use crate::handle::{EngineHandle, unknown_pair};

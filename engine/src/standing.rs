@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use model::{BotDefinition, LadderStatus, LadderStep, Market, OrderStatus, Pct, Price, Side, Standing};
+use model::{LadderStatus, LadderStep, Market, OrderStatus, Pct, Price, Side, Standing};
 use model::{Trade, TradeId, TradeStatus, Wait, WaitKind};
 use rust_decimal::Decimal;
 use strategies::live::LiveBot;
-use strategies::{PaperBot, Plan};
+use strategies::{BotDefinition, PaperBot, Plan};
 
 use crate::change::BotStatus;
 use crate::record::{Recorder, StoredRun, kept_rules};

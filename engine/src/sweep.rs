@@ -67,7 +67,8 @@ fn before(now: Timestamp, kept: Duration) -> Timestamp {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use model::{AccountId, BotDefinition, BotId, HookId, SignalId};
+    use model::{AccountId, BotId, HookId, SignalId};
+    use strategies::BotDefinition;
 
     use super::*;
     use crate::billing::{BillingChange, StripeEvent};

@@ -1,7 +1,8 @@
 //! What is shown of bots and trades: what is stored, at the last price.
 
-use model::{BotDefinition, Pct, Price, Qty, Quote, Rate, Side, Trade, TradeStatus, Wait};
+use model::{Pct, Price, Qty, Quote, Rate, Side, Trade, TradeStatus, Wait};
 use rust_decimal::Decimal;
+use strategies::BotDefinition;
 
 use strategies::live::cost_of;
 

@@ -106,7 +106,8 @@ impl Views {
 
 #[cfg(test)]
 mod tests {
-    use model::{AccountId, BotDefinition, Timestamp};
+    use model::{AccountId, Timestamp};
+    use strategies::BotDefinition;
 
     use super::*;
     use crate::change::BotStatus;

@@ -1,4 +1,4 @@
-//! The words everybody speaks: exact money, pairs, orders, trades, bot definitions, events and watches.
+//! The words everybody speaks: exact money, pairs, orders, trades, events and watches.
 //!
 //! No I/O, no clock, no async. Every other room depends on this one, and this one on none.
 //!
@@ -11,8 +11,8 @@
 //! # Ok::<(), model::NumberError>(())
 //! ```
 
-mod definition;
 mod event;
+mod fault;
 mod ids;
 mod market;
 mod money;
@@ -28,14 +28,11 @@ mod time;
 mod trade;
 mod watch;
 
-pub use definition::{
-    AddedFunds, BotDefinition, BotPatch, DcaDefinition, Fault, Faults, NewBot, OrderKind, PreviewedBot,
-    StopLossBasis, StrategyDefinition, Warning,
-};
 pub use event::{
     BotFailed, BotTurned, DomainEvent, EventData, EventKind, PayoutProcessed, SubscriptionChanged,
     TradeClosed, TradeOpened, TradeStoploss, TradeUpdate, TradeUpdated,
 };
+pub use fault::{Fault, Faults, Warning};
 pub use ids::{
     AccountId, BotId, ClientOrderId, DeliveryId, EventId, ExchangeId, FillId, HookId, IdError, KeyId,
     OrderId, PayoutId, RequestId, SignalId, TradeId, WebhookId,
@@ -43,7 +40,7 @@ pub use ids::{
 pub use market::{Market, OrderBounds, Tick};
 pub use money::{Pct, Price, Qty, Quote, Rate};
 pub use number::NumberError;
-pub use order::{Fill, Order, OrderStatus, OrderType, Receipt, Side};
+pub use order::{Fill, Order, OrderKind, OrderStatus, OrderType, Receipt, Side};
 pub use origin::OrderOrigin;
 pub use pair::{Exchange, Pair, PairError};
 pub use payout::{Payout, PayoutStatus, PayoutStatusError};

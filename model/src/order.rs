@@ -164,6 +164,26 @@ pub struct Fill {
     pub venue_trade_id: Option<i64>,
 }
 
+/// How entries are worked at the venue.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderKind {
+    /// At whatever the book gives.
+    #[default]
+    Market,
+    /// At the price decided at or better; what is left of it is taken back after 30 seconds.
+    Limit,
+}
+
+impl From<OrderKind> for OrderType {
+    fn from(kind: OrderKind) -> Self {
+        match kind {
+            OrderKind::Market => Self::Market,
+            OrderKind::Limit => Self::Limit,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,12 @@
-//! The decision machines and the accounting of a trade: pure, exact, deterministic.
+//! The definitions of bots, the decision machines and the accounting of a trade: pure, exact, deterministic.
 //!
 //! A strategy is a state machine that is told what happened and answers with what to do and what it waits for
 //! next. It never sees a clock, a socket, a store or a random number, so live, dry run and backtest run the
 //! same code.
 //!
 //! ```
-//! use model::{BotDefinition, Market, PriceMove, Timestamp};
-//! use strategies::PaperBot;
+//! use model::{Market, PriceMove, Timestamp};
+//! use strategies::{BotDefinition, PaperBot};
 //!
 //! let body = r#"{"name":"demo","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
 //!     "max_open_trades":3,"stop_loss":-10,"dry_run":true}"#;
@@ -30,17 +30,21 @@
 mod books;
 mod candle;
 mod dca;
+mod definition;
 mod error;
 mod exact;
 mod funds;
 pub mod live;
 mod machine;
 mod paper;
+mod strategy;
 
 pub use books::{Books, Entry, Exit};
 pub use candle::{Candle, CandleError};
-pub use dca::{Dca, Plan, Preview, PreviewedEntry, ladder_funds, ladder_stake};
+pub use dca::{Dca, DcaDefinition, Plan, Preview, PreviewedEntry, ladder_funds, ladder_stake};
+pub use definition::{AddedFunds, BotBody, BotDefinition, BotPatch, PreviewedBot, StopLossBasis};
 pub use error::{RestoreError, StrategyError};
 pub use funds::Funds;
 pub use machine::{Action, Event, Reaction};
 pub use paper::{PaperBot, PaperStep};
+pub use strategy::{Strategy, StrategyDefinition};

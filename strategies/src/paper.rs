@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use model::{BotDefinition, ExitReason, Faults, Mark, Market, Price, PriceMove, Qty, Timestamp, Watch};
+use crate::BotDefinition;
+use model::{ExitReason, Faults, Mark, Market, Price, PriceMove, Qty, Timestamp, Watch};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};

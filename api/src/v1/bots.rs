@@ -1,8 +1,11 @@
 //! `/v1/bots`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use engine::{Apply, BotFilter, BotStatus, BotView, EngineHandle, Positions, Redefinition};
-use model::{BotDefinition, BotId, BotPatch, Exchange, NewBot, Pair, Warning};
+use engine::{
+    Apply, BotBody, BotDefinition, BotFilter, BotPatch, BotStatus, BotView, EngineHandle, Positions,
+    Redefinition, StrategyDefinition,
+};
+use model::{BotId, Exchange, Pair, Warning};
 
 use super::auth::Caller;
 use super::once::Once;
@@ -46,7 +49,7 @@ fn redefinition(request: &HttpRequest) -> Result<Redefinition, ApiError> {
         ("status" = Option<BotStatus>, Query, description = "Only bots in this status."),
         ("exchange" = Option<Exchange>, Query, description = "Only bots on this venue."),
         ("pair" = Option<Pair>, Query, description = "Only bots of this pair."),
-        ("strategy" = Option<show::Strategy>, Query, description = "Only bots of this strategy."),
+        ("strategy" = Option<engine::Strategy>, Query, description = "Only bots of this strategy."),
         ("dry_run" = Option<bool>, Query, description = "Only bots on paper, or only live ones."),
     ),
     responses((status = 200, description = "A page of bots.", body = List<Bot>)))]
@@ -62,7 +65,9 @@ pub(crate) async fn list(
         status: query.word("status", &BotStatus::ALL.map(|status| (status.as_str(), status))),
         exchange: query.word("exchange", &Exchange::ALL.map(|exchange| (exchange.as_str(), exchange))),
         pair: query.optional("pair", "a pair such as BTC/USDT"),
-        strategy: query.word("strategy", &[("dca", "dca")]).map(str::to_owned),
+        strategy: query
+            .word("strategy", &StrategyDefinition::NAMES.map(|name| (name, name)))
+            .map(str::to_owned),
         dry_run: query.word("dry_run", &[("true", true), ("false", false)]),
     };
     query.finish()?;
@@ -74,7 +79,7 @@ pub(crate) async fn list(
 ///
 /// It is made `stopped`: start it when you are ready. What is allowed but worth a thought is told in `warnings`.
 #[utoipa::path(post, path = "/v1/bots", tag = "Bots", security(("api_key" = ["bots:write"])),
-    request_body = NewBot,
+    request_body = BotBody,
     responses((status = 201, description = "The bot.", body = BotDetail)))]
 pub(crate) async fn create(
     caller: Caller,
@@ -180,7 +185,7 @@ pub(crate) async fn patch(
         ("apply" = Option<Apply>, Query, description = "`now` changes the open trade as well; `next_trade` leaves it under \
             the rules that it began with, which `open_trade.rules` shows."),
     ),
-    request_body = NewBot,
+    request_body = BotBody,
     responses(
         (status = 200, description = "The bot.", body = BotDetail),
         (status = 409, description = "A changed field is fixed while the bot runs or has an open trade, or the new rules \

@@ -1,8 +1,8 @@
 //! `/v1/bots/preview`: what a bot would do, before it is made.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use engine::{EngineHandle, Preview, PreviewedEntry};
-use model::{BotDefinition, Exchange, Fault, Pair, PreviewedBot, Price, Qty, Quote, Warning};
+use engine::{BotDefinition, EngineHandle, Preview, PreviewedBot, PreviewedEntry};
+use model::{Exchange, Fault, Pair, Price, Qty, Quote, Warning};
 use rust_decimal::Decimal;
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use crate::body::{self, Fields};
 struct Shown<'a> {
     exchange: Exchange,
     pair: &'a Pair,
-    #[schema(value_type = super::show::Strategy)]
+    #[schema(value_type = engine::Strategy)]
     strategy: &'static str,
     /// What the base order is taken to be decided at.
     price: Price,

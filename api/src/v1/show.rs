@@ -1,8 +1,8 @@
 //! What is shown: bots as contract §3 has them, and lists.
 
 use actix_web::HttpResponse;
-use engine::{BotStats, BotTrouble, BotView, NoRatio, Page, Ratios, StoredBot};
-use model::{BotDefinition, Pct, Quote, Standing, Timestamp, Wait, Warning};
+use engine::{BotDefinition, BotStats, BotTrouble, BotView, NoRatio, Page, Ratios, StoredBot};
+use model::{Pct, Quote, Standing, Timestamp, Wait, Warning};
 use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -248,15 +248,6 @@ struct Kept<'a> {
     /// its bot's.
     #[schema(required)]
     rules: Option<Definition<'a>>,
-}
-
-/// How a bot decides.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "its schema alone is used")]
-pub(crate) enum Strategy {
-    /// Buy, average down, take profit or stop.
-    Dca,
 }
 
 impl Stats {

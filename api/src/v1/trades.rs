@@ -1,8 +1,8 @@
 //! `/v1/trades` and `/v1/bots/{id}/trades`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use engine::{BotStatus, By, EngineHandle, Funds, Then, TradeFilter};
-use model::{AddedFunds, BotId, Order, OrderStatus, Pair, Qty, Quote, Side, Timestamp, TradeId, TradeStatus};
+use engine::{AddedFunds, BotStatus, By, EngineHandle, Funds, Then, TradeFilter};
+use model::{BotId, Order, OrderStatus, Pair, Qty, Quote, Side, Timestamp, TradeId, TradeStatus};
 use serde::Serialize;
 
 use super::auth::Caller;

@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use backtest::{Candles, Run, Ticks};
-use model::{BotDefinition, Market, Price, PriceMove, Timestamp};
+use model::{Market, Price, PriceMove, Timestamp};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
-use strategies::{Candle, PaperBot, PaperStep, Plan};
+use strategies::{BotDefinition, Candle, PaperBot, PaperStep, Plan};
 
 fn bot(fields: &str) -> BotDefinition {
     let mut body: BTreeMap<String, Box<RawValue>> = serde_json::from_str(

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::Output;
 
 use connectors::binance::{Decoder, Frame, Subscriptions};
-use model::{BotDefinition, Market, PriceMove};
+use model::{Market, PriceMove};
 use serde_json::Value;
-use strategies::{Books, PaperBot, PaperStep};
+use strategies::{Books, BotDefinition, PaperBot, PaperStep};
 
 use crate::process::run;
 

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use connectors::binance::SymbolId;
 use connectors::binance::stream::StreamEvent;
-use model::{
-    AccountId, BotDefinition, BotId, FeeRates, FeeSource, Market, Pair, Price, Tick, Timestamp, Trade,
-};
+use model::{AccountId, BotId, FeeRates, FeeSource, Market, Pair, Price, Tick, Timestamp, Trade};
+use strategies::BotDefinition;
 
 use super::backlog::{CHECK_EVERY, MAX_BACKLOG};
 use super::bot::{Bot, Panic, Stop};

@@ -4,7 +4,8 @@ mod connections;
 mod heir;
 mod key;
 
-use model::{AccountId, BotDefinition, Exchange, ExchangeId, Warning};
+use model::{AccountId, Exchange, ExchangeId, Warning};
+use strategies::BotDefinition;
 use tokio::sync::MutexGuard;
 
 use crate::actors::deliver;

@@ -527,7 +527,7 @@ mod tests {
     fn recorder() -> (Recorder, PaperBot) {
         let body = r#"{"name":"test","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
             "max_open_trades":2,"stop_loss":-10,"dry_run":true}"#;
-        let definition = model::BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
+        let definition = strategies::BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
         let market = model::Market {
             tick_size: "0.01".parse().unwrap(),
             lot_step: "0.001".parse().unwrap(),

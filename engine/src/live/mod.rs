@@ -16,9 +16,9 @@ use connectors::binance::trade::{
 };
 use dashmap::DashMap;
 use model::{
-    BotDefinition, BotId, ClientOrderId, ExchangeId, OrderOrigin, Pair, Price, Qty, Quote, Receipt,
-    StrategyDefinition, Timestamp, TradeId,
+    BotId, ClientOrderId, ExchangeId, OrderOrigin, Pair, Price, Qty, Quote, Receipt, Timestamp, TradeId,
 };
+use strategies::BotDefinition;
 use strategies::live::{End, Execution, LiveOrder, LiveRules, Report, Role, Terms};
 
 use crate::actors::deliver;
@@ -30,11 +30,10 @@ use crate::store::News;
 
 /// The rules of a definition that a live bot goes by beside its plan, whose orders tell `origin` of whose they are.
 pub(crate) fn rules(definition: &BotDefinition, origin: Option<OrderOrigin>) -> LiveRules {
-    let StrategyDefinition::Dca(dca) = &definition.strategy;
     LiveRules {
         pair: definition.pair.clone(),
         stop_on_venue: definition.stop_on_venue,
-        entries: dca.order_type,
+        entries: definition.strategy.entries(),
         origin,
     }
 }

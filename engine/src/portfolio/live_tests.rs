@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use model::{
-    AccountId, BotDefinition, BotId, ClientOrderId, Exchange, ExchangeId, ExitReason, Market, OrderKind,
-    Price, PriceMove, Qty, Quote, Side, Timestamp, Trade, TradeStatus,
+    AccountId, BotId, ClientOrderId, Exchange, ExchangeId, ExitReason, Market, OrderKind, Price, PriceMove,
+    Qty, Quote, Side, Timestamp, Trade, TradeStatus,
 };
 use proptest::prelude::*;
 use rust_decimal::Decimal;
-use strategies::Plan;
 use strategies::live::{End, Execution, LiveBot, LiveOrder, LiveRules, LiveStep, Report};
+use strategies::{BotDefinition, Plan};
 
 use super::prices::Prices;
 use super::reckon::{LiveAccount, reckon};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use model::{AccountId, BotDefinition, BotId, ExitReason, Market, Price, PriceMove, Quote, Timestamp};
+use model::{AccountId, BotId, ExitReason, Market, Price, PriceMove, Quote, Timestamp};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
-use strategies::{Funds, PaperBot, PaperStep, Plan};
+use strategies::{BotDefinition, Funds, PaperBot, PaperStep, Plan};
 
 use super::Interval;
 use super::history::point;

@@ -13,8 +13,9 @@ use actix::Addr;
 use connectors::binance::FEE_COIN;
 use dashmap::DashMap;
 use futures_util::future::join_all;
-use model::{BotDefinition, Pair, Price, Quote};
+use model::{Pair, Price, Quote};
 use rust_decimal::Decimal;
+use strategies::BotDefinition;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 

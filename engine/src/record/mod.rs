@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
-    AccountId, BotDefinition, BotFailed, BotId, BotTurned, DomainEvent, EventData, EventId, Exchange,
-    FeeRates, OrderKind, Pair, Quote, StrategyDefinition, Timestamp, Trade, TradeId,
+    AccountId, BotFailed, BotId, BotTurned, DomainEvent, EventData, EventId, Exchange, FeeRates, OrderKind,
+    Pair, Quote, Timestamp, Trade, TradeId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use strategies::live::{LiveStep, Role};
-use strategies::{PaperBot, PaperStep};
+use strategies::{BotDefinition, PaperBot, PaperStep};
 
 use crate::change::{BotChange, BotStatus, BotTrouble, Change, Positions};
 use crate::live::{Intent, OrderStamp};
@@ -55,11 +55,6 @@ struct Identity {
     entries: OrderKind,
     /// What its levels are computed with; `None` until that is known.
     fees: Option<FeeRates>,
-}
-
-fn entries(bot: &BotDefinition) -> OrderKind {
-    let StrategyDefinition::Dca(dca) = &bot.strategy;
-    dca.order_type
 }
 
 /// What a bot's row keeps so that it goes on after a crash.
@@ -144,7 +139,7 @@ impl Recorder {
             pair: bot.pair.clone(),
             dry_run: bot.dry_run,
             name: bot.name.as_str().into(),
-            entries: entries(bot),
+            entries: bot.strategy.entries(),
             fees: None,
         };
         let worth = Worth::unfollowed(bot.pair.quote());
@@ -200,7 +195,7 @@ impl Recorder {
     /// Notes which rules the open trade keeps; `None` where it follows its bot's.
     pub(crate) fn keep(&mut self, rules: Option<BotDefinition>) {
         if let Some(rules) = &rules {
-            Arc::make_mut(&mut self.bot).entries = entries(rules);
+            Arc::make_mut(&mut self.bot).entries = rules.strategy.entries();
         }
         self.kept = rules.map(Box::new);
     }
@@ -218,7 +213,7 @@ impl Recorder {
     /// Takes over what a new definition tells of it.
     pub(crate) fn redefine(&mut self, bot: &BotDefinition) {
         let identity = Arc::make_mut(&mut self.bot);
-        (identity.name, identity.entries) = (bot.name.as_str().into(), entries(bot));
+        (identity.name, identity.entries) = (bot.name.as_str().into(), bot.strategy.entries());
     }
 
     /// Everything that one call of the machine did, as one change. `status` is the bot's own: a stopping bot is

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{AccountId, BotDefinition, BotId, Exchange, Pair, Quote, Timestamp};
+use model::{AccountId, BotId, Exchange, Pair, Quote, Timestamp};
 use serde_json::value::RawValue;
 use sqlx::{QueryBuilder, Row as _};
+use strategies::BotDefinition;
 
 use super::{Page, Store, StoreError, parsed, reading};
 use crate::actors::fleet::{SUSPENDED, UNREACHABLE};

@@ -338,7 +338,8 @@ pub(super) mod tests {
         for (store, _folder) in stores().await {
             let account_id = store.create_account("one", NOW).await.unwrap().id;
             let add = async |body: &str, status, trouble: Option<&str>| {
-                let definition = model::BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
+                let definition =
+                    strategies::BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
                 let bot = NewBot {
                     id: model::BotId::new(),
                     account_id,

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use model::BotDefinition;
 use rust_decimal::Decimal;
+use strategies::BotDefinition;
 
 use super::realized::Key;
 use super::{Store, StoreError, reading, writing};

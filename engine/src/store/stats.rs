@@ -128,7 +128,8 @@ pub(super) use closed_after;
 
 #[cfg(test)]
 mod tests {
-    use model::{AccountId, BotDefinition, Timestamp};
+    use model::{AccountId, Timestamp};
+    use strategies::BotDefinition;
 
     use super::super::exchanges::tests::stores;
     use super::*;

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use engine::TradeFilter;
-use model::{BotDefinition, BotId, FeeSource, Price, Trade};
+use model::{BotId, FeeSource, Price, Trade};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::json;
+use strategies::BotDefinition;
 use venue::{Config, Speed};
 
 use crate::rig::{self, BODY, Rig, event};

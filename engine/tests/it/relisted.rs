@@ -71,7 +71,7 @@ async fn a_bot_whose_pair_is_not_traded_at_a_start_waits_is_told_of_once_and_goe
 async fn the_bot_whose_stop_finds_no_room_at_the_exchange_is_warned_of() {
     let (venue, rig) = stage().await;
     let create = async |body: &str| {
-        let definition = model::BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
+        let definition = strategies::BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
         let made = rig.handle.create_bot(rig.account, model::Tier::Enterprise, definition).await.unwrap();
         made.1.iter().map(|warning| warning.code).collect::<Vec<_>>()
     };

@@ -8,9 +8,10 @@ use engine::{
     ApiCredential, Engine, EngineConfig, EngineHandle, EventFilter, NewExchange, Patience, Secret, Store,
     StoredEvent,
 };
-use model::{AccountId, BotDefinition, BotId, Exchange, Tier, Timestamp};
+use model::{AccountId, BotId, Exchange, Tier, Timestamp};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
+use strategies::BotDefinition;
 use venue::{Config, Credential, Venue};
 
 /// A live bot that buys with the first tick.

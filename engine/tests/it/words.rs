@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use connectors::binance::trade::{Credential, OrderRequest, RequestKind, TradeRest};
 use engine::{EngineError, Positions, Redefinition};
-use model::{BotDefinition, BotId, ClientOrderId, ExitReason, Qty, Side, Timestamp, TradeStatus};
+use model::{BotId, ClientOrderId, ExitReason, Qty, Side, Timestamp, TradeStatus};
 use serde_json::Value;
+use strategies::BotDefinition;
 use venue::{Config, Faults};
 
 use crate::late::only;

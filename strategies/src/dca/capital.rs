@@ -1,6 +1,7 @@
 //! What a bot needs to trade its whole ladder.
 
-use model::{BotDefinition, Market, Price, Quote, Rate, StrategyDefinition};
+use crate::{BotDefinition, StrategyDefinition};
+use model::{Market, Price, Quote, Rate};
 
 use super::plan::MAX_LADDER;
 use super::preview::Preview;

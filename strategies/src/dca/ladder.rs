@@ -103,7 +103,8 @@ const fn filled(index: u32, price: Option<Price>, qty: Qty, stake: Quote) -> Lad
 
 #[cfg(test)]
 mod tests {
-    use model::{BotDefinition, Market, PriceMove, Timestamp};
+    use crate::BotDefinition;
+    use model::{Market, PriceMove, Timestamp};
 
     use super::*;
 

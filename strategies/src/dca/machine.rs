@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use model::{ExitReason, Mark, Price, PriceMove, Qty, StopLossBasis, Timestamp, Trail, Watch};
+use crate::StopLossBasis;
+use model::{ExitReason, Mark, Price, PriceMove, Qty, Timestamp, Trail, Watch};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 

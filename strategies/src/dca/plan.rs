@@ -1,9 +1,7 @@
 //! What a definition comes to on its market: the ladder's factors, reckoned exactly and once per bot.
 
-use model::{
-    BotDefinition, Fault, Faults, Market, OrderKind, Pct, Price, Qty, Rate, StopLossBasis,
-    StrategyDefinition, Warning,
-};
+use crate::{BotDefinition, StopLossBasis, StrategyDefinition};
+use model::{Fault, Faults, Market, OrderKind, Pct, Price, Qty, Rate, Warning};
 use rust_decimal::Decimal;
 
 use crate::error::StrategyError;

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use model::{BotDefinition, ExitReason, Fault, Faults, Market, Price, Qty, Quote, Timestamp, Warning};
+use crate::BotDefinition;
+use model::{ExitReason, Fault, Faults, Market, Price, Qty, Quote, Timestamp, Warning};
 use rust_decimal::Decimal;
 
 use super::plan::Plan;

@@ -122,7 +122,7 @@ proptest! {
 
     #[test]
     fn what_is_added_moves_no_trigger(definition in definitions(), amount in 1..10_000_u32, cents in 9_900..10_100_i64) {
-        let definition = model::BotDefinition { trailing_stop: None, ..definition };
+        let definition = strategies::BotDefinition { trailing_stop: None, ..definition };
         let Ok(mut paper) = PaperBot::new(&definition, &market("0.01", "0.001", "0.001")) else { return Ok(()) };
         paper.on_move(&PriceMove::tick(price("100"), at(0)), &mut Vec::new()).unwrap();
         let mut alone = paper.clone();

@@ -1,9 +1,9 @@
 //! Laws that hold for every definition and every price path.
 
-use model::{BotDefinition, Price, PriceMove, Timestamp};
+use model::{Price, PriceMove, Timestamp};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
-use strategies::{Candle, PaperBot, PaperStep, Plan};
+use strategies::{BotDefinition, Candle, PaperBot, PaperStep, Plan};
 
 use super::{bot, market};
 

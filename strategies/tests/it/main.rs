@@ -12,8 +12,8 @@ mod reentry;
 mod rules;
 mod words;
 
-use model::{BotDefinition, Market, Price, PriceMove, Timestamp};
-use strategies::{PaperBot, PaperStep};
+use model::{Market, Price, PriceMove, Timestamp};
+use strategies::{BotDefinition, PaperBot, PaperStep};
 
 /// A bot from the fields that differ from a plain one.
 fn bot(fields: &str) -> BotDefinition {

@@ -1,8 +1,8 @@
 //! What a preview says is what the bot then trades.
 
-use model::{BotDefinition, Market, Price, PriceMove, Timestamp};
+use model::{Market, Price, PriceMove, Timestamp};
 use proptest::prelude::*;
-use strategies::{PaperBot, PaperStep, Plan, Preview, PreviewedEntry};
+use strategies::{BotDefinition, PaperBot, PaperStep, Plan, Preview, PreviewedEntry};
 
 use super::laws::definitions;
 use super::{bot, market, price};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use actix::{Addr, AsyncContext as _, Context, Handler, WeakAddr};
 use model::{
-    AccountId, BotDefinition, BotId, ClientOrderId, ExchangeId, ExitReason, Market, OrderOrigin, Pair,
-    Receipt, Timestamp, TradeId,
+    AccountId, BotId, ClientOrderId, ExchangeId, ExitReason, Market, OrderOrigin, Pair, Receipt, Timestamp,
+    TradeId,
 };
 use strategies::live::{LiveBot, LiveStep, Report, Role};
-use strategies::{Plan, RestoreError};
+use strategies::{BotDefinition, Plan, RestoreError};
 
 use super::alarm::{Alarm, Due};
 use super::{Bot, Hand};

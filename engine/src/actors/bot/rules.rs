@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use actix::{Handler, Message};
-use model::{BotDefinition, ExitReason, FeeRates, Price, PriceMove, Quote, Timestamp};
-use strategies::{Action, Dca, Plan};
+use model::{ExitReason, FeeRates, Price, PriceMove, Quote, Timestamp};
+use strategies::{Action, BotDefinition, Dca, Plan};
 
 use super::{Bot, Hand};
 use crate::change::{Apply, Change, Positions, Redefined, Redefinition};

@@ -1,19 +1,12 @@
 //! A request body to a [`BotDefinition`]: every fault is found in one pass and told together.
 
-use std::collections::BTreeMap;
-
+use model::{Exchange, Faults, Pct};
 use rust_decimal::Decimal;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::{BotDefinition, DcaDefinition, Fault, Faults, StrategyDefinition};
-use crate::{Exchange, Pct, Quote, number};
-
-/// A JSON object whose values are still text, so that no digit is lost before a field is read.
-type Fields = BTreeMap<String, Box<RawValue>>;
-
-/// The most decimals that a definition's number may have.
-const MAX_DECIMALS: u32 = 8;
+use super::BotDefinition;
+use super::reader::{Fields, Reader, above_zero_below_hundred, decimal, one_of, stake, typed, whole};
+use crate::strategy::StrategyDefinition;
 
 impl BotDefinition {
     /// Parses the fields of a request body.
@@ -25,7 +18,7 @@ impl BotDefinition {
         let name = body.required("name", name);
         let exchange = body.required("exchange", exchange);
         let pair = body.required("pair", pair);
-        let strategy = body.required("strategy", |raw| one_of(raw, &["dca"]));
+        let strategy = body.required("strategy", |raw| one_of(raw, &StrategyDefinition::NAMES));
         let stake_amount = body.required("stake_amount", stake);
         let max_open_trades = body.required("max_open_trades", |raw| whole(raw, 1, 100));
         let stop_loss = body.required("stop_loss", stop_loss);
@@ -39,17 +32,23 @@ impl BotDefinition {
         let trailing_stop = body.optional("trailing_stop", trailing);
         let exchange_id = body.optional("exchange_id", |raw| typed(raw, "the id of an exchange connection"));
         let stop_on_venue = body.optional("stop_on_venue", |raw| typed(raw, "true or false"));
-        let dca = body.optional("dca", |raw| typed::<Fields>(raw, "an object"));
+        // A strategy's object stands beside no other strategy; beside none that is known it is still looked into.
+        let mut objects =
+            StrategyDefinition::NAMES.into_iter().filter(|name| strategy.is_none_or(|it| it == *name));
+        let object =
+            objects.find_map(|name| Some((name, body.optional(name, |raw| typed(raw, "an object"))?)));
         let mut faults = body.finish();
-        let dca = DcaDefinition::parse(dca.as_ref(), stake_amount, &mut faults);
+        let decided = strategy.or(object.as_ref().map(|(name, _)| *name)).and_then(|name| {
+            let fields: Option<&Fields> = object.as_ref().map(|(_, fields)| fields);
+            StrategyDefinition::parse(name, fields, stake_amount, &mut faults)
+        });
 
         let complete = (|| {
-            strategy?;
             Some(Self {
                 name: name?,
                 exchange: exchange?,
                 pair: pair?,
-                strategy: StrategyDefinition::Dca(dca?),
+                strategy: decided?,
                 stake_amount: stake_amount?,
                 max_open_trades: max_open_trades?,
                 stop_loss: stop_loss?,
@@ -67,115 +66,6 @@ impl BotDefinition {
     }
 }
 
-impl DcaDefinition {
-    /// The `dca` object, or its defaults; `None` once a fault was found.
-    fn parse(fields: Option<&Fields>, stake_amount: Option<Quote>, faults: &mut Vec<Fault>) -> Option<Self> {
-        let none = Fields::new();
-        let mut body = Reader::new(fields.unwrap_or(&none), "dca.");
-        let safety_stake = body.optional("safety_stake", stake);
-        let price_deviation = body.optional("price_deviation", |raw| {
-            let value = decimal(raw)?;
-            above_zero_below_hundred(value)
-        });
-        let step_scale = body.optional("step_scale", scale);
-        let volume_scale = body.optional("volume_scale", scale);
-        let cooldown_s = body.optional("cooldown_s", |raw| whole(raw, 0, 315_360_000));
-        let order_type = body.optional("order_type", |raw| {
-            one_of(raw, &["market", "limit"])?;
-            typed(raw, "market or limit")
-        });
-        faults.extend(body.finish());
-        Some(Self {
-            safety_stake: safety_stake.or(stake_amount)?,
-            price_deviation: price_deviation.or_else(|| Pct::new(Decimal::TWO).ok())?,
-            step_scale: step_scale.unwrap_or(Decimal::ONE),
-            volume_scale: volume_scale.unwrap_or(Decimal::ONE),
-            cooldown_s: u64::from(cooldown_s.unwrap_or(0)),
-            order_type: order_type.unwrap_or_default(),
-        })
-    }
-}
-
-/// Takes fields one by one and remembers what was wrong with them, and which nobody asked for.
-struct Reader<'a> {
-    fields: &'a Fields,
-    prefix: &'static str,
-    known: Vec<&'static str>,
-    faults: Vec<Fault>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(fields: &'a Fields, prefix: &'static str) -> Self {
-        Self { fields, prefix, known: Vec::new(), faults: Vec::new() }
-    }
-
-    /// A field that must be there.
-    fn required<T>(
-        &mut self,
-        field: &'static str,
-        read: impl FnOnce(&RawValue) -> Result<T, String>,
-    ) -> Option<T> {
-        self.known.push(field);
-        match self.fields.get(field).filter(|raw| raw.get() != "null") {
-            Some(raw) => self.read(field, raw, read),
-            None => self.fault(field, "parameter_missing", "is required".to_owned()),
-        }
-    }
-
-    /// A field that may be missing or `null`.
-    fn optional<T>(
-        &mut self,
-        field: &'static str,
-        read: impl FnOnce(&RawValue) -> Result<T, String>,
-    ) -> Option<T> {
-        self.known.push(field);
-        let raw = self.fields.get(field).filter(|raw| raw.get() != "null")?;
-        self.read(field, raw, read)
-    }
-
-    fn read<T>(
-        &mut self,
-        field: &'static str,
-        raw: &RawValue,
-        read: impl FnOnce(&RawValue) -> Result<T, String>,
-    ) -> Option<T> {
-        read(raw).map_or_else(
-            |wanted| {
-                let given: String = raw.get().chars().take(60).collect();
-                self.fault(field, "parameter_invalid", format!("{given} is not {wanted}"))
-            },
-            Some,
-        )
-    }
-
-    fn fault<T>(&mut self, field: &str, code: &'static str, message: String) -> Option<T> {
-        self.faults.push(Fault { param: format!("{}{field}", self.prefix), code, message });
-        None
-    }
-
-    /// Every fault, the fields nobody knows included.
-    fn finish(mut self) -> Vec<Fault> {
-        let unknown: Vec<&String> =
-            self.fields.keys().filter(|field| !self.known.contains(&field.as_str())).collect();
-        for field in unknown {
-            let message = format!("is not a field here; known are {}", self.known.join(", "));
-            let param = format!("{}{}", self.prefix, field.chars().take(60).collect::<String>());
-            self.faults.push(Fault { param, code: "parameter_unknown", message });
-        }
-        self.faults
-    }
-}
-
-fn typed<T: DeserializeOwned>(raw: &RawValue, wanted: &str) -> Result<T, String> {
-    serde_json::from_str(raw.get()).map_err(|_| wanted.to_owned())
-}
-
-fn one_of(raw: &RawValue, names: &[&str]) -> Result<(), String> {
-    let wanted = || names.join(" or ");
-    let name: String = typed(raw, &wanted())?;
-    if names.contains(&name.as_str()) { Ok(()) } else { Err(wanted()) }
-}
-
 fn name(raw: &RawValue) -> Result<String, String> {
     let wanted = "a text of 1 to 100 characters without control characters";
     let name: String = typed(raw, wanted)?;
@@ -188,33 +78,8 @@ fn exchange(raw: &RawValue) -> Result<Exchange, String> {
     typed(raw, &format!("an exchange that bots can trade on: {known}"))
 }
 
-fn pair(raw: &RawValue) -> Result<crate::Pair, String> {
+fn pair(raw: &RawValue) -> Result<model::Pair, String> {
     typed(raw, "a pair such as \"BTC/USDT\"")
-}
-
-/// A number with at most eight decimals, as a JSON number or a string.
-fn decimal(raw: &RawValue) -> Result<Decimal, String> {
-    let value = number::from_raw(raw).map_err(|_| "a number of at most 28 digits".to_owned())?;
-    if value.normalize().scale() > MAX_DECIMALS {
-        return Err(format!("a number of at most {MAX_DECIMALS} decimals"));
-    }
-    Ok(value)
-}
-
-fn whole(raw: &RawValue, least: u32, most: u32) -> Result<u32, String> {
-    let wanted = || format!("a whole number from {least} to {most}");
-    let value = number::from_raw(raw).map_err(|_| wanted())?;
-    if !value.is_integer() {
-        return Err(wanted());
-    }
-    u32::try_from(value).ok().filter(|n| (least..=most).contains(n)).ok_or_else(wanted)
-}
-
-fn stake(raw: &RawValue) -> Result<Quote, String> {
-    let value = decimal(raw)?;
-    let fits = value > Decimal::ZERO && value <= Decimal::from(1_000_000_000_000_u64);
-    let wanted = || "an amount above 0 and at most 1000000000000".to_owned();
-    if fits { Quote::new(value).map_err(|_| wanted()) } else { Err(wanted()) }
 }
 
 fn stop_loss(raw: &RawValue) -> Result<Pct, String> {
@@ -233,18 +98,6 @@ fn take_profit(raw: &RawValue) -> Result<Pct, String> {
 
 fn trailing(raw: &RawValue) -> Result<Pct, String> {
     above_zero_below_hundred(decimal(raw)?)
-}
-
-fn above_zero_below_hundred(value: Decimal) -> Result<Pct, String> {
-    let fits = value > Decimal::ZERO && value < Decimal::ONE_HUNDRED;
-    let wanted = || "a percent above 0 and below 100".to_owned();
-    if fits { Pct::new(value).map_err(|_| wanted()) } else { Err(wanted()) }
-}
-
-fn scale(raw: &RawValue) -> Result<Decimal, String> {
-    let value = decimal(raw)?;
-    let fits = value > Decimal::ZERO && value <= Decimal::ONE_HUNDRED;
-    if fits { Ok(value) } else { Err("a factor above 0 and at most 100".to_owned()) }
 }
 
 #[cfg(test)]

@@ -7,8 +7,12 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{OrderKind, StopLossBasis};
-use crate::{Exchange, ExchangeId, Pair};
+use std::borrow::Cow;
+
+use model::{Exchange, ExchangeId, Pair};
+
+use super::StopLossBasis;
+use crate::strategy::{NewObjects, Strategy};
 
 /// A bot as you define it: the eight required fields, and what refines them.
 #[derive(ToSchema)]
@@ -18,7 +22,7 @@ use crate::{Exchange, ExchangeId, Pair};
     dead_code,
     reason = "a body is parsed field by field, so that all its faults are told; this is its schema"
 )]
-pub struct NewBot {
+struct CommonFields {
     /// What you call it.
     #[schema(
         min_length = 1,
@@ -52,38 +56,33 @@ pub struct NewBot {
     exchange_id: Option<ExchangeId>,
     /// Whether a live bot's stop also rests at the venue, where it works while we do not; `true` by default.
     stop_on_venue: Option<bool>,
-    /// What only the strategy `dca` has.
-    dca: Option<NewDca>,
 }
 
-/// What only the strategy `dca` has; what is left out has its default.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "as the bot it belongs to")]
-struct NewDca {
-    /// The quote currency that the first safety order spends; `stake_amount` by default. One that is as large as
-    /// `stake_amount` goes with it when a change of that does not name this.
-    safety_stake: Option<Stake>,
-    /// How far under the base order's cost price the first safety order lies, in percent; 2 by default.
-    price_deviation: Option<Distance>,
-    /// What each next distance is multiplied by; 1 by default.
-    step_scale: Option<Scale>,
-    /// What each next stake is multiplied by; 1 by default.
-    volume_scale: Option<Scale>,
-    /// How long it waits after a trade is closed before the next, in seconds; 0 by default.
-    cooldown_s: Option<Seconds>,
-    /// How entries are worked; `market` by default. A `limit` entry is a limit order at the price decided at: what is left
-    /// of it is taken back after 30 seconds, and a step that bought nothing waits for its trigger again. What sells is
-    /// always a market order. On paper and in backtests a `limit` entry fills like a market order.
-    order_type: Option<OrderKind>,
+/// A bot as you define it.
+#[derive(Clone, Copy, Debug)]
+pub struct BotBody;
+
+impl PartialSchema for BotBody {
+    fn schema() -> RefOr<Schema> {
+        let RefOr::T(Schema::Object(mut body)) = CommonFields::schema() else {
+            return CommonFields::schema();
+        };
+        if let RefOr::T(Schema::Object(objects)) = NewObjects::schema() {
+            body.properties.extend(objects.properties);
+        }
+        RefOr::T(Schema::Object(body))
+    }
 }
 
-/// How a bot decides.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "its schema alone is used")]
-pub(super) enum Strategy {
-    /// Buy, average down, take profit or stop.
-    Dca,
+impl ToSchema for BotBody {
+    fn name() -> Cow<'static, str> {
+        "NewBot".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        CommonFields::schemas(schemas);
+        NewObjects::schemas(schemas);
+    }
 }
 
 /// What of a bot is to change: what is not named stays, and `null` takes a field back to its default.
@@ -92,7 +91,7 @@ pub struct BotPatch;
 
 impl PartialSchema for BotPatch {
     fn schema() -> RefOr<Schema> {
-        let RefOr::T(Schema::Object(mut body)) = NewBot::schema() else { return NewBot::schema() };
+        let RefOr::T(Schema::Object(mut body)) = BotBody::schema() else { return BotBody::schema() };
         body.required.clear();
         body.description = Some(
             "What of a bot is to change: what is not named stays, `null` takes a field back to its default, and `dca` is \
@@ -106,7 +105,7 @@ impl PartialSchema for BotPatch {
 
 impl ToSchema for BotPatch {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        NewBot::schemas(schemas);
+        BotBody::schemas(schemas);
     }
 }
 
@@ -116,7 +115,7 @@ pub struct PreviewedBot;
 
 impl PartialSchema for PreviewedBot {
     fn schema() -> RefOr<Schema> {
-        let RefOr::T(Schema::Object(mut body)) = NewBot::schema() else { return NewBot::schema() };
+        let RefOr::T(Schema::Object(mut body)) = BotBody::schema() else { return BotBody::schema() };
         body.description =
             Some("The body of `POST /v1/bots`, and what the base order is taken to cost.".to_owned());
         body.properties.insert("price".to_owned(), schema_of_price());
@@ -126,7 +125,7 @@ impl PartialSchema for PreviewedBot {
 
 impl ToSchema for PreviewedBot {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        NewBot::schemas(schemas);
+        BotBody::schemas(schemas);
     }
 }
 
@@ -154,7 +153,7 @@ pub struct AddedFunds {
 macro_rules! inputs {
     ($($(#[$doc:meta])* $name:ident: $schema:expr;)*) => {$(
         $(#[$doc])*
-        struct $name;
+        pub(crate) struct $name;
 
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {

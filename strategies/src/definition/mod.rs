@@ -1,15 +1,17 @@
 //! A bot as its owner defined it (contract §3), parsed once from a request, all faults reported together.
 
 mod parse;
-mod schema;
+pub(crate) mod reader;
+pub(crate) mod schema;
 
-use rust_decimal::Decimal;
+use model::{Exchange, ExchangeId, Pair, Pct, Quote};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::openapi::{RefOr, Schema};
 
-use crate::{Exchange, ExchangeId, OrderType, Pair, Pct, Quote};
+use crate::strategy::{ShownObjects, StrategyDefinition};
 
-pub use schema::{AddedFunds, BotPatch, NewBot, PreviewedBot};
+pub use schema::{AddedFunds, BotBody, BotPatch, PreviewedBot};
 
 /// A valid bot definition, every default filled in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,59 +47,6 @@ pub struct BotDefinition {
     pub stop_on_venue: bool,
 }
 
-/// How a bot decides: one variant per strategy, each with the object of its name.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum StrategyDefinition {
-    /// Buy, average down, take profit or stop (contract §4).
-    Dca(DcaDefinition),
-}
-
-impl StrategyDefinition {
-    /// The name on the wire.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Dca(_) => "dca",
-        }
-    }
-}
-
-/// What the `dca` object holds.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DcaDefinition {
-    /// What the first safety order spends; `stake_amount` by default.
-    pub safety_stake: Quote,
-    /// How far under P₀ the first safety order lies, in percent; above 0.
-    pub price_deviation: Pct,
-    /// What each next distance is multiplied by; above 0.
-    pub step_scale: Decimal,
-    /// What each next stake is multiplied by; above 0.
-    pub volume_scale: Decimal,
-    /// How long it waits after a close, in seconds.
-    pub cooldown_s: u64,
-    /// How entries are worked.
-    pub order_type: OrderKind,
-}
-
-/// How entries are worked at the venue.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OrderKind {
-    /// At whatever the book gives.
-    #[default]
-    Market,
-    /// At the price decided at or better; what is left of it is taken back after 30 seconds.
-    Limit,
-}
-
-impl From<OrderKind> for OrderType {
-    fn from(kind: OrderKind) -> Self {
-        match kind {
-            OrderKind::Market => Self::Market,
-            OrderKind::Limit => Self::Limit,
-        }
-    }
-}
-
 /// What a stop loss is measured from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -109,43 +58,20 @@ pub enum StopLossBasis {
     BaseOrder,
 }
 
-/// One bad field: which, what was given, and what would do.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, thiserror::Error, utoipa::ToSchema)]
-#[error("{param}: {message}")]
-pub struct Fault {
-    /// The field, `dca.step_scale` for one inside an object.
-    pub param: String,
-    /// A stable word for programs: `parameter_missing`, `parameter_invalid`, `parameter_unknown`.
-    pub code: &'static str,
-    /// A sentence with the value and the remedy.
-    pub message: String,
-}
-
-/// Every bad field of a definition; never empty.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-pub struct Faults(pub Vec<Fault>);
-
-/// Something allowed that its owner should know, such as a safety order below its stop.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, utoipa::ToSchema)]
-pub struct Warning {
-    /// The field it is about.
-    pub param: String,
-    /// A stable word for programs: `stop_below_tick`, `stake_above_maximum`.
-    pub code: &'static str,
-    /// A sentence.
-    pub message: String,
-}
-
 impl utoipa::PartialSchema for BotDefinition {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-        Shown::schema()
+    fn schema() -> RefOr<Schema> {
+        let RefOr::T(Schema::Object(mut shown)) = Shown::schema() else { return Shown::schema() };
+        if let RefOr::T(Schema::Object(objects)) = ShownObjects::schema() {
+            shown.properties.extend(objects.properties);
+        }
+        RefOr::T(Schema::Object(shown))
     }
 }
 
 impl utoipa::ToSchema for BotDefinition {
-    fn schemas(schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>) {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         <Shown<'_> as utoipa::ToSchema>::schemas(schemas);
+        ShownObjects::schemas(schemas);
     }
 }
 
@@ -172,7 +98,7 @@ struct Shown<'a> {
     name: &'a str,
     exchange: Exchange,
     pair: &'a Pair,
-    #[schema(value_type = schema::Strategy)]
+    #[schema(value_type = crate::strategy::Strategy)]
     strategy: &'static str,
     stake_amount: Quote,
     max_open_trades: u32,
@@ -187,28 +113,13 @@ struct Shown<'a> {
     #[schema(required)]
     exchange_id: Option<ExchangeId>,
     stop_on_venue: bool,
-    dca: ShownDca,
-}
-
-/// What only the strategy `dca` has.
-#[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = Dca)]
-struct ShownDca {
-    safety_stake: Quote,
-    price_deviation: Pct,
-    #[serde(with = "crate::number")]
-    #[schema(value_type = crate::Number)]
-    step_scale: Decimal,
-    #[serde(with = "crate::number")]
-    #[schema(value_type = crate::Number)]
-    volume_scale: Decimal,
-    cooldown_s: u64,
-    order_type: OrderKind,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    object: StrategyObject<'a>,
 }
 
 impl<'a> From<&'a BotDefinition> for Shown<'a> {
     fn from(bot: &'a BotDefinition) -> Self {
-        let StrategyDefinition::Dca(dca) = &bot.strategy;
         Self {
             name: &bot.name,
             exchange: bot.exchange,
@@ -224,14 +135,16 @@ impl<'a> From<&'a BotDefinition> for Shown<'a> {
             dry_run: bot.dry_run,
             exchange_id: bot.exchange_id,
             stop_on_venue: bot.stop_on_venue,
-            dca: ShownDca {
-                safety_stake: dca.safety_stake,
-                price_deviation: dca.price_deviation,
-                step_scale: dca.step_scale,
-                volume_scale: dca.volume_scale,
-                cooldown_s: dca.cooldown_s,
-                order_type: dca.order_type,
-            },
+            object: StrategyObject(&bot.strategy),
         }
+    }
+}
+
+/// The object that is named after the strategy, with its name.
+struct StrategyObject<'a>(&'a StrategyDefinition);
+
+impl Serialize for StrategyObject<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(self.0.as_str(), self.0)])
     }
 }
