@@ -1,7 +1,5 @@
 //! One bot over one history.
 
-use std::sync::Arc;
-
 use model::{Faults, Market, Price, PriceMove, Timestamp, Watch};
 use strategies::{Books, BotDefinition, PaperBot, PaperStep, Plan, StrategyError};
 
@@ -46,7 +44,7 @@ pub fn run_ticks(bot: &BotDefinition, market: &Market, ticks: &Ticks) -> Result<
     if let Some((_, price)) = ticks.get(0) {
         plan.check_minimum(price)?;
     }
-    run_ticks_on(Arc::new(plan), ticks)
+    run_ticks_on(&plan, ticks)
 }
 
 /// Runs a bot over candles.
@@ -59,14 +57,14 @@ pub fn run_candles(bot: &BotDefinition, market: &Market, candles: &Candles) -> R
         let [open, ..] = first.prices();
         plan.check_minimum(open)?;
     }
-    run_candles_on(Arc::new(plan), candles)
+    run_candles_on(&plan, candles)
 }
 
 /// Runs a plan over ticks, without looking at the venue's minimum first.
 ///
 /// # Errors
 /// [`RunError::Stopped`].
-pub fn run_ticks_on(plan: Arc<Plan>, ticks: &Ticks) -> Result<Run, RunError> {
+pub fn run_ticks_on(plan: &Plan, ticks: &Ticks) -> Result<Run, RunError> {
     let columns = Columns { at: &ticks.at, low: &ticks.price, high: &ticks.price };
     let last = ticks.len().checked_sub(1).and_then(|row| ticks.get(row));
     drive(plan, columns, last, |paper, row, passed, steps| {
@@ -81,7 +79,7 @@ pub fn run_ticks_on(plan: Arc<Plan>, ticks: &Ticks) -> Result<Run, RunError> {
 ///
 /// # Errors
 /// [`RunError::Stopped`].
-pub fn run_candles_on(plan: Arc<Plan>, candles: &Candles) -> Result<Run, RunError> {
+pub fn run_candles_on(plan: &Plan, candles: &Candles) -> Result<Run, RunError> {
     let columns = Columns { at: &candles.at, low: &candles.low, high: &candles.high };
     let last = candles.len().checked_sub(1).and_then(|row| candles.get(row));
     let last = last.map(|candle| {
@@ -99,7 +97,7 @@ pub fn run_candles_on(plan: Arc<Plan>, candles: &Candles) -> Result<Run, RunErro
 
 /// Wakes the bot with each row that leaves its watch, until none does.
 fn drive(
-    plan: Arc<Plan>,
+    plan: &Plan,
     columns: Columns<'_>,
     last: Option<(Timestamp, Price)>,
     mut wake: impl FnMut(&mut PaperBot, usize, Option<Price>, &mut Vec<PaperStep>) -> Result<(), RunError>,

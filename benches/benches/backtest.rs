@@ -4,7 +4,6 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
 use std::hint::black_box;
-use std::sync::Arc;
 
 use backtest::{Candles, Ticks};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -15,7 +14,7 @@ use strategies::{BotDefinition, Candle, Plan};
 
 const ROWS: usize = 1_000_000;
 
-fn plan(more: &str) -> Arc<Plan> {
+fn plan(more: &str) -> Plan {
     let body = format!(
         r#"{{"name":"five","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
         "max_open_trades":5,"stop_loss":-15,"dry_run":true{more},
@@ -30,7 +29,7 @@ fn plan(more: &str) -> Arc<Plan> {
         slippage: "0".parse().unwrap(),
         bounds: model::OrderBounds::default(),
     };
-    Arc::new(Plan::new(&bot, &market).unwrap())
+    Plan::new(&bot, &market).unwrap()
 }
 
 fn price(cents: i64) -> Price {
@@ -79,10 +78,10 @@ fn a_million_rows(criterion: &mut Criterion) {
     {
         let plan = plan(more);
         group.bench_function(format!("ticks, {name}"), |bencher| {
-            bencher.iter(|| black_box(backtest::run_ticks_on(plan.clone(), &ticks).unwrap()));
+            bencher.iter(|| black_box(backtest::run_ticks_on(&plan.clone(), &ticks).unwrap()));
         });
         group.bench_function(format!("candles, {name}"), |bencher| {
-            bencher.iter(|| black_box(backtest::run_candles_on(plan.clone(), &candles).unwrap()));
+            bencher.iter(|| black_box(backtest::run_candles_on(&plan.clone(), &candles).unwrap()));
         });
     }
     group.bench_function("floor: adding one column up", |bencher| {

@@ -18,7 +18,6 @@
     reason = "a benchmark"
 )]
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{
@@ -258,7 +257,7 @@ fn market_of_bots() -> Market {
 /// What bots of one pair have in common.
 struct Kind {
     definition: BotDefinition,
-    plan: Arc<Plan>,
+    plan: Plan,
 }
 
 impl Kind {
@@ -268,7 +267,7 @@ impl Kind {
                 "max_open_trades":5,"stop_loss":-10,"take_profit":1,"dry_run":true}}"#
         );
         let definition = BotDefinition::parse(&serde_json::from_str(&body).unwrap()).unwrap();
-        let plan = Arc::new(Plan::new(&definition, &market_of_bots()).unwrap());
+        let plan = Plan::new(&definition, &market_of_bots()).unwrap();
         Self { definition, plan }
     }
 }
@@ -286,7 +285,7 @@ impl Bot {
     fn new(account_id: AccountId, Kind { definition, plan }: &Kind) -> Self {
         let id = BotId::new();
         let recorder = Recorder::new(account_id, id, definition);
-        let paper = PaperBot::with_plan(plan.clone());
+        let paper = PaperBot::with_plan(&plan.clone());
         Self { id, account_id, definition: definition.clone(), paper, recorder }
     }
 

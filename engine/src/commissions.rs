@@ -4,7 +4,7 @@
 //! rates have changed goes on with the new ones. Where the venue does not tell, the configured rates count until it does.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use connectors::binance::rest::VenueError;
@@ -253,7 +253,7 @@ impl EngineHandle {
         };
         let Some(market) = self.inner.markets.known(&bot.definition.pair) else { return Ok(()) };
         let (market, fees) = self.priced_for(id, &bot.definition, market);
-        let plan = Arc::new(Plan::new(&bot.definition, &market)?);
+        let plan = Plan::new(&bot.definition, &market)?;
         // What its owner decided stands: a trade that keeps its rules keeps them.
         let is_keeping = bot.state.as_deref().and_then(kept_rules).is_some();
         let apply = if is_keeping { Apply::NextTrade } else { Apply::Now };

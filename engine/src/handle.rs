@@ -381,7 +381,7 @@ impl EngineHandle {
         loop {
             if let Some(market) = self.inner.markets.known(&new.pair) {
                 let (market, fees) = self.priced_for(id, &new, market);
-                let plan = Arc::new(Plan::new(&new, &market).map_err(EngineError::from)?);
+                let plan = Plan::new(&new, &market).map_err(EngineError::from)?;
                 let word = || Redefine {
                     plan: plan.clone(),
                     definition: new.clone(),
@@ -694,8 +694,8 @@ impl EngineHandle {
             plan.check_minimum(price)?;
             let preview = Preview::new(definition, &market, price).ok();
             if let Some(preview) = preview {
-                warnings.extend(preview.at_stop(&plan));
-                warnings.extend(preview.in_parts(&plan));
+                warnings.extend(preview.at_stop(plan.market_rules()));
+                warnings.extend(preview.in_parts(plan.market_rules()));
             }
         }
         Ok(warnings)

@@ -1,7 +1,5 @@
 //! How open trades stand, and what bots wait for: read from what a bot goes on from, at the last price.
 
-use std::sync::Arc;
-
 use model::{LadderStatus, LadderStep, Market, OrderStatus, Pct, Price, Side, Standing};
 use model::{Trade, TradeId, TradeStatus, Wait, WaitKind};
 use rust_decimal::Decimal;
@@ -26,19 +24,19 @@ pub(crate) fn shape(bot: &StoredBot, market: &Market) -> Option<Shape> {
     // An open trade may keep rules that its bot has no more.
     let kept = bot.state.as_deref().and_then(kept_rules);
     let definition = kept.as_ref().unwrap_or(&bot.definition);
-    let plan = Arc::new(Plan::new(definition, market).ok()?);
+    let plan = Plan::new(definition, market).ok()?;
     let mut recorder = Recorder::new(bot.account_id, bot.id, definition);
     let stored = bot.state.as_deref().map(|state| recorder.resume(state)).transpose().ok()?.flatten();
     let Some(text) = stored else {
-        let waits = PaperBot::with_plan(plan).machine().waits();
+        let waits = PaperBot::with_plan(&plan).machine().waits();
         return Some(Shape { trade_id: None, ladder: Vec::new(), waits });
     };
     let trade_id = recorder.trade_id();
     if definition.dry_run {
-        let paper = PaperBot::restore(plan, text).ok()?;
+        let paper = PaperBot::restore(&plan, text).ok()?;
         return Some(Shape { trade_id, ladder: paper.ladder(), waits: paper.machine().waits() });
     }
-    let live = restored(plan, definition, text)?;
+    let live = restored(&plan, definition, text)?;
     let mut waits = if live.is_leaving() { Vec::new() } else { live.machine().waits() };
     if live.open_orders().any(|order| order.role != strategies::live::Role::Protection) {
         waits.insert(0, Wait { kind: WaitKind::Order, price: None, at: None, message: None });
@@ -46,7 +44,7 @@ pub(crate) fn shape(bot: &StoredBot, market: &Market) -> Option<Shape> {
     Some(Shape { trade_id, ladder: live.ladder(), waits })
 }
 
-fn restored(plan: Arc<Plan>, definition: &BotDefinition, text: &str) -> Option<LiveBot> {
+fn restored(plan: &Plan, definition: &BotDefinition, text: &str) -> Option<LiveBot> {
     let stored: StoredRun<'_> = serde_json::from_str(text).ok()?;
     LiveBot::restore(plan, crate::live::rules(definition, None), stored.bot.get()).ok()
 }

@@ -3,8 +3,8 @@
 use model::{Fault, Faults, Price, Qty, Quote};
 use rust_decimal::Decimal;
 
-use crate::dca::{MAX_LADDER, Plan};
 use crate::exact::{self, Factor};
+use crate::market_rules::{MAX_STAKE, MarketRules};
 
 /// How much is to be bought by hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,7 +15,7 @@ pub enum Funds {
     Qty(Qty),
 }
 
-impl Plan {
+impl MarketRules {
     /// How much is bought at `price`, for a trade that has spent `spent` so far.
     ///
     /// # Errors
@@ -37,11 +37,11 @@ impl Plan {
                 _ => return Err(refused(format!("{qty} is no multiple of the venue's step of {lot}"))),
             },
         };
-        let too_much = || refused(format!("a trade may not spend more than {MAX_LADDER} in all"));
+        let too_much = || refused(format!("a trade may not spend more than {MAX_STAKE} in all"));
         let qty = qty.ok_or_else(too_much)?;
         let worth = price.decimal().checked_mul(qty.decimal()).ok_or_else(too_much)?;
         let total = worth.checked_add(spent.decimal()).ok_or_else(too_much)?;
-        if total > Decimal::from(MAX_LADDER) {
+        if total > Decimal::from(MAX_STAKE) {
             return Err(too_much());
         }
         if worth.is_zero() || worth < minimum.decimal() {

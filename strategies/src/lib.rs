@@ -29,22 +29,31 @@
 
 mod books;
 mod candle;
+mod capital;
 mod dca;
 mod definition;
 mod error;
 mod exact;
 mod funds;
+mod ladder;
 pub mod live;
 mod machine;
+mod market_rules;
 mod paper;
+mod plan;
+mod preview;
 mod strategy;
 
 pub use books::{Books, Entry, Exit};
 pub use candle::{Candle, CandleError};
-pub use dca::{Dca, DcaDefinition, Plan, Preview, PreviewedEntry, ladder_funds, ladder_stake};
+pub use capital::{ladder_funds, ladder_stake};
+pub use dca::{Dca, DcaDefinition, DcaPlan};
 pub use definition::{AddedFunds, BotBody, BotDefinition, BotPatch, PreviewedBot, StopLossBasis};
 pub use error::{RestoreError, StrategyError};
 pub use funds::Funds;
-pub use machine::{Action, Event, Reaction};
+pub use machine::{Action, Event, Machine, Reaction};
+pub use market_rules::MarketRules;
 pub use paper::{PaperBot, PaperStep};
+pub use plan::Plan;
+pub use preview::{Preview, PreviewedEntry};
 pub use strategy::{Strategy, StrategyDefinition};

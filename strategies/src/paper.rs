@@ -1,19 +1,18 @@
 //! A bot on paper: the machine, an executor that fills what it asks for, and the trade's books. Dry run and
 //! backtest are this and nothing else.
 
-use std::sync::Arc;
-
 use crate::BotDefinition;
 use model::{ExitReason, Faults, Mark, Market, Price, PriceMove, Qty, Timestamp, Watch};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use crate::books::{Books, Entry, Exit};
-use crate::dca::{Dca, Phase, Plan};
 use crate::error::{RestoreError, StrategyError};
 use crate::funds::Funds;
-use crate::machine::{Action, Event};
+use crate::machine::{Action, Event, Machine};
+use crate::plan::Plan;
 
 /// One thing that happened to a trade.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,14 +36,14 @@ pub enum PaperStep {
 /// restart needs.
 #[derive(Clone, Debug)]
 pub struct PaperBot {
-    machine: Dca,
+    machine: Machine,
     books: Books,
 }
 
 impl Serialize for PaperBot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut state = serializer.serialize_struct("State", 2)?;
-        state.serialize_field("phase", self.machine.phase())?;
+        state.serialize_field("phase", &self.machine)?;
         state.serialize_field("books", &self.books)?;
         state.end()
     }
@@ -52,8 +51,9 @@ impl Serialize for PaperBot {
 
 /// A [`PaperBot`] as it is serialised.
 #[derive(Deserialize)]
-struct State {
-    phase: Phase,
+struct State<'a> {
+    #[serde(borrow)]
+    phase: &'a RawValue,
     books: Books,
 }
 
@@ -63,12 +63,12 @@ impl PaperBot {
     /// # Errors
     /// What [`Plan::new`] refuses.
     pub fn new(bot: &BotDefinition, market: &Market) -> Result<Self, Faults> {
-        Ok(Self::with_plan(Arc::new(Plan::new(bot, market)?)))
+        Ok(Self::with_plan(&Plan::new(bot, market)?))
     }
 
     /// A bot on a plan that others may share.
-    pub fn with_plan(plan: Arc<Plan>) -> Self {
-        Self { machine: Dca::new(plan), books: Books::default() }
+    pub fn with_plan(plan: &Plan) -> Self {
+        Self { machine: Machine::new(plan), books: Books::default() }
     }
 
     /// Everything that a restart needs, as JSON.
@@ -83,15 +83,15 @@ impl PaperBot {
     ///
     /// # Errors
     /// [`RestoreError`].
-    pub fn restore(plan: Arc<Plan>, state: &str) -> Result<Self, RestoreError> {
+    pub fn restore(plan: &Plan, state: &str) -> Result<Self, RestoreError> {
         let State { phase, books } = serde_json::from_str(state)?;
-        Ok(Self { machine: Dca::restore(plan, phase), books })
+        Ok(Self { machine: Machine::restore(plan, phase)?, books })
     }
 
     /// The same bot under another plan, whose levels count from now on.
     #[must_use]
-    pub fn replanned(&self, plan: Arc<Plan>) -> Self {
-        Self { machine: Dca::restore(plan, self.machine.phase().clone()), books: self.books.clone() }
+    pub fn replanned(&self, plan: &Plan) -> Self {
+        Self { machine: self.machine.replanned(plan), books: self.books.clone() }
     }
 
     /// Tells the bot of a move; what happened is appended to `steps`.
@@ -144,12 +144,12 @@ impl PaperBot {
         self.told(&Event::Added { price: entry.price, notional: notional(&entry)?, qty })
     }
 
-    /// How much to buy by hand at `price`, as [`Plan::added`] has it.
+    /// How much to buy by hand at `price`, as [`MarketRules::added`] has it.
     ///
     /// # Errors
-    /// What [`Plan::added`] refuses.
+    /// What [`MarketRules::added`] refuses.
     pub fn added(&self, funds: Funds, price: Price) -> Result<Qty, Faults> {
-        self.machine.plan().added(funds, price, self.books.stake())
+        self.machine.market_rules().added(funds, price, self.books.stake())
     }
 
     /// A time that does not go back behind the trade's last entry.
@@ -166,7 +166,7 @@ impl PaperBot {
         decided: Price,
         at: Timestamp,
     ) -> Result<Entry, StrategyError> {
-        let market = self.machine.plan().market;
+        let market = self.machine.market_rules().market;
         let worse = Decimal::ONE + market.slippage.decimal();
         let price = slipped(decided, worse, RoundingStrategy::ToPositiveInfinity)?;
         let entry = Entry { index, by_hand, at, decided, price, qty, fee: (price * qty) * market.fee };
@@ -202,7 +202,7 @@ impl PaperBot {
                 }
                 let price = self.sold_at(decided).ok_or(StrategyError::OutOfRange)?;
                 let qty = self.books.amount();
-                let fee = (price * qty) * self.machine.plan().market.fee;
+                let fee = (price * qty) * self.machine.market_rules().market.fee;
                 self.books.exit = Some(Exit { at, decided, price, qty, fee, reason });
                 steps.push(PaperStep::Exited(std::mem::take(&mut self.books)));
                 Event::Sold { at }
@@ -213,7 +213,7 @@ impl PaperBot {
 
     /// What a market order that is decided at `price` is sold at; `None` where slippage leaves nothing of it.
     pub(crate) fn sold_at(&self, price: Price) -> Option<Price> {
-        let slippage = self.machine.plan().market.slippage.decimal();
+        let slippage = self.machine.market_rules().market.slippage.decimal();
         slipped(price, Decimal::ONE - slippage, RoundingStrategy::ToZero).ok()
     }
 
@@ -246,11 +246,11 @@ impl PaperBot {
     }
 
     /// The machine: its levels and whether it holds.
-    pub fn machine(&self) -> &Dca {
+    pub fn machine(&self) -> &Machine {
         &self.machine
     }
 
-    pub(crate) fn machine_mut(&mut self) -> &mut Dca {
+    pub(crate) fn machine_mut(&mut self) -> &mut Machine {
         &mut self.machine
     }
 }

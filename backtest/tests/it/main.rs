@@ -10,7 +10,6 @@
 mod recorded;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use backtest::{Candles, Run, Ticks};
 use model::{Market, Price, PriceMove, Timestamp};
@@ -105,11 +104,11 @@ fn candles(walk: &[i64]) -> Candles {
 
 /// What feeding every row gives.
 fn every_row<T>(
-    plan: &Arc<Plan>,
+    plan: &Plan,
     rows: impl Iterator<Item = T>,
     mut feed: impl FnMut(&mut PaperBot, T, &mut Vec<PaperStep>),
 ) -> Run {
-    let mut paper = PaperBot::with_plan(plan.clone());
+    let mut paper = PaperBot::with_plan(&plan.clone());
     let mut steps = Vec::new();
     for row in rows {
         feed(&mut paper, row, &mut steps);
@@ -131,11 +130,11 @@ proptest! {
     #[test]
     fn scanning_ticks_is_feeding_every_tick(definition in definitions(), walk in walks()) {
         let Ok(plan) = Plan::new(&definition, &market()) else { return Ok(()) };
-        let (plan, ticks) = (Arc::new(plan), ticks(&walk));
+        let ticks = ticks(&walk);
         let expected = every_row(&plan, ticks.iter(), |paper, (at, price), steps| {
             paper.on_move(&PriceMove::tick(price, at), steps).unwrap();
         });
-        let run = backtest::run_ticks_on(plan, &ticks).unwrap();
+        let run = backtest::run_ticks_on(&plan, &ticks).unwrap();
         prop_assert!(run.woken <= ticks.len());
         prop_assert_eq!((run.trades, run.open_trade), (expected.trades, expected.open_trade));
     }
@@ -143,11 +142,11 @@ proptest! {
     #[test]
     fn scanning_candles_is_feeding_every_candle(definition in definitions(), walk in walks()) {
         let Ok(plan) = Plan::new(&definition, &market()) else { return Ok(()) };
-        let (plan, candles) = (Arc::new(plan), candles(&walk));
+        let candles = candles(&walk);
         let expected = every_row(&plan, candles.iter(), |paper, candle, steps| {
             paper.on_candle(&candle, steps).unwrap();
         });
-        let run = backtest::run_candles_on(plan, &candles).unwrap();
+        let run = backtest::run_candles_on(&plan, &candles).unwrap();
         prop_assert_eq!((run.trades, run.open_trade), (expected.trades, expected.open_trade));
     }
 }

@@ -150,17 +150,16 @@ struct Waiting {
 
 /// One plan for all bots with the same rules on the same market.
 #[derive(Default)]
-struct Plans(HashSet<Arc<Plan>>);
+struct Plans(HashSet<Plan>);
 
 impl Plans {
-    fn shared(&mut self, plan: Plan) -> Arc<Plan> {
+    fn shared(&mut self, plan: Plan) -> Plan {
         if let Some(known) = self.0.get(&plan) {
             return known.clone();
         }
         if self.0.len() == self.0.capacity() {
-            self.0.retain(|plan| Arc::strong_count(plan) > 1);
+            self.0.retain(Plan::is_shared);
         }
-        let plan = Arc::new(plan);
         self.0.insert(plan.clone());
         plan
     }
@@ -244,8 +243,8 @@ impl Fleet {
         let rules = recorder.kept().unwrap_or(&bot.definition);
         let mut hand = if bot.definition.dry_run {
             Hand::Paper(match stored {
-                None => PaperBot::with_plan(plan),
-                Some(state) => PaperBot::restore(plan, state).map_err(corrupt)?,
+                None => PaperBot::with_plan(&plan),
+                Some(state) => PaperBot::restore(&plan, state).map_err(corrupt)?,
             })
         } else {
             let (id, connection) = exchange_id
@@ -253,7 +252,7 @@ impl Fleet {
                 .ok_or_else(|| EngineError::field("exchange_id", "its exchange connection cannot be used"))?;
             let fees = FeeRates::new(&self.rates, &bot.definition.pair);
             let line = (connection, self.gateway.clock().clone(), self.gateway.origin(bot.id));
-            let hand = LiveHand::new(plan, rules, id, line, fees, stored, unreconciled);
+            let hand = LiveHand::new(&plan, rules, id, line, fees, stored, unreconciled);
             Hand::Live(Box::new(hand.map_err(corrupt)?))
         };
         let marks = self.marks.get(&bot.definition.pair).map_or(&[][..], Vec::as_slice);

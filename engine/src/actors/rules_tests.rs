@@ -1,7 +1,5 @@
 //! What becomes of an open trade whose owner changes the rules.
 
-use std::sync::Arc;
-
 use model::{BotId, ExitReason, Quote};
 use strategies::Plan;
 
@@ -19,7 +17,7 @@ fn single() -> String {
 async fn redefine(process: &Process, id: BotId, body: &str, how: Redefinition) -> Result<(), &'static str> {
     let former = process.stored(id).await.definition;
     let definition = definition(body);
-    let plan = Arc::new(Plan::new(&definition, &market()).unwrap());
+    let plan = Plan::new(&definition, &market()).unwrap();
     let redefine = Redefine { plan, definition, former, capital: Quote::ZERO, fees: fees(), how, last: None };
     let done = match process.live(id).await.unwrap().send(redefine).await.unwrap() {
         Ok(durable) => {

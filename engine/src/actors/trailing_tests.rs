@@ -1,7 +1,5 @@
 //! What trails goes on trailing, whatever its owner says meanwhile.
 
-use std::sync::Arc;
-
 use model::{BotId, ExitReason, Quote};
 use strategies::Plan;
 
@@ -25,7 +23,7 @@ async fn say(process: &Process, id: BotId, word: Word, body: &str) {
         Word::Patch => {
             let former = definition(body);
             let renamed = definition(&body.replace(r#""name":"test""#, r#""name":"another""#));
-            let plan = Arc::new(Plan::new(&renamed, &market()).unwrap());
+            let plan = Plan::new(&renamed, &market()).unwrap();
             let how = Redefinition::default();
             let redefine = Redefine {
                 plan,

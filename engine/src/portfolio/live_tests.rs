@@ -2,7 +2,6 @@
 //! in parts: the account is worth its balances at their prices, and what that has changed by is what trades made.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use model::{
     AccountId, BotId, ClientOrderId, Exchange, ExchangeId, ExitReason, Market, OrderKind, Price, PriceMove,
@@ -173,7 +172,7 @@ struct Trader {
 impl Trader {
     fn new(account: AccountId, number: u128, changes: &mut Vec<Change>) -> Self {
         let definition = BotDefinition::parse(&serde_json::from_str(BODY).unwrap()).unwrap();
-        let plan = Arc::new(Plan::new(&definition, &market()).unwrap());
+        let plan = Plan::new(&definition, &market()).unwrap();
         let rules = LiveRules {
             pair: definition.pair.clone(),
             stop_on_venue: false,
@@ -190,7 +189,7 @@ impl Trader {
             created_at: Timestamp::MIN,
         };
         changes.push(Change { created: Some(Box::new(new)), ..Change::default() });
-        let bot = LiveBot::new(plan, rules);
+        let bot = LiveBot::new(&plan, rules);
         let run = LiveRun { exchange_id: CONNECTION, bot, receipts: BTreeMap::new(), leaving: None };
         Self { run, recorder, ids: (number + 1) << 64, working: VecDeque::new() }
     }

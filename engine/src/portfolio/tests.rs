@@ -1,7 +1,5 @@
 //! Random histories of paper bots through the store: what they come to is the sum of their trades, to the last digit.
 
-use std::sync::Arc;
-
 use model::{AccountId, BotId, ExitReason, Market, Price, PriceMove, Quote, Timestamp};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
@@ -47,11 +45,11 @@ impl Trader {
         let definition = BotDefinition::parse(&serde_json::from_str(&body).unwrap()).unwrap();
         let id = BotId::from_u128(number as u128 + 1);
         let recorder = Recorder::new(account, id, &definition);
-        let plan = Arc::new(Plan::new(&definition, &market()).unwrap());
+        let plan = Plan::new(&definition, &market()).unwrap();
         let capital = strategies::ladder_stake(&definition, market().fee);
         let new = NewBot { id, account_id: account, definition, capital, created_at: Timestamp::MIN };
         changes.push(Change { created: Some(Box::new(new)), ..Change::default() });
-        Self { paper: PaperBot::with_plan(plan), recorder, price }
+        Self { paper: PaperBot::with_plan(&plan), recorder, price }
     }
 
     fn last(&self) -> Price {

@@ -1,7 +1,6 @@
 //! What a live bot's steps come to: its trade with every order, as the venue told of them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use model::{
     AccountId, BotFailed, ClientOrderId, DomainEvent, EventData, ExchangeId, Fill, FillId, Order, OrderId,
@@ -58,7 +57,7 @@ impl LiveRun {
     /// # Errors
     /// [`RestoreError`].
     pub(crate) fn resume(
-        plan: Arc<Plan>,
+        plan: &Plan,
         rules: LiveRules,
         exchange_id: ExchangeId,
         stored: Option<&str>,

@@ -521,7 +521,7 @@ mod tests {
         let mut again = Recorder::new(AccountId::from_u128(1), BotId::from_u128(1), &definition);
         let machine = again.resume(&opened.state).unwrap().unwrap();
         let plan = strategies::Plan::new(&definition, &market).unwrap();
-        let mut paper = PaperBot::restore(plan.into(), machine).unwrap();
+        let mut paper = PaperBot::restore(&plan, machine).unwrap();
         let closed = tell(&mut again, &mut paper, "110", 2);
         assert_eq!(kinds(&closed), ["trade.closed"]);
         assert_eq!(closed.trade.unwrap().id, opened.trade.unwrap().id);

@@ -1,69 +1,32 @@
-//! A trade's ladder as it stands, and what its bot waits for: what people are shown of a machine.
+//! A ladder as it stands, and what its bot waits for.
 
-use model::{ExitReason, LadderStatus, LadderStep, Price, Qty, Quote, Wait, WaitKind};
+use model::{ExitReason, LadderStatus, LadderStep, Price, Quote, Wait, WaitKind};
 use rust_decimal::Decimal;
 
 use super::machine::{Dca, Phase};
 use crate::exact;
-use crate::live::{LiveBot, Role};
 use crate::machine::Event;
-use crate::paper::PaperBot;
-
-impl PaperBot {
-    /// The open trade's ladder, the base order first; empty while flat.
-    pub fn ladder(&self) -> Vec<LadderStep> {
-        let bought = self.books().entries.iter().filter(|entry| !entry.by_hand).map(|entry| {
-            let stake = entry.price * entry.qty + entry.fee;
-            filled(entry.index, Some(entry.price), entry.qty, stake)
-        });
-        bought.chain(self.machine().steps_ahead()).collect()
-    }
-}
-
-impl LiveBot {
-    /// The open trade's ladder, the base order first; empty while flat.
-    pub fn ladder(&self) -> Vec<LadderStep> {
-        let pair = &self.rules().pair;
-        let entries = self.trade().orders.iter().filter_map(|order| match order.role {
-            Role::Entry(index) => Some((index, order)),
-            Role::Added | Role::Exit | Role::Protection => None,
-        });
-        let bought =
-            entries.clone().filter(|(_, order)| !order.executions.is_empty()).map(|(index, order)| {
-                let qty = order.executions.iter().map(|execution| execution.qty).sum();
-                filled(index, order.average_price(), qty, order.spent(pair))
-            });
-        let bought: Vec<LadderStep> = bought.collect();
-        let is_bought = |index| bought.iter().any(|step| step.index == index);
-        let ahead = self.machine().steps_ahead().into_iter().filter(|step| !is_bought(step.index));
-        let ahead = ahead.map(|step| {
-            let is_ordered = entries.clone().any(|(index, order)| index == step.index && !order.is_settled());
-            let status = if is_ordered { LadderStatus::Resting } else { step.status };
-            LadderStep { status, ..step }
-        });
-        bought.iter().cloned().chain(ahead).collect()
-    }
-}
 
 impl Dca {
     /// The steps that are not bought yet, as if the market fell from trigger to trigger; empty while flat.
-    fn steps_ahead(&self) -> Vec<LadderStep> {
+    pub(crate) fn steps_ahead(&self) -> Vec<LadderStep> {
         let Phase::Holding(holding) = self.phase() else { return Vec::new() };
         let plan = self.plan();
-        let with_fee = Decimal::ONE + plan.market.fee.decimal();
-        let mut ahead = self.clone().amid(0, false);
+        let with_fee = Decimal::ONE + plan.rules.market.fee.decimal();
+        let mut ahead = self.clone();
+        ahead.go_on(0, false);
         let mut is_reached = true;
         let mut steps = Vec::new();
         for (index, rung) in (0..).zip(&plan.rungs).skip(self.steps_bought() as usize) {
             let price = holding.trigger(plan, index);
-            let qty = price.and_then(|price| exact::quantity(&rung.stake, price, plan.market.lot_step));
+            let qty = price.and_then(|price| exact::quantity(&rung.stake, price, plan.rules.market.lot_step));
             let notional = price.zip(qty).and_then(|(price, qty)| price.decimal().checked_mul(qty.decimal()));
             let stake = notional.and_then(|notional| notional.checked_mul(with_fee));
             is_reached &= price.is_some_and(|price| ahead.stop_price().is_none_or(|stop| price > stop));
             let status = if is_reached { LadderStatus::Waiting } else { LadderStatus::Unreachable };
             if let (Some(price), Some(qty), Some(notional), Some(stake)) = (price, qty, notional, stake) {
                 // A live machine's entries bring their fee along in what they cost.
-                let notional = if plan.is_live { stake } else { notional };
+                let notional = if plan.rules.is_live { stake } else { notional };
                 ahead.on(&Event::Bought { price, notional, qty });
             }
             let stake = stake.and_then(|stake| Quote::new(stake.normalize()).ok());
@@ -73,7 +36,7 @@ impl Dca {
     }
 
     /// What it would act on next, the nearest way out first.
-    pub fn waits(&self) -> Vec<Wait> {
+    pub(crate) fn waits(&self) -> Vec<Wait> {
         let holding = match self.phase() {
             Phase::Flat { not_before } => {
                 let at = *not_before;
@@ -96,15 +59,12 @@ impl Dca {
     }
 }
 
-const fn filled(index: u32, price: Option<Price>, qty: Qty, stake: Quote) -> LadderStep {
-    let status = LadderStatus::Filled;
-    LadderStep { index, price, qty: Some(qty), stake: Some(stake), status, distance_pct: None }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::BotDefinition;
     use model::{Market, PriceMove, Timestamp};
+
+    use crate::paper::PaperBot;
 
     use super::*;
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::StopLossBasis;
 use model::{ExitReason, Mark, Price, PriceMove, Qty, Timestamp, Trail, Watch};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::plan::Plan;
+use super::plan::DcaPlan;
+use crate::definition::StopLossBasis;
 use crate::error::StrategyError;
 use crate::exact::{self, Rounding};
 use crate::machine::{Action, Event, Reaction};
@@ -15,7 +15,7 @@ use crate::machine::{Action, Event, Reaction};
 /// The machine: a shared plan and where this bot's trade stands in it.
 #[derive(Clone, Debug)]
 pub struct Dca {
-    plan: Arc<Plan>,
+    plan: Arc<DcaPlan>,
     phase: Phase,
     /// Entries asked for and not yet filled; until they are, it only watches for the way out.
     awaiting: u32,
@@ -59,12 +59,12 @@ pub(crate) struct Holding {
 
 impl Dca {
     /// A machine that holds nothing yet.
-    pub fn new(plan: Arc<Plan>) -> Self {
+    pub(crate) fn new(plan: Arc<DcaPlan>) -> Self {
         Self { plan, phase: Phase::Flat { not_before: None }, awaiting: 0, is_leaving: false }
     }
 
     /// What the machine does and waits for after an event.
-    pub fn on(&mut self, event: &Event) -> Reaction {
+    pub(crate) fn on(&mut self, event: &Event) -> Reaction {
         let mut reaction = Reaction::default();
         match (&mut self.phase, event) {
             (_, Event::Price(_)) if self.is_leaving => {}
@@ -118,11 +118,6 @@ impl Dca {
         self.answered(reaction)
     }
 
-    /// What it would ask for after a move, which it is not told of.
-    pub fn foretell(&self, moved: &PriceMove) -> Vec<Action> {
-        self.clone().on(&Event::Price(*moved)).actions
-    }
-
     /// The next safety order alone, where a price that it was told of before had reached its trigger as well.
     pub(crate) fn next_entry(&mut self, reached: Price) -> Reaction {
         let mut reaction = Reaction::default();
@@ -145,7 +140,7 @@ impl Dca {
     }
 
     /// What it sleeps on now.
-    pub fn watch(&self) -> Watch {
+    pub(crate) fn watch(&self) -> Watch {
         match &self.phase {
             _ if self.is_leaving => Watch::NEVER,
             Phase::Flat { .. } if self.awaiting > 0 => Watch::NEVER,
@@ -211,7 +206,7 @@ impl Dca {
     }
 
     /// The stop as it stands, a trailing one included.
-    pub fn stop_price(&self) -> Option<Price> {
+    pub(crate) fn stop_price(&self) -> Option<Price> {
         match &self.phase {
             Phase::Holding(holding) => holding.stop_level(&self.plan),
             Phase::Flat { .. } => None,
@@ -219,7 +214,7 @@ impl Dca {
     }
 
     /// What the trailing stop follows from, of a trade that has one.
-    pub fn trailing_stop(&self) -> Option<Trail> {
+    pub(crate) fn trailing_stop(&self) -> Option<Trail> {
         match &self.phase {
             Phase::Holding(holding) => holding.trailing_stop(&self.plan),
             Phase::Flat { .. } => None,
@@ -257,7 +252,7 @@ impl Dca {
     }
 
     /// The take-profit price.
-    pub fn take_profit_price(&self) -> Option<Price> {
+    pub(crate) fn take_profit_price(&self) -> Option<Price> {
         match &self.phase {
             Phase::Holding(holding) => holding.take_profit,
             Phase::Flat { .. } => None,
@@ -265,7 +260,7 @@ impl Dca {
     }
 
     /// Where the next safety order would be bought.
-    pub fn next_trigger(&self) -> Option<Price> {
+    pub(crate) fn next_trigger(&self) -> Option<Price> {
         match &self.phase {
             Phase::Holding(holding) => holding.next_trigger,
             Phase::Flat { .. } => None,
@@ -273,12 +268,12 @@ impl Dca {
     }
 
     /// Whether coins are held.
-    pub fn is_holding(&self) -> bool {
+    pub(crate) fn is_holding(&self) -> bool {
         matches!(self.phase, Phase::Holding(_))
     }
 
     /// What it decides by.
-    pub fn plan(&self) -> &Plan {
+    pub(crate) fn plan(&self) -> &Arc<DcaPlan> {
         &self.plan
     }
 
@@ -287,7 +282,7 @@ impl Dca {
     }
 
     /// Goes on from a phase; its levels are what the plan says, which may be another than the one it began on.
-    pub(crate) fn restore(plan: Arc<Plan>, mut phase: Phase) -> Self {
+    pub(crate) fn restore(plan: Arc<DcaPlan>, mut phase: Phase) -> Self {
         if let Phase::Holding(holding) = &mut phase {
             holding.reckon(&plan);
             holding.armed = holding.armed.filter(|_| plan.trailing_take_profit.is_some());
@@ -295,13 +290,18 @@ impl Dca {
         Self { plan, phase, awaiting: 0, is_leaving: false }
     }
 
+    /// The same machine under another plan.
+    pub(crate) fn replanned(&self, plan: Arc<DcaPlan>) -> Self {
+        Self::restore(plan, self.phase.clone())
+    }
+
     /// Goes on with entries under way, or on its way out.
-    pub(crate) fn amid(self, awaiting: u32, is_leaving: bool) -> Self {
-        Self { awaiting, is_leaving, ..self }
+    pub(crate) fn go_on(&mut self, awaiting: u32, is_leaving: bool) {
+        (self.awaiting, self.is_leaving) = (awaiting, is_leaving);
     }
 }
 
-impl Plan {
+impl DcaPlan {
     fn trails(&self) -> bool {
         self.trailing_stop.is_some() || self.trailing_take_profit.is_some()
     }
@@ -313,7 +313,7 @@ impl Plan {
     /// Asks for entry `index` at `price`, or says why that cannot be.
     fn buy(&self, index: u32, price: Price, reaction: &mut Reaction) {
         let Some(rung) = self.rungs.get(index as usize) else { return };
-        match self.entry(index, &rung.stake, price) {
+        match self.rules.entry(index, &rung.stake, price) {
             Ok(qty) => reaction.actions.push(Action::Buy { index, qty, price }),
             Err(error) => reaction.error = Some(error),
         }
@@ -321,7 +321,7 @@ impl Plan {
 }
 
 impl Holding {
-    fn open(plan: &Plan, price: Price, notional: Decimal, qty: Qty) -> Self {
+    fn open(plan: &DcaPlan, price: Price, notional: Decimal, qty: Qty) -> Self {
         let mut holding = Self {
             entries: 1,
             base_notional: notional,
@@ -339,7 +339,7 @@ impl Holding {
         holding
     }
 
-    fn add(&mut self, plan: &Plan, price: Price, notional: Decimal, qty: Qty) -> Option<()> {
+    fn add(&mut self, plan: &DcaPlan, price: Price, notional: Decimal, qty: Qty) -> Option<()> {
         self.notional = self.notional.checked_add(notional)?;
         self.qty = self.qty.checked_add(qty.decimal())?;
         self.high = price;
@@ -350,8 +350,8 @@ impl Holding {
     }
 
     /// The levels after an entry.
-    fn reckon(&mut self, plan: &Plan) {
-        let tick = plan.market.tick_size;
+    fn reckon(&mut self, plan: &DcaPlan) {
+        let tick = plan.rules.market.tick_size;
         let (notional, qty) = match plan.stop_basis {
             StopLossBasis::Average => (self.notional, self.qty),
             StopLossBasis::BaseOrder => (self.base_notional, self.base_qty),
@@ -362,13 +362,19 @@ impl Holding {
     }
 
     /// Where entry `index` would be made.
-    pub(crate) fn trigger(&self, plan: &Plan, index: u32) -> Option<Price> {
+    pub(crate) fn trigger(&self, plan: &DcaPlan, index: u32) -> Option<Price> {
         let rung = plan.rungs.get(index as usize)?;
-        exact::level(self.base_notional, self.base_qty, &rung.trigger, plan.market.tick_size, Rounding::Down)
+        exact::level(
+            self.base_notional,
+            self.base_qty,
+            &rung.trigger,
+            plan.rules.market.tick_size,
+            Rounding::Down,
+        )
     }
 
     /// The way out that a price opens: the stop, then the take profit.
-    fn exit(&mut self, plan: &Plan, moved: &PriceMove) -> Option<Action> {
+    fn exit(&mut self, plan: &DcaPlan, moved: &PriceMove) -> Option<Action> {
         let price = moved.price;
         self.raise(moved.high);
         self.counted = Some(moved.at).filter(|_| plan.trails());
@@ -388,7 +394,7 @@ impl Holding {
     }
 
     /// Every safety order whose trigger a price has reached.
-    fn entries(&self, plan: &Plan, price: Price, reaction: &mut Reaction) {
+    fn entries(&self, plan: &DcaPlan, price: Price, reaction: &mut Reaction) {
         let mut index = self.entries;
         let mut trigger = self.next_trigger;
         while trigger.is_some_and(|level| price <= level) && reaction.error.is_none() {
@@ -404,23 +410,23 @@ impl Holding {
     }
 
     /// The stop, or the trailing stop where that is higher.
-    fn stop_level(&self, plan: &Plan) -> Option<Price> {
+    fn stop_level(&self, plan: &DcaPlan) -> Option<Price> {
         self.stop.max(self.trailing_stop(plan).and_then(|trail| trail.level(self.high)))
     }
 
-    fn trailing_stop(&self, plan: &Plan) -> Option<Trail> {
+    fn trailing_stop(&self, plan: &DcaPlan) -> Option<Trail> {
         let distance = plan.trailing_stop?;
-        Some(Trail { high: self.high, distance, tick_size: plan.market.tick_size })
+        Some(Trail { high: self.high, distance, tick_size: plan.rules.market.tick_size })
     }
 
     /// Where an armed trade closes.
-    pub(crate) fn armed_level(&self, plan: &Plan) -> Option<Price> {
+    pub(crate) fn armed_level(&self, plan: &DcaPlan) -> Option<Price> {
         let (high, distance) = (self.armed?, plan.trailing_take_profit?);
-        Trail { high, distance, tick_size: plan.market.tick_size }.level(high)
+        Trail { high, distance, tick_size: plan.rules.market.tick_size }.level(high)
     }
 
     /// Where it would sell.
-    fn way_out(&self, plan: &Plan) -> Watch {
+    fn way_out(&self, plan: &DcaPlan) -> Watch {
         let armed = self.armed.and(plan.trailing_take_profit);
         // Both trails in one, drawn as tightly as the tighter: it may wake for nothing, never too late.
         let distance = match (plan.trailing_stop, armed) {
@@ -433,7 +439,7 @@ impl Holding {
             trail: distance.map(|distance| Trail {
                 high: self.high,
                 distance,
-                tick_size: plan.market.tick_size,
+                tick_size: plan.rules.market.tick_size,
             }),
             at: None,
         }

@@ -7,11 +7,9 @@ mod machine;
 mod plan;
 mod preview;
 
-pub use capital::{ladder_funds, ladder_stake};
+pub(crate) use capital::stakes;
 pub use definition::DcaDefinition;
 pub(crate) use definition::NewDca;
 pub use machine::Dca;
-pub(crate) use machine::Phase;
-pub(crate) use plan::MAX_LADDER;
-pub use plan::Plan;
-pub use preview::{Preview, PreviewedEntry};
+pub use plan::DcaPlan;
+pub(crate) use preview::preview;

@@ -1,17 +1,18 @@
-//! What a definition comes to on its market: the ladder's factors, reckoned exactly and once per bot.
+//! What a ladder comes to on its market: its factors, reckoned exactly and once per bot.
 
-use crate::{BotDefinition, StopLossBasis, StrategyDefinition};
-use model::{Fault, Faults, Market, OrderKind, Pct, Price, Qty, Rate, Warning};
+use model::{Fault, Faults, Market, Pct, Price, Rate, Warning};
 use rust_decimal::Decimal;
 
+use super::definition::DcaDefinition;
+use crate::definition::{BotDefinition, StopLossBasis};
 use crate::error::StrategyError;
 use crate::exact::{self, Exact, Factor, Rounding};
+use crate::market_rules::{MAX_STAKE, MarketRules};
 
 /// A bot's rules in the form that deciding needs. Bots with one definition on one market may share it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Plan {
-    /// The grid and the costs.
-    pub(crate) market: Market,
+pub struct DcaPlan {
+    pub(crate) rules: MarketRules,
     /// The entries, the base order first.
     pub(crate) rungs: Vec<Rung>,
     /// From the average price to the stop: `(1+f)(1+stop_loss/100)`. As in all factors `1+f` stands for the fee of
@@ -23,10 +24,6 @@ pub struct Plan {
     pub(crate) trailing_take_profit: Option<Rate>,
     pub(crate) trailing_stop: Option<Rate>,
     pub(crate) cooldown_s: u64,
-    /// How its entries are worked.
-    entries: OrderKind,
-    /// Whether the venue may take its fee out of what was bought.
-    pub(crate) is_live: bool,
     warnings: Vec<Warning>,
 }
 
@@ -39,17 +36,13 @@ pub(crate) struct Rung {
     pub(crate) stake: Factor,
 }
 
-/// The most quote that a whole ladder may spend.
-pub(crate) const MAX_LADDER: u64 = 1_000_000_000_000;
-
-impl Plan {
+impl DcaPlan {
     /// Works a definition out against its market (contract §4).
     ///
     /// # Errors
     /// A ladder that reaches 100 % or spends beyond reason, one of two or more entries whose deviation is not
     /// larger than the fee, a stop that would fire at once, a take-profit of 0 without a fee: all that apply.
-    pub fn new(bot: &BotDefinition, market: &Market) -> Result<Self, Faults> {
-        let StrategyDefinition::Dca(dca) = &bot.strategy;
+    pub(crate) fn new(bot: &BotDefinition, dca: &DcaDefinition, market: &Market) -> Result<Self, Faults> {
         let one = Exact::from(Decimal::ONE);
         let fee = Exact::from(market.fee.decimal());
         let with_fee = &one + &fee;
@@ -98,9 +91,9 @@ impl Plan {
                 fault("dca.price_deviation", message);
                 break;
             }
-            if total > Exact::from(MAX_LADDER) {
+            if total > Exact::from(MAX_STAKE) {
                 let message =
-                    format!("the ladder spends more than {MAX_LADDER} by safety order {entry}: lower it");
+                    format!("the ladder spends more than {MAX_STAKE} by safety order {entry}: lower it");
                 fault("dca.volume_scale", message);
                 break;
             }
@@ -118,7 +111,7 @@ impl Plan {
         let kept = &one - &fee;
         Ok(Self {
             warnings: warnings(bot, market, &ladder),
-            market: *market,
+            rules: MarketRules { market: *market, entries: dca.order_type, is_live: !bot.dry_run },
             rungs,
             stop: Factor::new(&(&entry_fee * &keep)),
             stop_basis: bot.stop_loss_basis,
@@ -126,13 +119,11 @@ impl Plan {
             trailing_take_profit: bot.trailing_take_profit.and_then(|pct| Rate::from_pct(pct).ok()),
             trailing_stop: bot.trailing_stop.and_then(|pct| Rate::from_pct(pct).ok()),
             cooldown_s: dca.cooldown_s,
-            entries: dca.order_type,
-            is_live: !bot.dry_run,
         })
     }
 
     /// What is allowed, but its owner should know.
-    pub fn warnings(&self) -> &[Warning] {
+    pub(crate) fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
@@ -142,10 +133,10 @@ impl Plan {
     /// # Errors
     /// The stakes that are below [`Market::min_notional`] or beyond [`Market::bounds`], and the stake of a live bot that
     /// could not sell again what it would receive.
-    pub fn check_minimum(&self, price: Price) -> Result<(), Faults> {
+    pub(crate) fn check_minimum(&self, price: Price) -> Result<(), Faults> {
         let mut faults = Vec::new();
         for (entry, rung) in self.rungs.iter().enumerate() {
-            let tick = self.market.tick_size;
+            let tick = self.rules.market.tick_size;
             let trigger = if entry == 0 {
                 Some(price)
             } else {
@@ -154,12 +145,12 @@ impl Plan {
             let Some(trigger) = trigger else { continue };
             let param = if entry == 0 { "stake_amount" } else { "dca.safety_stake" };
             let index = u32::try_from(entry).unwrap_or(u32::MAX);
-            let message = match self.entry(index, &rung.stake, trigger) {
+            let message = match self.rules.entry(index, &rung.stake, trigger) {
                 Err(StrategyError::OutOfRange) => {
                     format!("entry {} is more than can be bought at {trigger}", entry + 1)
                 }
                 Err(trouble) => trouble.to_string(),
-                Ok(qty) if entry == 0 && self.is_live => match self.unsellable(qty, price) {
+                Ok(qty) if entry == 0 && self.rules.is_live => match self.rules.unsellable(qty, price) {
                     Some(why) => format!("entry 1 {why}: it could not be sold"),
                     None => continue,
                 },
@@ -171,111 +162,14 @@ impl Plan {
         if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
     }
 
-    /// How much entry `index` buys with its stake at `price`.
-    ///
-    /// # Errors
-    /// Where the venue takes no such order.
-    pub(crate) fn entry(&self, index: u32, stake: &Factor, price: Price) -> Result<Qty, StrategyError> {
-        let qty = exact::quantity(stake, price, self.market.lot_step);
-        let worth = qty.and_then(|qty| price.decimal().checked_mul(qty.decimal()));
-        let (Some(qty), Some(worth)) = (qty, worth) else { return Err(StrategyError::OutOfRange) };
-        let (entry, minimum) = (index + 1, self.market.min_notional);
-        if worth < minimum.decimal() {
-            return Err(StrategyError::BelowMinimum { entry, worth, minimum });
-        }
-        self.in_bounds(entry, qty, self.entries).map(|()| qty)
-    }
-
-    /// Whether the venue takes one order of so much.
-    ///
-    /// # Errors
-    /// [`StrategyError::TooFew`] and [`StrategyError::TooMany`] about entry number `entry`.
-    pub(crate) fn in_bounds(&self, entry: u32, qty: Qty, kind: OrderKind) -> Result<(), StrategyError> {
-        let bounds = self.market.bounds;
-        if qty < bounds.min_qty {
-            return Err(StrategyError::TooFew { entry, qty, minimum: bounds.min_qty });
-        }
-        let most = match kind {
-            OrderKind::Market => bounds.max_market_qty,
-            OrderKind::Limit => bounds.max_qty,
-        };
-        match most.filter(|most| qty > *most) {
-            Some(maximum) => Err(StrategyError::TooMany { entry, qty, maximum }),
-            None => Ok(()),
-        }
-    }
-
-    /// What the next of the market orders sells that sell all of this: all of it where the venue takes that in one, else
-    /// about as much as each of the others.
-    pub(crate) fn part(&self, all: Qty) -> Qty {
-        let most = self.market.bounds.max_market_qty.and_then(|most| self.in_lots(most.decimal()));
-        let Some(most) = most.filter(|most| !most.is_zero() && all > *most) else { return all };
-        let orders = all.decimal().checked_div(most.decimal()).unwrap_or_default().ceil();
-        let (share, lot) = (all.decimal().checked_div(orders), self.market.lot_step.decimal());
-        let lots = share.and_then(|share| Some(share.checked_div(lot)?.ceil()));
-        lots.and_then(|lots| Qty::new((lots * lot).normalize()).ok()).unwrap_or(most).min(most)
-    }
-
-    /// How many market orders it takes to sell so much.
-    pub(crate) fn parts(&self, all: Qty) -> Decimal {
-        let most = self.market.bounds.max_market_qty.filter(|most| !most.is_zero());
-        let orders = most.and_then(|most| all.decimal().checked_div(most.decimal()));
-        orders.map_or(Decimal::ONE, |orders| orders.ceil())
-    }
-
-    /// What of so much one stop may sell that rests at the venue.
-    pub(crate) fn stop_part(&self, all: Qty) -> Qty {
-        let most = self.market.bounds.max_qty.and_then(|most| self.in_lots(most.decimal()));
-        most.map_or(all, |most| all.min(most))
-    }
-
-    /// Whether the venue sells so much at this price, which is on the lot.
-    pub(crate) fn is_sellable(&self, qty: Qty, price: Price) -> bool {
-        !qty.is_zero() && qty >= self.market.bounds.min_qty && price * qty >= self.market.min_notional
-    }
-
-    /// The same rules on the pair's grid as it is now, at the fees of before.
+    /// The same ladder on the pair's grid as it is now, at the fees of before.
     #[must_use]
-    pub fn on_grid(&self, market: &Market) -> Self {
-        let Market { fee, slippage, .. } = self.market;
-        Self { market: Market { fee, slippage, ..*market }, ..self.clone() }
-    }
-
-    /// What it is decided under.
-    pub const fn market(&self) -> &Market {
-        &self.market
-    }
-
-    /// Why what a base order buys could not be sold again at its own price, once the fee is taken out of it.
-    pub(crate) fn unsellable(&self, bought: Qty, price: Price) -> Option<String> {
-        let (received, minimum) = (self.received(bought)?, self.market.min_notional);
-        let least = self.market.bounds.min_qty;
-        if received < least {
-            return Some(format!(
-                "buys what comes to {received} once the fee is taken out of it, the venue's minimum is {least}"
-            ));
-        }
-        let worth = price.decimal().checked_mul(received.decimal())?;
-        (worth < minimum.decimal()).then(|| {
-            format!(
-                "buys what comes to {worth} once the fee is taken out of it, the venue's minimum is {minimum}"
-            )
-        })
-    }
-
-    /// What of a bought quantity can be sold where the fee was taken out of it.
-    pub(crate) fn received(&self, bought: Qty) -> Option<Qty> {
-        self.in_lots(bought.decimal() * (Decimal::ONE - self.market.fee.decimal()))
-    }
-
-    /// A quantity down to the lot.
-    pub(crate) fn in_lots(&self, qty: Decimal) -> Option<Qty> {
-        let lot = self.market.lot_step.decimal();
-        Qty::new((qty.checked_div(lot)?.floor() * lot).normalize()).ok()
+    pub(crate) fn on_grid(&self, market: &Market) -> Self {
+        Self { rules: self.rules.on_grid(market), ..self.clone() }
     }
 
     /// How many entries a trade may have.
-    pub fn entries(&self) -> usize {
+    pub(crate) fn entries(&self) -> usize {
         self.rungs.len()
     }
 }

@@ -1,166 +1,58 @@
-//! A ladder before it is traded: what each entry would buy and where its levels would lie, reckoned by the very machine
-//! and books that trade it.
+//! A ladder before it is traded: what each entry would buy if the market fell from trigger to trigger.
 
 use std::sync::Arc;
 
-use crate::BotDefinition;
-use model::{ExitReason, Fault, Faults, Market, Price, Qty, Quote, Timestamp, Warning};
-use rust_decimal::Decimal;
+use model::{ExitReason, Fault, Faults, Price, Timestamp, Warning};
 
-use super::plan::Plan;
-use crate::books::{Books, Entry};
+use super::plan::DcaPlan;
 use crate::error::StrategyError;
 use crate::exact;
 use crate::machine::Action;
 use crate::paper::{PaperBot, PaperStep};
+use crate::plan::Plan;
+use crate::preview::{Preview, PreviewedEntry};
 
-/// A whole ladder, if the base order were decided at one price and the market then fell from trigger to trigger.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Preview {
-    /// The entries, the base order first. Safety orders whose trigger rounds to 0 never fire and are not among them.
-    pub entries: Vec<PreviewedEntry>,
-    /// What its owner should know.
-    pub warnings: Vec<Warning>,
-}
-
-/// One entry, and the trade as it would stand after it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PreviewedEntry {
-    /// The buy: decided at its trigger, filled with slippage, its fee in quote.
-    pub entry: Entry,
-    /// Whether the market can reach it: the stop of the entries before it lies below. The figures of one that it
-    /// cannot reach are those that it would have without the stop.
-    pub is_reached: bool,
-    /// Everything bought so far, in base.
-    pub amount: Qty,
-    /// Everything spent so far, in quote, fees included.
-    pub stake: Quote,
-    /// The average cost price A, fee included.
-    pub average: Decimal,
-    /// Where it would take its profit.
-    pub take_profit: Option<Price>,
-    /// Where it would stop, a trailing stop included as it lies right after the fill; `None` where it rounds to 0.
-    pub stop: Option<Price>,
-    /// What selling all at the take-profit price would leave, in quote.
-    pub profit_at_take_profit: Option<Quote>,
-    /// What selling all at the stop would lose, in quote; everything where there is no stop.
-    pub loss_at_stop: Quote,
-}
-
-impl Preview {
-    /// Works a definition out as on paper, a live one as well: its fees are then taken to be those of the market, in quote.
-    ///
-    /// # Errors
-    /// What [`Plan::new`] refuses, and amounts that cannot be kept exactly.
-    pub fn new(bot: &BotDefinition, market: &Market, price: Price) -> Result<Self, Faults> {
-        let plan = Arc::new(Plan::new(&BotDefinition { dry_run: true, ..bot.clone() }, market)?);
-        let mut paper = PaperBot::with_plan(plan.clone());
-        let (mut entries, mut warnings) = (Vec::new(), Vec::new());
-        let mut trigger = Some(price);
-        let mut is_reached = true;
-        for (index, rung) in (0_u32..).zip(&plan.rungs) {
-            let Some(decided) = trigger else { break };
-            let stop = paper.machine().stop_price().filter(|stop| decided <= *stop && is_reached);
-            if let Some(stop) = stop {
-                is_reached = false;
-                warnings.push(unreached(&paper, index, plan.entries(), stop));
-            }
-            let qty =
-                exact::quantity(&rung.stake, decided, market.lot_step).ok_or_else(|| too_much(index))?;
-            warnings.extend(plan.entry(index, &rung.stake, decided).err().map(|why| refused(index, &why)));
-            if index == 0 && !bot.dry_run {
-                warnings.extend(plan.unsellable(qty, decided).map(|why| unsold(index, &why)));
-            }
-            let action = Action::Buy { index, qty, price: decided };
-            let mut steps = Vec::new();
-            paper.fill(action, Timestamp::MIN, &mut steps).map_err(|_| too_much(index))?;
-            let Some(PaperStep::Entered(entry)) = steps.pop() else { return Err(too_much(index)) };
-            entries.push(PreviewedEntry::of(entry, is_reached, &paper, market));
-            trigger = paper.machine().next_trigger();
+/// The ladder of a plan on paper, whose base order is decided at `price`. One that is not meant for paper warns of what it
+/// could not sell again.
+///
+/// # Errors
+/// Amounts that cannot be kept exactly.
+pub(crate) fn preview(plan: &Arc<DcaPlan>, price: Price, on_paper: bool) -> Result<Preview, Faults> {
+    let mut paper = PaperBot::with_plan(&Plan::Dca(plan.clone()));
+    let market = &plan.rules.market;
+    let (mut entries, mut warnings) = (Vec::new(), Vec::new());
+    let mut trigger = Some(price);
+    let mut is_reached = true;
+    for (index, rung) in (0_u32..).zip(&plan.rungs) {
+        let Some(decided) = trigger else { break };
+        let stop = paper.machine().stop_price().filter(|stop| decided <= *stop && is_reached);
+        if let Some(stop) = stop {
+            is_reached = false;
+            warnings.push(unreached(&paper, index, plan.entries(), stop));
         }
-        let never = plan.entries() - entries.len();
-        if never > 0 {
-            let message = format!("the triggers of {never} safety orders round to 0: they never fire");
-            warnings.push(Warning {
-                param: "dca.price_deviation".to_owned(),
-                code: "trigger_below_tick",
-                message,
-            });
+        let qty = exact::quantity(&rung.stake, decided, market.lot_step).ok_or_else(|| too_much(index))?;
+        warnings.extend(plan.rules.entry(index, &rung.stake, decided).err().map(|why| refused(index, &why)));
+        if index == 0 && !on_paper {
+            warnings.extend(plan.rules.unsellable(qty, decided).map(|why| unsold(index, &why)));
         }
-        warnings.dedup_by(|a, b| a.param == b.param);
-        let mut preview = Self { entries, warnings };
-        preview.warnings.extend(preview.at_stop(&plan));
-        preview.warnings.extend(preview.in_parts(&plan));
-        Ok(preview)
+        let action = Action::Buy { index, qty, price: decided };
+        let mut steps = Vec::new();
+        paper.fill(action, Timestamp::MIN, &mut steps).map_err(|_| too_much(index))?;
+        let Some(PaperStep::Entered(entry)) = steps.pop() else { return Err(too_much(index)) };
+        entries.push(PreviewedEntry::of(entry, is_reached, &paper, market));
+        trigger = paper.machine().next_trigger();
     }
-
-    /// What the whole ladder spends, in quote, fees included: entries under the stop as well, for a stop may be moved.
-    pub fn funds_needed(&self) -> Quote {
-        self.entries.last().map_or(Quote::ZERO, |last| last.stake)
+    let never = plan.entries() - entries.len();
+    if never > 0 {
+        let message = format!("the triggers of {never} safety orders round to 0: they never fire");
+        warnings.push(Warning {
+            param: "dca.price_deviation".to_owned(),
+            code: "trigger_below_tick",
+            message,
+        });
     }
-
-    /// Warns where what has been bought down to the stop, the fee taken out of it, is worth less there than the venue
-    /// takes, and where the stop lies below the lowest price that there is.
-    pub fn at_stop(&self, plan: &Plan) -> Option<Warning> {
-        let last = self.entries.iter().rfind(|entry| entry.is_reached)?;
-        if last.stop.is_none() {
-            let (tick, price) = (plan.market.tick_size, last.entry.decided);
-            let message = format!(
-                "after a buy at {price} the stop rounds down to 0, below the pair's tick of {tick}: it never acts"
-            );
-            return Some(Warning { param: "stop_loss".to_owned(), code: "stop_below_tick", message });
-        }
-        let (stop, minimum) = (last.stop?, plan.market.min_notional);
-        let worth = stop * plan.received(last.amount)?;
-        let message = || {
-            format!(
-                "at its stop of {stop} a trade would be worth {worth}, the venue's minimum is {minimum}: it could not be \
-                 sold there, and its coins would stay on the account as dust"
-            )
-        };
-        let code = "below_minimum_at_stop";
-        (worth < minimum).then(|| Warning { param: "stop_loss".to_owned(), code, message: message() })
-    }
-
-    /// Warns where all that is bought is more than the venue sells in one order.
-    pub fn in_parts(&self, plan: &Plan) -> Option<Warning> {
-        let all = self.entries.last()?.amount;
-        let (orders, most) = (plan.parts(all), plan.market.bounds.max_market_qty?);
-        let message = || {
-            format!(
-                "the whole ladder buys {all}, and the venue sells at most {most} in one order: it would be sold in {orders} \
-                 orders, one after the other"
-            )
-        };
-        let (param, code) = ("max_open_trades".to_owned(), "sold_in_parts");
-        (orders > Decimal::ONE).then(|| Warning { param, code, message: message() })
-    }
-
-    /// The most that a stop would lose, in quote, if it sold at its own price: a market that jumps over it loses more.
-    pub fn worst_loss(&self) -> Quote {
-        let losses = self.entries.iter().filter(|entry| entry.is_reached).map(|entry| entry.loss_at_stop);
-        losses.max().unwrap_or(Quote::ZERO)
-    }
-}
-
-impl PreviewedEntry {
-    fn of(entry: Entry, is_reached: bool, paper: &PaperBot, market: &Market) -> Self {
-        let (books, machine) = (paper.books(), paper.machine());
-        let profit_at = |level: Price| paper.sold_at(level).map(|price| books.profit(price, market.fee));
-        let (stop, take_profit) = (machine.stop_price(), machine.take_profit_price());
-        let left = stop.and_then(profit_at).unwrap_or(Quote::ZERO - books.stake());
-        Self {
-            entry,
-            is_reached,
-            amount: books.amount(),
-            stake: books.stake(),
-            average: Books::average(books),
-            take_profit,
-            stop,
-            profit_at_take_profit: take_profit.and_then(profit_at),
-            loss_at_stop: Quote::ZERO - left,
-        }
-    }
+    warnings.dedup_by(|a, b| a.param == b.param);
+    Ok(Preview { entries, warnings })
 }
 
 /// Safety order `index` and all below it lie at or under the stop of the entries before.

@@ -45,7 +45,7 @@ impl LiveBot {
         match self.sellable() {
             Some(all) if self.leaving.is_over(self.clock) => {
                 // What is more than the venue takes in one order is sold in parts, one after the other.
-                let qty = self.machine.plan().part(all);
+                let qty = self.machine.market_rules().part(all);
                 self.place(Role::Exit, Terms::Market, qty, Some(reason), mint, steps);
             }
             Some(_) => {}
@@ -65,7 +65,7 @@ impl LiveBot {
             return;
         }
         let level = self.machine.stop_price().filter(|_| self.rules.stop_on_venue);
-        let wanted = level.zip(self.sellable().map(|all| self.machine.plan().stop_part(all)));
+        let wanted = level.zip(self.sellable().map(|all| self.machine.market_rules().stop_part(all)));
         let resting = self.trade.open_orders().find(|order| order.role == Role::Protection);
         match (resting.map(|order| (order.qty, order.terms)), wanted) {
             (Some((qty, Terms::StopLimit { stop, .. })), Some((level, all))) => {
@@ -80,9 +80,10 @@ impl LiveBot {
                 }
                 let least = stop.decimal() * (Decimal::ONE - STOP_SLACK);
                 let least = Price::new(least.round_dp_with_strategy(8, RoundingStrategy::ToZero)).ok();
-                let limit = least.and_then(|price| price.floor_to_tick(self.machine.plan().market.tick_size));
+                let limit =
+                    least.and_then(|price| price.floor_to_tick(self.machine.market_rules().market.tick_size));
                 if let Some(limit) = limit {
-                    if !self.machine.plan().is_sellable(qty, limit) {
+                    if !self.machine.market_rules().is_sellable(qty, limit) {
                         self.tell_no_stop(stop, steps);
                         return;
                     }

@@ -19,7 +19,6 @@ mod troubles;
 mod words;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use model::{
     ClientOrderId, ExitReason, Faults, Mark, OrderKind, OrderOrigin, Pair, Price, PriceMove, Qty, Side,
@@ -27,6 +26,7 @@ use model::{
 };
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 pub use order::{End, Execution, LiveOrder, Report, Role, Terms};
 use pause::Pause;
@@ -36,10 +36,10 @@ use troubles::Troubles;
 pub use words::CannotAdd;
 use words::Goal;
 
-use crate::dca::{Dca, Phase, Plan};
 use crate::error::RestoreError;
 use crate::funds::Funds;
-use crate::machine::{Action, Event};
+use crate::machine::{Action, Event, Machine};
+use crate::plan::Plan;
 
 /// A resting stop that trails is moved once it would rise by this fraction.
 const RISE: Decimal = Decimal::from_parts(1, 0, 0, false, 3);
@@ -114,7 +114,7 @@ pub enum LiveStep {
 /// A bot on a real account. What is serialised is what a restart needs.
 #[derive(Clone, Debug)]
 pub struct LiveBot {
-    machine: Dca,
+    machine: Machine,
     rules: LiveRules,
     trade: LiveTrade,
     goal: Goal,
@@ -139,8 +139,8 @@ pub struct LiveBot {
 
 /// A [`LiveBot`] as it is serialised.
 #[derive(Serialize, Deserialize)]
-struct State<'a> {
-    phase: Cow<'a, Phase>,
+struct State<'a, M> {
+    phase: M,
     trade: Cow<'a, LiveTrade>,
     goal: Goal,
     last: Option<Price>,
@@ -159,7 +159,7 @@ struct State<'a> {
 impl Serialize for LiveBot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let state = State {
-            phase: Cow::Borrowed(self.machine.phase()),
+            phase: &self.machine,
             trade: Cow::Borrowed(&self.trade),
             goal: self.goal,
             last: self.last,
@@ -181,9 +181,9 @@ impl<F: FnMut() -> ClientOrderId> Mint for F {}
 
 impl LiveBot {
     /// A bot that holds nothing yet.
-    pub fn new(plan: Arc<Plan>, rules: LiveRules) -> Self {
+    pub fn new(plan: &Plan, rules: LiveRules) -> Self {
         Self {
-            machine: Dca::new(plan),
+            machine: Machine::new(plan),
             rules,
             trade: LiveTrade::default(),
             goal: Goal::Trade,
@@ -206,11 +206,11 @@ impl LiveBot {
     ///
     /// # Errors
     /// [`RestoreError::State`].
-    pub fn restore(plan: Arc<Plan>, rules: LiveRules, state: &str) -> Result<Self, RestoreError> {
-        let state: State<'_> = serde_json::from_str(state)?;
+    pub fn restore(plan: &Plan, rules: LiveRules, state: &str) -> Result<Self, RestoreError> {
+        let state: State<'_, &RawValue> = serde_json::from_str(state)?;
         let trade = state.trade.into_owned();
         let awaiting = trade.open_orders().filter(|order| order.role.is_entry()).count();
-        let machine = Dca::restore(plan, state.phase.into_owned())
+        let machine = Machine::restore(plan, state.phase)?
             .amid(u32::try_from(awaiting).unwrap_or(u32::MAX), matches!(state.goal, Goal::Leave(_)));
         Ok(Self {
             machine,
@@ -233,15 +233,15 @@ impl LiveBot {
 
     /// The same bot under other rules, whose levels count from now on; [`LiveBot::follow`] takes its orders along.
     #[must_use]
-    pub fn replanned(self, plan: Arc<Plan>, rules: LiveRules) -> Self {
+    pub fn replanned(self, plan: &Plan, rules: LiveRules) -> Self {
         let awaiting = u32::from(self.is_entering());
-        let machine = Dca::restore(plan, self.machine.phase().clone()).amid(awaiting, self.is_leaving());
+        let machine = self.machine.replanned(plan).amid(awaiting, self.is_leaving());
         Self { machine, rules, protecting: Pause::NONE, reached: None, ..self }
     }
 
     /// The same bot under the same rules on another grid. What was refused for the grid's sake is tried again at once.
     #[must_use]
-    pub fn regridded(self, plan: Arc<Plan>) -> Self {
+    pub fn regridded(self, plan: &Plan) -> Self {
         let rules = self.rules.clone();
         let leaving = self.leaving.ended();
         Self { leaving, ..self.replanned(plan, rules) }
@@ -498,12 +498,12 @@ impl LiveBot {
         self.trade.orders.iter().filter(|order| order.role == Role::Added).count()
     }
 
-    /// How much to buy by hand at `price`, as [`Plan::added`] has it.
+    /// How much to buy by hand at `price`, as [`MarketRules::added`] has it.
     ///
     /// # Errors
-    /// What [`Plan::added`] refuses.
+    /// What [`MarketRules::added`] refuses.
     pub fn added(&self, funds: Funds, price: Price) -> Result<Qty, Faults> {
-        self.machine.plan().added(funds, price, self.trade.stake(&self.rules.pair))
+        self.machine.market_rules().added(funds, price, self.trade.stake(&self.rules.pair))
     }
 
     /// The rules beside its plan.
@@ -517,7 +517,7 @@ impl LiveBot {
     }
 
     /// The machine: its levels and whether it holds.
-    pub fn machine(&self) -> &Dca {
+    pub fn machine(&self) -> &Machine {
         &self.machine
     }
 
@@ -544,12 +544,12 @@ impl LiveBot {
 
     /// What is held, down to the lot; `None` where that is nothing.
     fn in_lots(&self) -> Option<Qty> {
-        self.machine.plan().in_lots(self.held().decimal()).filter(|qty| !qty.is_zero())
+        self.machine.market_rules().in_lots(self.held().decimal()).filter(|qty| !qty.is_zero())
     }
 
     /// What is held, down to the lot; `None` where that is too little for the venue to take.
     fn sellable(&self) -> Option<Qty> {
         let price = self.last.or_else(|| self.machine.stop_price())?;
-        self.in_lots().filter(|qty| self.machine.plan().is_sellable(*qty, price))
+        self.in_lots().filter(|qty| self.machine.market_rules().is_sellable(*qty, price))
     }
 }

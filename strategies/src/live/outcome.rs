@@ -219,7 +219,7 @@ impl LiveBot {
 
     /// Tells that most of a trade is left as dust.
     pub(super) fn tell_dust(&self, steps: &mut Vec<LiveStep>) {
-        let market = &self.machine.plan().market;
+        let market = &self.machine.market_rules().market;
         let least = market.bounds.min_qty.max(market.lot_step);
         let minimum = if self.held() < least {
             format!("fewer than the venue's minimum of {least}")
@@ -242,7 +242,7 @@ impl LiveBot {
         let message = format!(
             "at its stop of {stop} the trade is too small for the venue's minimum of {}: no stop rests at the venue, and \
              there the trade could not be sold",
-            self.machine.plan().market.min_notional
+            self.machine.market_rules().market.min_notional
         );
         steps.push(LiveStep::Told { code: "below_minimum", message });
     }

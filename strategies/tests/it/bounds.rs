@@ -1,7 +1,5 @@
 //! A live bot on a venue that bounds the size of an order, and that changes its rules while coins are held.
 
-use std::sync::Arc;
-
 use model::{ClientOrderId, Market, OrderBounds, PriceMove, Timestamp};
 use strategies::Plan;
 use strategies::live::{LiveBot, LiveStep};
@@ -29,8 +27,8 @@ struct Run {
 
 impl Run {
     fn on(market: &Market, stop_on_venue: bool, fields: &str) -> Self {
-        let plan = Arc::new(Plan::new(&bot(fields), market).unwrap());
-        Self { bot: LiveBot::new(plan, rules(stop_on_venue)), ids: 0, second: 0 }
+        let plan = Plan::new(&bot(fields), market).unwrap();
+        Self { bot: LiveBot::new(&plan, rules(stop_on_venue)), ids: 0, second: 0 }
     }
 
     fn tick(&mut self, at: &str) -> Vec<String> {
@@ -39,8 +37,8 @@ impl Run {
     }
 
     fn regrid(&mut self, market: &Market, at: &str) -> Vec<String> {
-        let plan = Arc::new(self.bot.machine().plan().on_grid(market));
-        self.bot = self.bot.clone().regridded(plan);
+        let plan = self.bot.machine().plan().on_grid(market);
+        self.bot = self.bot.clone().regridded(&plan);
         let moved = self.moved(at);
         self.with(moved, |bot, mint, steps| bot.follow(&mut || mint(), steps))
     }

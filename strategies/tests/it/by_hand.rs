@@ -50,9 +50,8 @@ proptest! {
     #[test]
     fn only_the_ticks_that_leave_the_watch_matter(definition in definitions(), path in paths(), acts in acts()) {
         let Ok(plan) = Plan::new(&definition, &market("0.01", "0.00001", "0.001")) else { return Ok(()) };
-        let plan = std::sync::Arc::new(plan);
-        let expected = all_ticks(&mut PaperBot::with_plan(plan.clone()), &path, &acts);
-        let mut sleeper = PaperBot::with_plan(plan);
+        let expected = all_ticks(&mut PaperBot::with_plan(&plan), &path, &acts);
+        let mut sleeper = PaperBot::with_plan(&plan);
         let (mut steps, mut watch) = (Vec::new(), sleeper.watch());
         let mut untold: Option<(Price, Price)> = None;
         for (index, (price, act)) in path.iter().copied().zip(&acts).enumerate() {
@@ -104,14 +103,13 @@ proptest! {
         definition in definitions(), path in paths(), acts in acts(), every in 1..40_usize,
     ) {
         let Ok(plan) = Plan::new(&definition, &market("0.01", "0.00001", "0.001")) else { return Ok(()) };
-        let plan = std::sync::Arc::new(plan);
-        let expected = all_ticks(&mut PaperBot::with_plan(plan.clone()), &path, &acts);
-        let mut paper = PaperBot::with_plan(plan.clone());
+        let expected = all_ticks(&mut PaperBot::with_plan(&plan), &path, &acts);
+        let mut paper = PaperBot::with_plan(&plan);
         let mut steps = Vec::new();
         for (index, (price, act)) in path.iter().zip(&acts).enumerate() {
             if index % every == 0 {
                 let watch = paper.watch();
-                paper = PaperBot::restore(plan.clone(), &paper.state()).unwrap();
+                paper = PaperBot::restore(&plan, &paper.state()).unwrap();
                 prop_assert_eq!(paper.watch(), watch);
             }
             paper.on_move(&PriceMove::tick(*price, at(index)), &mut steps).unwrap();

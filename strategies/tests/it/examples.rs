@@ -62,15 +62,15 @@ fn a_restart_goes_on_with_the_trade() {
     let definition =
         bot(r#"{"dca":{"price_deviation":2,"step_scale":1.5,"volume_scale":2},"trailing_stop":3}"#);
     let market = market("0.01", "0.001", "0.001");
-    let plan = std::sync::Arc::new(strategies::Plan::new(&definition, &market).unwrap());
+    let plan = strategies::Plan::new(&definition, &market).unwrap();
     let prices = ["100", "98.09", "99", "95", "96", "98", "94", "100", "101"];
-    let mut whole = PaperBot::with_plan(plan.clone());
-    let mut restarted = PaperBot::with_plan(plan.clone());
+    let mut whole = PaperBot::with_plan(&plan.clone());
+    let mut restarted = PaperBot::with_plan(&plan.clone());
     for (second, price) in (0..).zip(prices) {
         let expected = run(&mut whole, second, &[price]);
-        restarted = PaperBot::restore(plan.clone(), &restarted.state()).unwrap();
+        restarted = PaperBot::restore(&plan.clone(), &restarted.state()).unwrap();
         assert_eq!(run(&mut restarted, second, &[price]), expected);
     }
     assert_eq!(restarted.watch(), whole.watch());
-    assert!(PaperBot::restore(plan, "{\"phase\":7}").is_err());
+    assert!(PaperBot::restore(&plan, "{\"phase\":7}").is_err());
 }

@@ -58,9 +58,8 @@ proptest! {
     #[test]
     fn only_the_ticks_that_leave_the_watch_matter(definition in definitions(), path in paths()) {
         let Ok(plan) = Plan::new(&definition, &market("0.01", "0.00001", "0.001")) else { return Ok(()) };
-        let plan = std::sync::Arc::new(plan);
-        let expected = all_ticks(&mut PaperBot::with_plan(plan.clone()), &path);
-        let mut sleeper = PaperBot::with_plan(plan);
+        let expected = all_ticks(&mut PaperBot::with_plan(&plan), &path);
+        let mut sleeper = PaperBot::with_plan(&plan);
         let (mut steps, mut watch) = (Vec::new(), sleeper.watch());
         let mut untold: Option<(Price, Price)> = None;
         for (index, price) in path.iter().copied().enumerate() {
@@ -110,9 +109,8 @@ proptest! {
     fn a_candle_is_the_ticks_of_its_path(definition in definitions(), path in paths()) {
         // One candle per price, open = high = low = close, is that tick.
         let Ok(plan) = Plan::new(&definition, &market("0.01", "0.00001", "0.001")) else { return Ok(()) };
-        let plan = std::sync::Arc::new(plan);
-        let expected = all_ticks(&mut PaperBot::with_plan(plan.clone()), &path);
-        let mut paper = PaperBot::with_plan(plan);
+        let expected = all_ticks(&mut PaperBot::with_plan(&plan), &path);
+        let mut paper = PaperBot::with_plan(&plan);
         let mut steps = Vec::new();
         for (index, price) in path.iter().copied().enumerate() {
             paper.on_candle(&Candle::new(at(index), price, price, price, price).unwrap(), &mut steps).unwrap();
@@ -124,8 +122,7 @@ proptest! {
     fn a_candles_walk_equals_a_fine_path_through_it(definition in definitions(), path in paths()) {
         // Every cent between the candle's corners as a tick of its own: levels lie on cents, so each is touched.
         let Ok(plan) = Plan::new(&definition, &market("0.01", "0.00001", "0.001")) else { return Ok(()) };
-        let plan = std::sync::Arc::new(plan);
-        let (mut walked, mut fine) = (PaperBot::with_plan(plan.clone()), PaperBot::with_plan(plan));
+        let (mut walked, mut fine) = (PaperBot::with_plan(&plan), PaperBot::with_plan(&plan));
         let (mut steps, mut expected) = (Vec::new(), Vec::new());
         for (index, four) in path.chunks_exact(4).take(12).enumerate() {
             let (high, low) = (*four.iter().max().unwrap(), *four.iter().min().unwrap());
@@ -148,14 +145,13 @@ proptest! {
     #[test]
     fn a_restart_anywhere_changes_nothing(definition in definitions(), path in paths(), every in 1..40_usize) {
         let Ok(plan) = Plan::new(&definition, &market("0.01", "0.00001", "0.001")) else { return Ok(()) };
-        let plan = std::sync::Arc::new(plan);
-        let expected = all_ticks(&mut PaperBot::with_plan(plan.clone()), &path);
-        let mut paper = PaperBot::with_plan(plan.clone());
+        let expected = all_ticks(&mut PaperBot::with_plan(&plan), &path);
+        let mut paper = PaperBot::with_plan(&plan);
         let mut steps = Vec::new();
         for (index, price) in path.iter().enumerate() {
             if index % every == 0 {
                 let watch = paper.watch();
-                paper = PaperBot::restore(plan.clone(), &paper.state()).unwrap();
+                paper = PaperBot::restore(&plan, &paper.state()).unwrap();
                 prop_assert_eq!(paper.watch(), watch);
             }
             paper.on_move(&PriceMove::tick(*price, at(index)), &mut steps).unwrap();

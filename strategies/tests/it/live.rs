@@ -1,7 +1,6 @@
 //! A live bot against a venue that fills in parts, refuses, loses, repeats and reorders what it tells.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use model::{ClientOrderId, ExitReason, OrderKind, Pair, Price, PriceMove, Qty, Quote, Side, Timestamp};
 use proptest::prelude::*;
@@ -16,10 +15,10 @@ use super::{bot, market, price};
 const FIELDS: &str = r#"{"dry_run":false,"max_open_trades":3,"stop_loss":-4,"take_profit":1,
     "dca":{"price_deviation":1}}"#;
 
-fn plan(fields: &str) -> Arc<Plan> {
+fn plan(fields: &str) -> Plan {
     let mut market = market("0.01", "0.001", "0.001");
     market.min_notional = "5".parse().unwrap();
-    Arc::new(Plan::new(&bot(fields), &market).unwrap())
+    Plan::new(&bot(fields), &market).unwrap()
 }
 
 pub(crate) fn rules(stop_on_venue: bool) -> LiveRules {
@@ -274,7 +273,7 @@ impl Venue {
 /// A bot, its venue, and what it has closed.
 struct World {
     bot: LiveBot,
-    plan: Arc<Plan>,
+    plan: Plan,
     venue: Venue,
     rules: LiveRules,
     closed: Vec<LiveTrade>,
@@ -290,7 +289,7 @@ impl World {
 
     fn with_entries(seed: u64, fields: &str, stop_on_venue: bool, entries: OrderKind) -> Self {
         let (plan, rules) = (plan(fields), LiveRules { entries, ..rules(stop_on_venue) });
-        let bot = LiveBot::new(plan.clone(), rules.clone());
+        let bot = LiveBot::new(&plan.clone(), rules.clone());
         Self {
             bot,
             plan,
@@ -416,7 +415,7 @@ impl World {
             .drain(..)
             .filter(|report| self.venue.refused.contains(&report.client_id))
             .collect();
-        self.bot = LiveBot::restore(self.plan.clone(), self.rules.clone(), &state).unwrap();
+        self.bot = LiveBot::restore(&self.plan.clone(), self.rules.clone(), &state).unwrap();
         self.venue.reports = proven;
         for id in self.bot.open_orders().map(|order| order.client_id).collect::<Vec<_>>() {
             self.venue.ask(id);
@@ -436,7 +435,7 @@ impl World {
         }
         self.venue.reports.clear();
         self.closed.truncate(closed);
-        self.bot = LiveBot::restore(self.plan.clone(), self.rules.clone(), &state).unwrap();
+        self.bot = LiveBot::restore(&self.plan.clone(), self.rules.clone(), &state).unwrap();
         self.bot.set_still(true);
         let trades = self.closed.iter().chain([self.bot.trade()]);
         let known: BTreeSet<ClientOrderId> =
@@ -660,7 +659,7 @@ struct Limited {
 impl Limited {
     fn new() -> Self {
         let rules = LiveRules { entries: OrderKind::Limit, ..rules(false) };
-        Self { bot: LiveBot::new(plan(FIELDS), rules), ids: 0 }
+        Self { bot: LiveBot::new(&plan(FIELDS), rules), ids: 0 }
     }
 
     fn with(
@@ -760,13 +759,13 @@ fn a_limit_entry_rests_no_longer_than_its_trade_or_the_process() {
     assert_eq!(steps, ["cancel 2".to_owned(), format!("place 3 {:?}", Terms::Market)]);
 
     let rules = LiveRules { entries: OrderKind::Limit, ..rules(false) };
-    world.bot = LiveBot::restore(plan(FIELDS), rules, &state).unwrap();
+    world.bot = LiveBot::restore(&plan(FIELDS), rules, &state).unwrap();
     assert_eq!(world.with(116, |bot, mint, steps| bot.take_up(&mut || mint(), steps)), ["cancel 2"]);
 }
 
 /// Places, and fills at once and wholly, whatever is asked for; one line a step.
 fn run(fields: &str, prices: &[&str], stop_on_venue: bool) -> Vec<String> {
-    let mut bot = LiveBot::new(plan(fields), rules(stop_on_venue));
+    let mut bot = LiveBot::new(&plan(fields), rules(stop_on_venue));
     let (mut said, mut ids) = (Vec::new(), 0_u128);
     for (second, text) in (1..).zip(prices) {
         let moved = PriceMove::tick(price(text), Timestamp::from_millis(second * 1_000));
@@ -875,7 +874,7 @@ fn levels_lie_where_the_fees_that_were_paid_put_them() {
 /// What is told of buys that the venue refuses with these words, each tried again once its pause is over, and how long
 /// the last pause was, in seconds.
 fn refused(words: &str, times: usize) -> (Vec<&'static str>, i64) {
-    let mut bot = LiveBot::new(plan(FIELDS), rules(true));
+    let mut bot = LiveBot::new(&plan(FIELDS), rules(true));
     let (mut told, mut second, mut pause, mut ids) = (Vec::new(), 0, 0, 0_u128);
     for _ in 0..times {
         let mut mint = || {

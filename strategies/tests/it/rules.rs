@@ -182,7 +182,7 @@ fn a_stake_under_the_venues_minimum_is_refused_where_the_price_is_known_and_told
     let params: Vec<_> =
         plan.check_minimum(price("100")).unwrap_err().0.into_iter().map(|fault| fault.param).collect();
     assert_eq!(params, ["stake_amount", "dca.safety_stake"]);
-    let mut paper = PaperBot::with_plan(plan.into());
+    let mut paper = PaperBot::with_plan(&plan);
     let told = paper.on_move(&PriceMove::tick(price("100"), Timestamp::MIN), &mut Vec::new()).unwrap_err();
     assert_eq!(told.to_string(), "entry 1 comes to 50.000, below the venue's minimum of 51: raise its stake");
 }

@@ -1,7 +1,5 @@
 //! What a live bot makes of its owner's words, whatever it was about: the venue answers when it is told to.
 
-use std::sync::Arc;
-
 use model::{ClientOrderId, ExitReason, Pair, Price, PriceMove, Qty, Timestamp};
 use strategies::Plan;
 use strategies::live::{End, Execution, LiveBot, LiveOrder, LiveRules, LiveStep, Report, Role, Terms};
@@ -11,10 +9,10 @@ use super::{bot, market, price};
 const FIELDS: &str =
     r#"{"dry_run":false,"max_open_trades":1,"stop_loss":-4,"take_profit":1,"dca":{"price_deviation":1}}"#;
 
-fn plan(fields: &str) -> Arc<Plan> {
+fn plan(fields: &str) -> Plan {
     let mut market = market("0.01", "0.001", "0.001");
     market.min_notional = "5".parse().unwrap();
-    Arc::new(Plan::new(&bot(fields), &market).unwrap())
+    Plan::new(&bot(fields), &market).unwrap()
 }
 
 fn rules(stop_on_venue: bool) -> LiveRules {
@@ -36,7 +34,7 @@ pub(super) struct Desk {
 impl Desk {
     /// Before its first tick.
     pub(super) fn new(fields: &str, stop_on_venue: bool) -> Self {
-        let bot = LiveBot::new(plan(fields), rules(stop_on_venue));
+        let bot = LiveBot::new(&plan(fields), rules(stop_on_venue));
         Self { bot, stop_on_venue, ids: 0, second: 0, orders: Vec::new(), said: Vec::new() }
     }
 
@@ -132,14 +130,14 @@ impl Desk {
     /// Its owner changes its rules.
     fn patch(&mut self, fields: &str, stop_on_venue: bool) {
         self.stop_on_venue = stop_on_venue;
-        self.bot = self.bot.clone().replanned(plan(fields), rules(stop_on_venue));
+        self.bot = self.bot.clone().replanned(&plan(fields), rules(stop_on_venue));
         self.act(|bot, mint, steps| bot.follow(&mut || mint(), steps));
     }
 
     /// The process ends, and another goes on.
     fn restart(&mut self, fields: &str) {
         let state = serde_json::to_string(&self.bot).unwrap();
-        self.bot = LiveBot::restore(plan(fields), rules(self.stop_on_venue), &state).unwrap();
+        self.bot = LiveBot::restore(&plan(fields), rules(self.stop_on_venue), &state).unwrap();
         self.wait(0);
         self.act(|bot, mint, steps| bot.take_up(&mut || mint(), steps));
     }

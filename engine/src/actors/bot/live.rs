@@ -1,8 +1,6 @@
 //! A bot on a real account: what its machine asks for is journaled, then sent by its exchange connection; what the
 //! venue reports comes back here.
 
-use std::sync::Arc;
-
 use actix::{Addr, AsyncContext as _, Context, Handler, WeakAddr};
 use model::{
     AccountId, BotId, ClientOrderId, ExchangeId, ExitReason, Market, OrderOrigin, Pair, Receipt, Timestamp,
@@ -63,7 +61,7 @@ impl LiveHand {
     /// # Errors
     /// [`RestoreError`].
     pub(crate) fn new(
-        plan: Arc<Plan>,
+        plan: &Plan,
         definition: &BotDefinition,
         exchange_id: ExchangeId,
         (connection, clock, origin): (Addr<ExchangeConnection>, VenueClock, Option<OrderOrigin>),
@@ -131,16 +129,16 @@ impl LiveHand {
 
     /// Goes on under the same rules on another grid.
     pub(super) fn regrid(&mut self, market: &Market) {
-        let plan = Arc::new(self.run.bot.machine().plan().on_grid(market));
-        self.run.bot = self.run.bot.clone().regridded(plan);
+        let plan = self.run.bot.machine().plan().on_grid(market);
+        self.run.bot = self.run.bot.clone().regridded(&plan);
     }
 
-    pub(super) fn replan(&mut self, plan: Arc<Plan>, definition: &BotDefinition) {
+    pub(super) fn replan(&mut self, plan: &Plan, definition: &BotDefinition) {
         self.run.bot = self.replanned(plan, definition);
     }
 
     /// The bot as it would be under other rules.
-    pub(super) fn replanned(&self, plan: Arc<Plan>, definition: &BotDefinition) -> LiveBot {
+    pub(super) fn replanned(&self, plan: &Plan, definition: &BotDefinition) -> LiveBot {
         let rules = rules(definition, self.run.bot.origin());
         self.run.bot.clone().replanned(plan, rules)
     }

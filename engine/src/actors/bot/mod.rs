@@ -493,13 +493,13 @@ impl Handler<Regrid> for Bot {
         self.catch_up();
         match &mut self.hand {
             Hand::Paper(paper) => {
-                let plan = Arc::new(paper.machine().plan().on_grid(&market));
-                *paper = paper.replanned(plan);
+                let plan = paper.machine().plan().on_grid(&market);
+                *paper = paper.replanned(&plan);
             }
             Hand::Live(live) => live.regrid(&market),
         }
         if let Some(next) = &mut self.next_rules {
-            next.plan = Arc::new(next.plan.on_grid(&market));
+            next.plan = next.plan.on_grid(&market);
         }
         self.follow_live(ctx);
         self.go_on(ctx);

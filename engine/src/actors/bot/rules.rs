@@ -1,11 +1,9 @@
 //! What becomes of a bot whose owner changes its rules: at once, unless that would trade at the next tick and the owner
 //! has not agreed to it, or from its next trade on.
 
-use std::sync::Arc;
-
 use actix::{Handler, Message};
 use model::{ExitReason, FeeRates, Price, PriceMove, Quote, Timestamp};
-use strategies::{Action, BotDefinition, Dca, Plan};
+use strategies::{Action, BotDefinition, Machine, Plan};
 
 use super::{Bot, Hand};
 use crate::change::{Apply, Change, Positions, Redefined, Redefinition};
@@ -16,7 +14,7 @@ use crate::ledger::Durable;
 #[derive(Message)]
 #[rtype(result = "Result<Durable, EngineError>")]
 pub(crate) struct Redefine {
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) plan: Plan,
     pub(crate) definition: BotDefinition,
     /// What it did so far.
     pub(crate) former: BotDefinition,
@@ -31,7 +29,7 @@ pub(crate) struct Redefine {
 
 /// Rules that wait for the open trade, which keeps its own, to close.
 pub(crate) struct NextRules {
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) plan: Plan,
     pub(crate) definition: BotDefinition,
     pub(crate) fees: FeeRates,
 }
@@ -42,7 +40,7 @@ impl Hand {
         self.is_holding()
     }
 
-    fn replan(&mut self, plan: Arc<Plan>, definition: &BotDefinition) {
+    fn replan(&mut self, plan: &Plan, definition: &BotDefinition) {
         match self {
             Self::Paper(paper) => *paper = paper.replanned(plan),
             Self::Live(live) => live.replan(plan, definition),
@@ -50,14 +48,14 @@ impl Hand {
     }
 
     /// Its machine as it is, and as it would be under other rules; `None` where no price moves it.
-    fn machines(&self, new: &Redefine) -> Option<(Dca, Dca)> {
+    fn machines(&self, new: &Redefine) -> Option<(Machine, Machine)> {
         match self {
             Self::Paper(paper) => {
-                Some((paper.machine().clone(), paper.replanned(new.plan.clone()).machine().clone()))
+                Some((paper.machine().clone(), paper.replanned(&new.plan).machine().clone()))
             }
             Self::Live(live) => {
                 let bot = &live.run().bot;
-                let replanned = || live.replanned(new.plan.clone(), &new.definition).machine().clone();
+                let replanned = || live.replanned(&new.plan, &new.definition).machine().clone();
                 bot.is_trading().then(|| (bot.machine().clone(), replanned()))
             }
         }
@@ -74,7 +72,7 @@ impl Bot {
             self.recorder.keep(None);
             self.recorder.redefine(&next.definition);
             self.recorder.pay(next.fees);
-            self.hand.replan(next.plan, &next.definition);
+            self.hand.replan(&next.plan, &next.definition);
         }
     }
 
@@ -101,7 +99,7 @@ impl Bot {
 }
 
 /// What actions would do, in words.
-fn foretold(actions: &[Action], machine: &Dca) -> String {
+fn foretold(actions: &[Action], machine: &Machine) -> String {
     let at = |level: Option<Price>| level.map_or_else(String::new, |level| format!(" of {level}"));
     let mut entries = Vec::new();
     for action in actions {
@@ -144,7 +142,7 @@ impl Handler<Redefine> for Bot {
             self.recorder.redefine(&definition);
             self.recorder.pay(fees);
             self.next_rules = None;
-            self.hand.replan(plan, &definition);
+            self.hand.replan(&plan, &definition);
         }
         let status = self.status();
         let change = match &self.hand {

@@ -258,13 +258,13 @@ fn at_rest(
     exchange: ExchangeId,
     origin: Option<OrderOrigin>,
 ) -> Option<(Recorder, LiveRun)> {
-    let plan = Arc::new(Plan::new(&bot.definition, market).ok()?);
+    let plan = Plan::new(&bot.definition, market).ok()?;
     let mut recorder = Recorder::new(bot.account_id, bot.id, &bot.definition);
     let stored = match &bot.state {
         Some(state) => recorder.resume(state).ok()?,
         None => None,
     };
-    let run = LiveRun::resume(plan, rules(&bot.definition, origin), exchange, stored).ok()?;
+    let run = LiveRun::resume(&plan, rules(&bot.definition, origin), exchange, stored).ok()?;
     Some((recorder, run))
 }
 
