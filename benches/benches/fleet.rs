@@ -172,8 +172,7 @@ async fn measure() {
 async fn one_commit(store: &Store, account_id: AccountId) -> Duration {
     let mut took = Vec::new();
     for _ in 0..SINGLE {
-        let told =
-            BotTurned { bot_id: BotId::from_u128(1), name: "bench".to_owned(), reason: "user".to_owned() };
+        let told = BotTurned::started(BotId::from_u128(1), "bench", "user");
         let data = EventData::BotStarted(told);
         let event = DomainEvent { id: EventId::new(), account_id, bot_id: None, at: Timestamp::MIN, data };
         let before = Instant::now();

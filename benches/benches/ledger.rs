@@ -127,7 +127,7 @@ fn percentiles(times: &mut [Duration]) -> (Duration, Duration) {
 /// A bot's new row, state included, and an event that tells of it.
 fn change(bot: u128) -> Change {
     let (id, account_id) = (BotId::from_u128(bot), AccountId::from_u128(1));
-    let told = BotTurned { bot_id: id, name: "bench".to_owned(), reason: "user".to_owned() };
+    let told = BotTurned::started(id, "bench", "user");
     let event = DomainEvent {
         id: EventId::new(),
         account_id,

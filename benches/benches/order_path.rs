@@ -268,7 +268,7 @@ async fn trade_at(venue: SocketAddr, pair: &Pair, price: Decimal) {
 
 /// An event, and nothing else.
 fn change(account_id: AccountId) -> Change {
-    let told = BotTurned { bot_id: BotId::from_u128(1), name: "bench".to_owned(), reason: "user".to_owned() };
+    let told = BotTurned::started(BotId::from_u128(1), "bench", "user");
     let event = DomainEvent {
         id: EventId::new(),
         account_id,

@@ -41,7 +41,7 @@ async fn main() {
     let (ledger, writer) = Ledger::new(store.clone(), |_| {});
     let writer = tokio::spawn(writer);
     for number in 1..=commits {
-        let told = BotTurned { bot_id, name: "one".to_owned(), reason: "user".to_owned() };
+        let told = BotTurned::started(bot_id, "one", "user");
         let event = DomainEvent {
             id: EventId::from_u128(number),
             account_id,

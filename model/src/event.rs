@@ -169,6 +169,30 @@ pub struct BotTurned {
     pub name: String,
     /// Who or what turned it: `user`, `recovered`, `drained`, `closed`.
     pub reason: String,
+    /// The same in words.
+    pub message: String,
+}
+
+impl BotTurned {
+    /// A bot that began to run.
+    pub fn started(bot_id: BotId, name: &str, reason: &str) -> Self {
+        let message = match reason {
+            "recovered" => format!("{name} runs again"),
+            _ => format!("{name} started"),
+        };
+        Self { bot_id, name: name.to_owned(), reason: reason.to_owned(), message }
+    }
+
+    /// A bot that stopped.
+    pub fn stopped(bot_id: BotId, name: &str, reason: &str) -> Self {
+        let message = match reason {
+            "drained" => format!("{name} stopped after its last trade had closed"),
+            "closed" => format!("{name} sold what it held and stopped"),
+            "suspended" => format!("{name} stopped: the account is suspended"),
+            _ => format!("{name} stopped"),
+        };
+        Self { bot_id, name: name.to_owned(), reason: reason.to_owned(), message }
+    }
 }
 
 /// The data of `bot.error`: a trouble that begins, or one that is over.
@@ -207,6 +231,17 @@ pub struct TradeOpened {
     pub opened_at: Timestamp,
     /// Whether on paper.
     pub dry_run: bool,
+    /// The same in words.
+    pub message: String,
+}
+
+impl TradeOpened {
+    /// The [`TradeOpened::message`] of a base order.
+    pub fn in_words(pair: &Pair, price: Price, amount: Qty, stake: Quote) -> String {
+        let (base, quote) = (pair.base(), pair.quote());
+        let (amount, stake) = (amount.decimal().normalize(), stake.decimal().normalize());
+        format!("Bought {amount} {base} at {price} {quote}, for {stake} {quote} with the fee")
+    }
 }
 
 /// What an open trade did.
@@ -316,6 +351,16 @@ pub struct TradeStoploss {
     pub price: Price,
     /// Whether on paper.
     pub dry_run: bool,
+    /// The same in words.
+    pub message: String,
+}
+
+impl TradeStoploss {
+    /// The [`TradeStoploss::message`] of a stop that a price reached.
+    pub fn in_words(pair: &Pair, stop_price: Price, price: Price) -> String {
+        let quote = pair.quote();
+        format!("The stop at {stop_price} {quote} was reached at {price} {quote}")
+    }
 }
 
 /// The data of `trade.closed`.
@@ -363,6 +408,8 @@ pub struct TradeClosed {
     pub closed_at: Option<Timestamp>,
     /// Whether on paper.
     pub dry_run: bool,
+    /// The same in words.
+    pub message: String,
 }
 
 impl From<&Trade> for TradeClosed {
@@ -384,8 +431,31 @@ impl From<&Trade> for TradeClosed {
             opened_at: trade.opened_at,
             closed_at: trade.closed_at,
             dry_run: trade.dry_run,
+            message: closed_in_words(trade),
         }
     }
+}
+
+/// How a trade ended, with what it left.
+fn closed_in_words(trade: &Trade) -> String {
+    let (base, quote) = (trade.pair.base(), trade.pair.quote());
+    let price = trade.exit_price.map(|price| format!(" at {price} {quote}")).unwrap_or_default();
+    let why = match trade.exit_reason {
+        Some(ExitReason::StopLoss) => " at its stop",
+        Some(ExitReason::TrailingStop) => " at its trailing stop",
+        Some(ExitReason::TakeProfit) => " at its take profit",
+        Some(ExitReason::TrailingTakeProfit) => " at its trailing take profit",
+        Some(ExitReason::Manual) => " by hand",
+        Some(ExitReason::Signal) => " on a signal",
+        None => "",
+    };
+    let profit = trade.profit.map(|profit| {
+        let word = if profit < Quote::ZERO { "loss" } else { "profit" };
+        let pct = trade.profit_pct.map(|pct| format!(" ({pct} %)")).unwrap_or_default();
+        format!(": a {word} of {} {quote}{pct}", profit.decimal().abs().normalize())
+    });
+    let amount = trade.amount.decimal().normalize();
+    format!("Sold {amount} {base}{price}{why}{}", profit.unwrap_or_default())
 }
 
 /// The data of `subscription.changed`: told when plan, status, limits, the period's end or the cancel flag move.
@@ -403,13 +473,20 @@ pub struct SubscriptionChanged {
     pub cancel_at_period_end: bool,
     /// What was in force before.
     pub previous: Subscription,
+    /// The same in words.
+    pub message: String,
 }
 
 impl SubscriptionChanged {
     /// The way from one to the other.
-    pub const fn new(previous: Subscription, now: Subscription) -> Self {
+    pub fn new(previous: Subscription, now: Subscription) -> Self {
         let Subscription { plan, status, limits, period, cancel_at_period_end } = now;
-        Self { plan, status, limits, period, cancel_at_period_end, previous }
+        let message = if plan == previous.plan {
+            format!("The subscription to {plan} is {}", status.as_str())
+        } else {
+            format!("The plan is {plan} now; it was {}", previous.plan)
+        };
+        Self { plan, status, limits, period, cancel_at_period_end, previous, message }
     }
 }
 
@@ -436,6 +513,8 @@ pub struct PayoutProcessed {
     pub period: Period,
     /// When it ended so.
     pub processed_at: Timestamp,
+    /// The same in words.
+    pub message: String,
 }
 
 impl From<&Payout> for PayoutProcessed {
@@ -452,6 +531,7 @@ impl From<&Payout> for PayoutProcessed {
             currency: payout.currency.clone(),
             period: payout.period,
             processed_at: payout.processed_at,
+            message: format!("Payout of {net} {}: {}", payout.currency, payout.status.as_str()),
         }
     }
 }
@@ -484,6 +564,7 @@ mod tests {
                 opened_at: Timestamp::from_millis(1_775_053_700_000),
                 closed_at: Some(Timestamp::from_millis(1_775_053_800_000)),
                 dry_run: true,
+                message: "Sold".to_owned(),
             })),
         };
         assert_eq!(
@@ -494,7 +575,7 @@ mod tests {
                 r#""trade_id":"trade_00000000000000000000000000000003","pair":"BTC/USDT","side":"sell","#,
                 r#""unvalued_fees":0,"profit":1.20,"profit_pct":2.40,"profit_usd":null,"usd_rate":null,"exit_reason":"take_profit","#,
                 r#""entry_price":100.1,"exit_price":102.5,"amount":0.50,"opened_at":"2026-04-01T14:28:20Z","#,
-                r#""closed_at":"2026-04-01T14:30:00Z","dry_run":true}}"#
+                r#""closed_at":"2026-04-01T14:30:00Z","dry_run":true,"message":"Sold"}}"#
             )
         );
     }

@@ -32,18 +32,19 @@ fn all() -> [Event; 9] {
             EventKind::BotStarted => (
                 "A bot began to run",
                 named::<BotTurned>(),
-                json!({"bot_id": BOT, "name": "BTC DCA Bot", "reason": "user"}),
+                json!({"bot_id": BOT, "name": "BTC DCA Bot", "reason": "user", "message": "BTC DCA Bot started"}),
             ),
             EventKind::BotStopped => (
                 "A bot stopped",
                 named::<BotTurned>(),
-                json!({"bot_id": BOT, "name": "BTC DCA Bot", "reason": "user"}),
+                json!({"bot_id": BOT, "name": "BTC DCA Bot", "reason": "user", "message": "BTC DCA Bot stopped"}),
             ),
             EventKind::TradeOpened => (
                 "A trade's base order filled",
                 named::<TradeOpened>(),
                 json!({"bot_id": BOT, "trade_id": TRADE, "pair": "BTC/USDT", "side": "buy", "price": 61837.63,
-                    "amount": 0.00081, "stake": 50.138_568_78, "opened_at": "2026-04-01T12:00:05Z", "dry_run": true}),
+                    "amount": 0.00081, "stake": 50.138_568_78, "opened_at": "2026-04-01T12:00:05Z", "dry_run": true,
+                    "message": "Bought 0.00081 BTC at 61837.63 USDT, for 50.13856878 USDT with the fee"}),
             ),
             EventKind::TradeUpdated => (
                 "An open trade bought more or sold a part: a further entry, a partial exit, or funds added. It goes to \
@@ -60,13 +61,15 @@ fn all() -> [Event; 9] {
                 json!({"bot_id": BOT, "trade_id": TRADE, "pair": "BTC/USDT", "side": "sell", "profit": 12.50,
                     "profit_pct": 2.4, "profit_usd": 12.50, "usd_rate": 1, "exit_reason": "take_profit", "entry_price": 61899.46,
                     "exit_price": 63447.04, "amount": 0.0082, "opened_at": "2026-04-01T12:00:05Z",
-                    "closed_at": "2026-04-01T14:30:00Z", "dry_run": true}),
+                    "closed_at": "2026-04-01T14:30:00Z", "dry_run": true,
+                    "message": "Sold 0.0082 BTC at 63447.04 USDT at its take profit: a profit of 12.50 USDT (2.4 %)"}),
             ),
             EventKind::TradeStoploss => (
                 "A trade's stop was hit; its `trade.closed` follows when it is flat",
                 named::<TradeStoploss>(),
                 json!({"bot_id": BOT, "trade_id": TRADE, "pair": "BTC/USDT", "side": "sell", "stop_price": 55709.51,
-                    "price": 55702.1, "dry_run": true}),
+                    "price": 55702.1, "dry_run": true,
+                    "message": "The stop at 55709.51 USDT was reached at 55702.1 USDT"}),
             ),
             EventKind::BotError => (
                 "Something keeps a bot from what it is to do, or does not any more (`resolved`). Each cause is reported once \
@@ -84,7 +87,8 @@ fn all() -> [Event; 9] {
                     "cancel_at_period_end": false,
                     "previous": {"plan": "standard", "status": "active",
                         "limits": {"requests_per_minute": 100, "bots": 1_000, "webhooks": 250},
-                        "period": {"start": null, "end": null}, "cancel_at_period_end": false}}),
+                        "period": {"start": null, "end": null}, "cancel_at_period_end": false},
+                    "message": "The plan is pro now; it was standard"}),
             ),
             EventKind::PayoutProcessed => (
                 "A payout reached its end",
@@ -92,7 +96,8 @@ fn all() -> [Event; 9] {
                 json!({"payout_id": "po_019d486c2f4a7c3b8d5e6f708192a3b4", "kind": "affiliate", "status": "paid",
                     "amount": 123.5, "gross": 125, "fees": 1.5, "net": 123.5, "currency": "USD",
                     "period": {"start": "2026-03-01T00:00:00Z", "end": "2026-04-01T00:00:00Z"},
-                    "processed_at": "2026-04-01T14:30:00Z"}),
+                    "processed_at": "2026-04-01T14:30:00Z",
+                    "message": "Payout of 123.5 USD: paid"}),
             ),
         };
         Event { kind, means, data, example }

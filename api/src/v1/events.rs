@@ -14,7 +14,7 @@ use crate::query::{Page, Query};
 #[derive(utoipa::ToSchema)]
 #[schema(example = json!({"id": "evt_019d486c34557a018b7c6d5e4f302112", "event": "bot.started",
     "timestamp": "2026-04-01T12:00:00Z", "sequence": 1, "data": {"bot_id": "bot_019d486c2f4a7c3b8d5e6f708192a3b4",
-    "name": "BTC DCA Bot", "reason": "user"}}))]
+    "name": "BTC DCA Bot", "reason": "user", "message": "BTC DCA Bot started"}}))]
 #[expect(
     dead_code,
     clippy::struct_field_names,

@@ -176,6 +176,7 @@ pub(crate) fn event(number: usize, account_id: AccountId) -> DomainEvent {
         stake: "50.55420177".parse().unwrap(),
         opened_at: at,
         dry_run: true,
+        message: "Bought 0.00084 BTC at 60123.45 USDT, for 50.55420177 USDT with the fee".to_owned(),
     };
     DomainEvent {
         id: EventId::new(),

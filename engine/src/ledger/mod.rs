@@ -544,7 +544,7 @@ mod tests {
     fn change(number: u128, status: BotStatus, with_state: bool) -> Change {
         let account_id = AccountId::from_u128(1);
         let bot_id = BotId::from_u128(1);
-        let told = BotTurned { bot_id, name: "test".to_owned(), reason: "user".to_owned() };
+        let told = BotTurned::started(bot_id, "test", "user");
         let event = DomainEvent {
             id: EventId::from_u128(number),
             account_id,

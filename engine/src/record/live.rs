@@ -173,6 +173,7 @@ impl Decision {
                         stop_price: *stop,
                         price: *price,
                         dry_run: false,
+                        message: TradeStoploss::in_words(&self.bot.pair, *stop, *price),
                     };
                     events.push(self.bot.event(*at, EventData::TradeStoploss(hit)));
                 }
@@ -261,17 +262,18 @@ impl Decision {
 
     fn live_opened(&self, trade: &Trade, books: &LiveTrade) -> TradeOpened {
         let base = books.orders.iter().find(|order| !order.executions.is_empty());
-        let price = base.and_then(LiveOrder::average_price);
+        let price = base.and_then(LiveOrder::average_price).unwrap_or(model::Price::MIN);
         TradeOpened {
             bot_id: self.bot.bot_id,
             trade_id: self.trade_id,
             pair: self.bot.pair.clone(),
             side: Side::Buy,
-            price: price.unwrap_or(model::Price::MIN),
+            price,
             amount: trade.amount,
             stake: trade.stake,
             opened_at: trade.opened_at,
             dry_run: false,
+            message: TradeOpened::in_words(&trade.pair, price, trade.amount, trade.stake),
         }
     }
 }

@@ -290,8 +290,13 @@ impl Recorder {
         now: Timestamp,
     ) -> Change {
         let data = match status {
-            BotStatus::Running => Some(EventData::BotStarted(self.bot.turned(reason))),
-            BotStatus::Stopped => Some(EventData::BotStopped(self.bot.turned(reason))),
+            BotStatus::Running => {
+                Some(EventData::BotStarted(BotTurned::started(self.bot.bot_id, &self.bot.name, reason)))
+            }
+            BotStatus::Stopped if self.is_reawakened => None,
+            BotStatus::Stopped => {
+                Some(EventData::BotStopped(BotTurned::stopped(self.bot.bot_id, &self.bot.name, reason)))
+            }
             BotStatus::Starting | BotStatus::Stopping | BotStatus::Error => None,
         };
         let events = Vec::from_iter(data.map(|data| self.bot.event(now, data)));
@@ -301,7 +306,9 @@ impl Recorder {
 
     /// A bot that is stopped without having lived: what it goes on from stays as it was.
     pub(crate) fn let_go(&self, reason: &str, now: Timestamp) -> Change {
-        let event = self.bot.event(now, EventData::BotStopped(self.bot.turned(reason)));
+        let event = self
+            .bot
+            .event(now, EventData::BotStopped(BotTurned::stopped(self.bot.bot_id, &self.bot.name, reason)));
         let bot = Some(self.row(BotStatus::Stopped, None, None));
         Change { bot, events: vec![event], ..Change::default() }
     }
@@ -402,10 +409,6 @@ impl Decision {
 impl Identity {
     fn event(&self, at: Timestamp, data: EventData) -> DomainEvent {
         DomainEvent { id: EventId::new(), account_id: self.account_id, bot_id: Some(self.bot_id), at, data }
-    }
-
-    fn turned(&self, reason: &str) -> BotTurned {
-        BotTurned { bot_id: self.bot_id, name: self.name.to_string(), reason: reason.to_owned() }
     }
 }
 

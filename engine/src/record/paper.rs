@@ -110,6 +110,7 @@ impl Decision {
     }
 
     fn opened(&self, entry: &Entry) -> TradeOpened {
+        let stake = entry.price * entry.qty + entry.fee;
         TradeOpened {
             bot_id: self.bot.bot_id,
             trade_id: self.trade_id,
@@ -117,9 +118,10 @@ impl Decision {
             side: Side::Buy,
             price: entry.price,
             amount: entry.qty,
-            stake: entry.price * entry.qty + entry.fee,
+            stake,
             opened_at: entry.at,
             dry_run: self.bot.dry_run,
+            message: TradeOpened::in_words(&self.bot.pair, entry.price, entry.qty, stake),
         }
     }
 
@@ -132,6 +134,7 @@ impl Decision {
             stop_price,
             price,
             dry_run: self.bot.dry_run,
+            message: TradeStoploss::in_words(&self.bot.pair, stop_price, price),
         }
     }
 }

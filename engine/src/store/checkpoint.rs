@@ -193,7 +193,7 @@ mod tests {
         let file = folder.path().join("books.db");
         let store = Store::open(&format!("sqlite://{}", file.display())).await.unwrap();
         let account_id = store.create_account("one", Timestamp::MIN).await.unwrap().id;
-        let told = BotTurned { bot_id: model::BotId::new(), name: "x".repeat(2_000), reason: String::new() };
+        let told = BotTurned::started(model::BotId::new(), &"x".repeat(1_000), "user");
         let event = || DomainEvent {
             id: EventId::new(),
             account_id,

@@ -92,7 +92,7 @@ impl Taken {
 
 /// A batch with one event.
 fn batch(account: model::AccountId) -> Batch {
-    let told = BotTurned { bot_id: model::BotId::new(), name: "one".to_owned(), reason: String::new() };
+    let told = BotTurned::started(model::BotId::new(), "one", "user");
     let event = DomainEvent {
         id: EventId::new(),
         account_id: account,

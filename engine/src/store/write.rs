@@ -532,10 +532,10 @@ impl Batch {
 /// What an operator reads of an event: where bots are in their lives always, trades where asked for.
 fn log(event: &DomainEvent) {
     match &event.data {
-        EventData::BotStarted(BotTurned { bot_id, name, reason }) => {
+        EventData::BotStarted(BotTurned { bot_id, name, reason, .. }) => {
             tracing::info!(bot = %bot_id, account = %event.account_id, name, reason, "a bot runs");
         }
-        EventData::BotStopped(BotTurned { bot_id, name, reason }) => {
+        EventData::BotStopped(BotTurned { bot_id, name, reason, .. }) => {
             tracing::info!(bot = %bot_id, account = %event.account_id, name, reason, "a bot has stopped");
         }
         EventData::TradeOpened(trade) => {
