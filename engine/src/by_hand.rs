@@ -108,8 +108,7 @@ impl EngineHandle {
         Ok(())
     }
 
-    /// Closes what a stopped bot holds on paper at the last price, as nothing else would once it is deleted; by whoever
-    /// has the bot alone. `is_heard`: its pair was listened to until now.
+    /// Closes what a bot holds on paper at the last price, and stops it; by whoever has the bot alone. `is_heard`: its pair was listened to until now.
     ///
     /// # Errors
     /// [`EngineError::VenueSilent`] where no price can be had; then it is held as before.

@@ -63,7 +63,8 @@ impl EngineHandle {
         self.bot(account, id).await
     }
 
-    /// Stops a bot; one that is stopped is left alone, but what it kept may still be closed.
+    /// Stops a bot; one that is stopped is left alone, but what it kept may still be closed. What is held on paper is sold at
+    /// the last price, or where nobody tells one with the next trade of the pair.
     ///
     /// # Errors
     /// [`EngineError::NotFound`].
@@ -75,7 +76,14 @@ impl EngineHandle {
     ) -> Result<BotView, EngineError> {
         let _alone = self.alone(id).await;
         // Nobody stops a stranger's.
-        self.stored(account, id).await?;
+        let bot = self.stored(account, id).await?;
+        if positions == Positions::Close && bot.definition.dry_run {
+            let is_heard = bot.status == BotStatus::Running;
+            match self.close_paper(account, id, is_heard).await {
+                Err(EngineError::VenueSilent(_)) => {}
+                closed => closed?,
+            }
+        }
         self.halt(account, id, positions).await?;
         self.bot(account, id).await
     }

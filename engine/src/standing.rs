@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use strategies::live::LiveBot;
 use strategies::{BotDefinition, PaperBot, Plan};
 
-use crate::change::BotStatus;
+use crate::change::{BotStatus, Positions};
 use crate::record::{Recorder, StoredRun, kept_rules};
 use crate::store::StoredBot;
 
@@ -34,7 +34,13 @@ pub(crate) fn shape(bot: &StoredBot, market: &Market) -> Option<Shape> {
     let trade_id = recorder.trade_id();
     if definition.dry_run {
         let paper = PaperBot::restore(&plan, text).ok()?;
-        return Some(Shape { trade_id, ladder: paper.ladder(), waits: paper.machine().waits() });
+        let waits = if recorder.stopping() == Some(Positions::Close) {
+            let message = format!("the next trade of {}, to sell at its price", definition.pair);
+            vec![Wait::held_up(WaitKind::MarketData, message)]
+        } else {
+            paper.machine().waits()
+        };
+        return Some(Shape { trade_id, ladder: paper.ladder(), waits });
     }
     let live = restored(&plan, definition, text)?;
     let mut waits = if live.is_leaving() { Vec::new() } else { live.machine().waits() };

@@ -157,3 +157,104 @@ async fn the_price_that_reaches_the_stop_sells_all_and_the_books_are_the_venues(
     assert_eq!(ours[..2], theirs[..2], "the first two are the entry and the exit");
     world.stop().await;
 }
+
+impl World {
+    /// A bot on paper that holds its base order, bought at this price; its path.
+    async fn paper(&self, price: &str) -> String {
+        let body = json!({"name": "paper", "exchange": "binance", "pair": "BTC/USDT", "strategy": "dca",
+            "stake_amount": 600, "max_open_trades": 1, "stop_loss": -50, "take_profit": 50, "dry_run": true});
+        let made = self.server.post(&self.tenant, "/v1/bots", &body.to_string()).await;
+        let path = format!("/v1/bots/{}", made.body["id"].as_str().unwrap());
+        self.hold(&path, price).await;
+        path
+    }
+
+    /// Starts a bot, which buys at this price.
+    async fn hold(&self, path: &str, price: &str) {
+        assert_eq!(self.server.post(&self.tenant, &format!("{path}/start"), "").await.status, 200);
+        self.until("it holds", async |world| {
+            world.control("price", json!({"symbol": "BTCUSDT", "price": price})).await;
+            world.bot(path).await["open_trade"].is_object()
+        })
+        .await;
+    }
+
+    async fn bot(&self, path: &str) -> Value {
+        self.server.get(&self.tenant, path).await.body
+    }
+
+    /// What was reported of a bot, the newest first.
+    async fn events(&self, path: &str) -> Vec<Value> {
+        let id = path.rsplit('/').next().unwrap();
+        let events = self.server.get(&self.tenant, "/v1/events?limit=100").await;
+        let events = events.body["data"].as_array().unwrap().iter();
+        events.filter(|event| event["data"]["bot_id"] == id).cloned().collect()
+    }
+}
+
+#[actix_web::test]
+async fn a_paper_bot_that_is_told_to_close_sells_at_once_at_the_last_price() {
+    let world = World::start(false).await;
+    let path = world.paper("60000").await;
+    // No trade of the pair follows.
+    let stopped = world.server.post(&world.tenant, &format!("{path}/stop"), r#"{"positions":"close"}"#).await;
+    assert_eq!((stopped.status, &stopped.body["status"]), (200, &json!("stopped")), "{stopped:?}");
+    let id = path.rsplit('/').next().unwrap();
+    let trades = world.server.get(&world.tenant, &format!("/v1/trades?bot_id={id}")).await;
+    let trade = &trades.body["data"][0];
+    assert_eq!((&trade["exit_price"], &trade["exit_reason"]), (&json!(60000), &json!("manual")), "{trade}");
+    let events = world.events(&path).await;
+    let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["bot.stopped", "trade.closed", "trade.opened", "bot.started"]);
+    for event in &events {
+        let message = event["data"]["message"].as_str().unwrap_or_default();
+        assert!(message.len() > 8, "in words: {event}");
+    }
+    let closed = events[1]["data"]["message"].as_str().unwrap();
+    assert!(closed.starts_with("Sold 0.01 BTC at 60000 USDT by hand: a loss of 1.2 USDT"), "{closed}");
+    world.stop().await;
+}
+
+#[actix_web::test]
+async fn a_stopped_bot_whose_trade_is_closed_does_not_stop_again() {
+    let world = World::start(false).await;
+    let path = world.paper("60000").await;
+    assert_eq!(world.server.post(&world.tenant, &format!("{path}/stop"), "").await.status, 200);
+    let trade = world.bot(&path).await["open_trade"]["id"].as_str().unwrap().to_owned();
+    let closed = world.server.post(&world.tenant, &format!("/v1/trades/{trade}/close"), "").await;
+    assert_eq!((closed.status, &closed.body["status"]), (200, &json!("closed")), "{closed:?}");
+    world.until("it is stopped", async |world| world.bot(&path).await["status"] == "stopped").await;
+    let events = world.events(&path).await;
+    let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["trade.closed", "bot.stopped", "trade.opened", "bot.started"]);
+    // Started again, its end is news.
+    world.hold(&path, "60000").await;
+    assert_eq!(world.server.post(&world.tenant, &format!("{path}/stop"), "").await.status, 200);
+    assert_eq!(world.events(&path).await[0]["event"], "bot.stopped");
+    world.stop().await;
+}
+
+#[actix_web::test]
+async fn a_portfolio_counts_with_the_price_and_the_capital_that_the_bot_shows() {
+    let world = World::start(false).await;
+    let path = world.paper("60000").await;
+    let portfolio = async || world.server.get(&world.tenant, "/v1/portfolio").await.body;
+    // What the venue told of all pairs is kept for a few seconds from here on.
+    portfolio().await;
+    world.control("price", json!({"symbol": "BTCUSDT", "price": "61000"})).await;
+    let shows = async |world: &World| world.bot(&path).await["open_trade"]["last_price"] == 61000;
+    world.until("the bot shows it", shows).await;
+    let currency = |portfolio: &Value| portfolio["dry_run"]["currencies"][0].clone();
+    assert_eq!(currency(&portfolio().await)["exposure"].as_f64(), Some(610.0), "0.01 at 61,000");
+    let before = world.bot(&path).await["stats"]["capital"].clone();
+    let patched =
+        world.server.ask(&world.tenant, reqwest::Method::PATCH, &path, Some(r#"{"name":"other"}"#)).await;
+    assert_eq!((patched.status, &patched.body["stats"]["capital"]), (200, &before), "{patched:?}");
+    let trade = world.bot(&path).await["open_trade"]["id"].as_str().unwrap().to_owned();
+    let added = format!("/v1/trades/{trade}/add-funds");
+    assert_eq!(world.server.post(&world.tenant, &added, r#"{"amount":1000}"#).await.status, 200);
+    let capital = world.bot(&path).await["stats"]["capital"].clone();
+    assert_ne!(capital, before);
+    assert_eq!(currency(&portfolio().await)["capital"].as_f64(), capital.as_f64());
+    world.stop().await;
+}

@@ -267,6 +267,7 @@ impl Fleet {
         if stopping.is_some() || !goes_on {
             recorder.set_stopping(stopping);
         }
+        recorder.set_reawakened(stopping.is_some() && bot.status == BotStatus::Stopped);
         let status = if recorder.stopping().is_some() { BotStatus::Stopping } else { BotStatus::Running };
         let durable = if status == bot.status {
             Durable::ALREADY

@@ -36,6 +36,8 @@ pub struct Recorder {
     bot: Arc<Identity>,
     trade_id: Option<TradeId>,
     stopping: Option<Positions>,
+    /// Whether it was stopped and lives once more, until it is flat.
+    is_reawakened: bool,
     /// The rules that the open trade keeps, where its bot has others by now.
     kept: Option<Box<BotDefinition>>,
     /// What its quote coin is worth.
@@ -143,7 +145,7 @@ impl Recorder {
             fees: None,
         };
         let worth = Worth::unfollowed(bot.pair.quote());
-        Self { bot: Arc::new(bot), trade_id: None, stopping: None, kept: None, worth }
+        Self { bot: Arc::new(bot), trade_id: None, stopping: None, is_reawakened: false, kept: None, worth }
     }
 
     /// What its quote coin is worth, from now on: what closed trades are valued by.
@@ -170,6 +172,11 @@ impl Recorder {
     /// Whose bot it is.
     pub(crate) fn account_id(&self) -> AccountId {
         self.bot.account_id
+    }
+
+    /// Notes whether it was stopped and lives once more, until it is flat: its end is no news.
+    pub(crate) fn set_reawakened(&mut self, is_reawakened: bool) {
+        self.is_reawakened = is_reawakened;
     }
 
     /// The open trade.

@@ -441,7 +441,7 @@ impl Handler<Stop> for Bot {
     fn handle(&mut self, Stop(positions): Stop, ctx: &mut Self::Context) -> Self::Result {
         self.recorder.set_stopping(Some(positions));
         let is_kept = match &self.hand {
-            // Closing sells with the next tick: its price is one that somebody really paid.
+            // Sold by its owner's word that follows, or where no price is known with the next tick.
             Hand::Paper(paper) => positions != Positions::Hold && paper.machine().is_holding(),
             Hand::Live(_) => self.stop_live(positions, ctx),
         };
@@ -477,6 +477,7 @@ impl Handler<Resume> for Bot {
             return Ok(Durable::ALREADY);
         }
         self.recorder.set_stopping(None);
+        self.recorder.set_reawakened(false);
         self.resume_live(ctx);
         self.rewatch();
         self.turn(BotStatus::Running, "user")
