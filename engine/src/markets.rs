@@ -184,6 +184,14 @@ impl Markets {
             .collect()
     }
 
+    /// The price of every pair that some bot watches and whose market is heard now, by the venue's symbol.
+    pub(crate) fn hears(&self) -> HashMap<String, Price> {
+        let heard = self.prices.iter();
+        heard
+            .filter_map(|entry| Some((entry.key().to_string().replace('/', ""), entry.value().current()?)))
+            .collect()
+    }
+
     /// What a taker pays, as a fraction.
     pub(crate) fn fee(&self) -> Rate {
         self.fee

@@ -307,7 +307,7 @@ async fn check(seed: u64, history: History) {
     let (price, bnb_price) = (Decimal::new(money.price, 2), Decimal::new(money.bnb_price, 2));
     let mut prices = Prices::default();
     for (symbol, price) in [("BTCUSDT", price), ("BNBUSDT", bnb_price)] {
-        prices.0.insert(symbol.to_owned(), Price::new(price).unwrap());
+        prices.hear(symbol.to_owned(), Price::new(price).unwrap());
     }
     let coin = |asset: &str, free| (asset.to_owned(), free, Decimal::ZERO);
     let counted = LiveAccount {

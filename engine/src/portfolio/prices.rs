@@ -19,7 +19,12 @@ const TELLS_WITHIN: Duration = Duration::from_secs(4);
 
 /// Last prices of one moment, by symbol (`BTCUSDT`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Prices(pub(crate) HashMap<String, Price>);
+pub(crate) struct Prices {
+    /// What the feeds hear now: what bots decide by and are shown at.
+    heard: HashMap<String, Price>,
+    /// What the venue told of all pairs, a few seconds old at most.
+    told: Arc<HashMap<String, Price>>,
+}
 
 impl Prices {
     /// A pair's last price.
@@ -28,7 +33,8 @@ impl Prices {
     }
 
     fn between(&self, base: &str, quote: &str) -> Option<Price> {
-        self.0.get(&format!("{base}{quote}")).copied()
+        let symbol = format!("{base}{quote}");
+        self.heard.get(&symbol).or_else(|| self.told.get(&symbol)).copied()
     }
 
     /// A coin's last price, and what it is in: a dollar where it trades for one, either way round, else bitcoin, else a
@@ -56,14 +62,34 @@ impl Prices {
     }
 }
 
+#[cfg(test)]
+impl Prices {
+    /// A feed hears this price of a symbol.
+    pub(crate) fn hear(&mut self, symbol: String, price: Price) {
+        self.heard.insert(symbol, price);
+    }
+}
+
+#[cfg(test)]
+impl From<HashMap<String, Price>> for Prices {
+    fn from(told: HashMap<String, Price>) -> Self {
+        Self { heard: HashMap::new(), told: Arc::new(told) }
+    }
+}
+
 /// The prices that were asked for last.
 #[derive(Debug, Default)]
-pub(crate) struct PriceBook(Mutex<Option<(Instant, Arc<Prices>)>>);
+pub(crate) struct PriceBook(Mutex<Option<(Instant, Arc<HashMap<String, Price>>)>>);
 
 impl PriceBook {
-    /// The prices of this moment, a few seconds old at most; of a venue that does not tell, what the feed heard last of
-    /// the pairs that bots have watched.
+    /// The prices of this moment: the newest of the pairs that bots watch, of others a few seconds old at most; of a venue
+    /// that does not tell, what the feed heard last of the pairs that bots have watched.
     pub(crate) async fn now(&self, markets: &Arc<Markets>) -> Arc<Prices> {
+        let told = self.told(markets).await;
+        Arc::new(Prices { heard: markets.hears(), told })
+    }
+
+    async fn told(&self, markets: &Arc<Markets>) -> Arc<HashMap<String, Price>> {
         // Whoever waits here gets what the one before asked for.
         let mut known = self.0.lock().await;
         if let Some((_, prices)) = known.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
@@ -71,10 +97,10 @@ impl PriceBook {
         }
         let asked = tokio::time::timeout(TELLS_WITHIN, markets.rest().all_prices()).await;
         let prices = match asked {
-            Ok(Ok(all)) => Prices(all),
+            Ok(Ok(all)) => all,
             failed => {
                 tracing::debug!(?failed, "the venue does not tell its prices");
-                Prices(markets.heard())
+                markets.heard()
             }
         };
         let prices = Arc::new(prices);

@@ -111,7 +111,7 @@ async fn check(store: &Store, account: AccountId, history: History) {
     // One price for each pair, whichever of its bots moved it last.
     let mut prices = Prices::default();
     for (number, trader) in fleet.iter().enumerate() {
-        prices.0.insert(PAIRS[number % PAIRS.len()].0.replace('/', ""), trader.last());
+        prices.hear(PAIRS[number % PAIRS.len()].0.replace('/', ""), trader.last());
     }
     let holdings = store.holdings(account).await.unwrap();
     let portfolio = reckon(&holdings, &[], &prices, market().fee, Timestamp::MIN);
@@ -282,7 +282,8 @@ async fn what_ladders_spend_is_kept_as_bots_come_change_and_go() {
 }
 
 fn prices(of: &[(&str, &str)]) -> Prices {
-    Prices(of.iter().map(|(symbol, price)| ((*symbol).to_owned(), price.parse().unwrap())).collect())
+    let told = of.iter().map(|(symbol, price)| ((*symbol).to_owned(), price.parse().unwrap()));
+    Prices::from(told.collect::<std::collections::HashMap<_, _>>())
 }
 
 #[tokio::test]
