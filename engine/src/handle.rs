@@ -376,7 +376,8 @@ impl EngineHandle {
             self.owns_named(account, &new).await?;
         }
         let warnings = self.check(account, &new).await?;
-        let capital = self.capital(account, &new).await;
+        // What a ladder needs depends on the price: it is computed anew only where the ladder is another.
+        let capital = if new.needs_as(old) { bot.capital } else { self.capital(account, &new).await };
         let last = self.price_now(&new.pair).await;
         loop {
             if let Some(market) = self.inner.markets.known(&new.pair) {

@@ -55,7 +55,8 @@ struct Rest<'a> {
 #[schema(as = BotStats)]
 struct Stats {
     /// What its whole ladder needs, from rounded quantities and with fees: the `funds_needed` of a preview at the price of
-    /// the moment at which the bot was defined. Percentages of the capital are of this.
+    /// the moment at which the bot was defined; while an open trade has spent more than that, what it has spent. A
+    /// portfolio counts the same. Percentages of the capital are of this.
     capital: Quote,
     /// How many trades were closed.
     trades: u64,
@@ -288,7 +289,8 @@ pub(crate) fn bot(bot: &StoredBot) -> Bot<'_> {
 /// A bot with what it holds and has made, and what its owner should know.
 pub(crate) fn bot_view<'a>(view: &'a BotView, warnings: Option<&'a [Warning]>) -> BotDetail<'a> {
     let open_trade = view.open_trade.as_ref();
-    let stats = Stats::of(&view.stats, view.bot.capital, open_trade);
+    let capital = view.bot.capital.max(open_trade.map_or(Quote::ZERO, |trade| trade.stake));
+    let stats = Stats::of(&view.stats, capital, open_trade);
     let kept = || Kept { rules: view.kept_rules.as_ref().map(Definition) };
     let open_trade = open_trade.map(|open| OpenTrade { trade: trade(open), kept: kept() });
     let rest = Rest { stats, open_trade, waiting_for: &view.waiting_for };

@@ -83,6 +83,13 @@ impl Serialize for BotDefinition {
 }
 
 impl BotDefinition {
+    /// Whether its whole ladder needs the same funds as another's at the same price.
+    pub fn needs_as(&self, other: &Self) -> bool {
+        (self.exchange, &self.pair, self.stake_amount, self.max_open_trades, &self.strategy)
+            == (other.exchange, &other.pair, other.stake_amount, other.max_open_trades, &other.strategy)
+            && self.dry_run == other.dry_run
+    }
+
     /// The definition as one JSON object.
     ///
     /// # Panics
