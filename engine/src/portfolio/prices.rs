@@ -17,13 +17,16 @@ const GOOD_FOR: Duration = Duration::from_secs(5);
 /// How long the venue may take to tell them.
 const TELLS_WITHIN: Duration = Duration::from_secs(4);
 
+/// Last prices by the venue's symbol, shared by whoever asks within a few seconds.
+type BySymbol = Arc<HashMap<String, Price>>;
+
 /// Last prices of one moment, by symbol (`BTCUSDT`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Prices {
     /// What the feeds hear now: what bots decide by and are shown at.
     heard: HashMap<String, Price>,
     /// What the venue told of all pairs, a few seconds old at most.
-    told: Arc<HashMap<String, Price>>,
+    told: BySymbol,
 }
 
 impl Prices {
@@ -79,7 +82,7 @@ impl From<HashMap<String, Price>> for Prices {
 
 /// The prices that were asked for last.
 #[derive(Debug, Default)]
-pub(crate) struct PriceBook(Mutex<Option<(Instant, Arc<HashMap<String, Price>>)>>);
+pub(crate) struct PriceBook(Mutex<Option<(Instant, BySymbol)>>);
 
 impl PriceBook {
     /// The prices of this moment: the newest of the pairs that bots watch, of others a few seconds old at most; of a venue
@@ -89,7 +92,7 @@ impl PriceBook {
         Arc::new(Prices { heard: markets.hears(), told })
     }
 
-    async fn told(&self, markets: &Arc<Markets>) -> Arc<HashMap<String, Price>> {
+    async fn told(&self, markets: &Arc<Markets>) -> BySymbol {
         // Whoever waits here gets what the one before asked for.
         let mut known = self.0.lock().await;
         if let Some((_, prices)) = known.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
