@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::ApiError;
 
-pub(crate) use reader::{Given, Reader, json, text, whole};
+pub(crate) use reader::{Given, Reader, json, number, text, whole};
 
 /// The largest body, in bytes.
 const LARGEST: usize = 64 * 1024;
@@ -104,8 +104,8 @@ fn nul(name: &str, value: &RawValue) -> Option<Fault> {
     })
 }
 
-/// A stored definition with the fields of a PATCH laid over it: `null` takes a field back to its default, and
-/// an object is merged field by field.
+/// A stored definition with the fields of a PATCH laid over it: `null` takes a field back to its default (`stop_loss` and
+/// `take_profit`: to none), and an object is merged field by field.
 ///
 /// # Errors
 /// Every bad field of the result.
@@ -290,12 +290,13 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_lies_over_what_is_stored_and_null_is_the_default() {
+    fn a_patch_lies_over_what_is_stored_and_null_is_the_default_or_none() {
         let stored = BotDefinition::parse(&fields(SEED.as_bytes()).unwrap()).unwrap();
-        let patch = br#"{"stop_loss":-12.5,"take_profit":null,"dca":{"cooldown_s":60}}"#;
+        let patch = br#"{"stop_loss":-12.5,"take_profit":null,"dca":{"cooldown_s":60,"step_scale":null}}"#;
         let bot = merged(&stored, fields(patch).unwrap()).unwrap();
         let json = bot.to_json();
-        for part in ["\"stop_loss\":-12.5", "\"take_profit\":2", "\"step_scale\":1.5", "\"cooldown_s\":60"] {
+        for part in ["\"stop_loss\":-12.5", "\"take_profit\":null", "\"step_scale\":1,", "\"cooldown_s\":60"]
+        {
             assert!(json.get().contains(part), "{part} in {json}");
         }
         assert!(merged(&stored, fields(br#"{"name":null,"colour":1}"#).unwrap()).is_err());

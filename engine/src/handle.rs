@@ -684,7 +684,7 @@ impl EngineHandle {
         definition: &BotDefinition,
     ) -> Result<Vec<Warning>, EngineError> {
         let market = match self.market(&definition.pair).await {
-            None => return Ok(Vec::new()),
+            None => return Ok(definition.no_stop().into_iter().collect()),
             Some(None) => return Err(unknown_pair(definition)),
             Some(Some(market)) => market,
         };
@@ -695,7 +695,7 @@ impl EngineHandle {
             plan.check_minimum(price)?;
             let preview = Preview::new(definition, &market, price).ok();
             if let Some(preview) = preview {
-                warnings.extend(preview.at_stop(plan.market_rules()));
+                warnings.extend(preview.at_stop(definition, plan.market_rules()));
                 warnings.extend(preview.in_parts(plan.market_rules()));
             }
         }
@@ -709,7 +709,9 @@ impl EngineHandle {
         definition: &BotDefinition,
     ) -> Result<Option<Warning>, EngineError> {
         let most = self.inner.markets.known(&definition.pair).and_then(|market| market.bounds.max_stops);
-        let Some(most) = most.filter(|_| !definition.dry_run && definition.stop_on_venue) else {
+        let Some(most) =
+            most.filter(|_| !definition.dry_run && definition.stop_on_venue && definition.has_stop())
+        else {
             return Ok(None);
         };
         let filter = BotFilter {
@@ -720,7 +722,8 @@ impl EngineHandle {
         };
         let bots = self.bots(account, filter, MOST_COUNTED, None).await?;
         let others = bots.rows.iter().filter(|other| {
-            other.definition.stop_on_venue && other.definition.exchange_id == definition.exchange_id
+            let other = &other.definition;
+            other.stop_on_venue && other.has_stop() && other.exchange_id == definition.exchange_id
         });
         let message = || {
             format!(

@@ -163,6 +163,34 @@ pub fn from_raw(raw: &RawValue) -> Result<Decimal, NumberError> {
     parse(inner)
 }
 
+/// A raw JSON value that a client wrote as an exact decimal: any JSON number, or a string that holds one in plain form, with
+/// at most eight decimals and nothing in front but a minus sign (`0.50`, not `+5`, `5.`, `05` or `1e2`).
+///
+/// # Errors
+/// As [`from_raw`], and [`NumberError::NotANumber`] for a string in another form.
+pub fn from_input(raw: &RawValue) -> Result<Decimal, NumberError> {
+    let text = raw.get();
+    match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) if !is_plain(inner) => Err(NumberError::NotANumber(text.chars().take(60).collect())),
+        _ => from_raw(raw),
+    }
+}
+
+/// The most decimals that a number in a string may be written with.
+const MAX_WRITTEN_DECIMALS: usize = 8;
+
+/// Whether a text is a number as the published schemas spell one in a string.
+fn is_plain(text: &str) -> bool {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, decimals) = unsigned.split_once('.').map_or((unsigned, None), |(a, b)| (a, Some(b)));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_minus_zero = text.starts_with('-') && unsigned.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    digits(whole)
+        && (whole == "0" || !whole.starts_with('0'))
+        && !is_minus_zero
+        && decimals.is_none_or(|part| digits(part) && part.len() <= MAX_WRITTEN_DECIMALS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

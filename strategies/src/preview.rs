@@ -36,7 +36,8 @@ pub struct PreviewedEntry {
     pub average: Decimal,
     /// Where it would take its profit.
     pub take_profit: Option<Price>,
-    /// Where it would stop, a trailing stop included as it lies right after the fill; `None` where it rounds to 0.
+    /// Where it would stop, a trailing stop included as it lies right after the fill; `None` where it has none or
+    /// it rounds to 0.
     pub stop: Option<Price>,
     /// What selling all at the take-profit price would leave, in quote.
     pub profit_at_take_profit: Option<Quote>,
@@ -55,7 +56,8 @@ impl Preview {
             Plan::Dca(ladder) => dca::preview(ladder, price, bot.dry_run)?,
         };
         let rules = plan.market_rules();
-        preview.warnings.extend(preview.at_stop(rules));
+        preview.warnings.extend(bot.no_stop());
+        preview.warnings.extend(preview.at_stop(bot, rules));
         preview.warnings.extend(preview.in_parts(rules));
         Ok(preview)
     }
@@ -67,9 +69,9 @@ impl Preview {
 
     /// Warns where what has been bought down to the stop, the fee taken out of it, is worth less there than the venue
     /// takes, and where the stop lies below the lowest price that there is.
-    pub fn at_stop(&self, rules: &MarketRules) -> Option<Warning> {
+    pub fn at_stop(&self, bot: &BotDefinition, rules: &MarketRules) -> Option<Warning> {
         let last = self.entries.iter().rfind(|entry| entry.is_reached)?;
-        if last.stop.is_none() {
+        if last.stop.is_none() && bot.has_stop() {
             let (tick, price) = (rules.market.tick_size, last.entry.decided);
             let message = format!(
                 "after a buy at {price} the stop rounds down to 0, below the pair's tick of {tick}: it never acts"

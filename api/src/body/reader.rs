@@ -19,6 +19,16 @@ pub(crate) enum Given<T> {
 }
 
 impl<T> Given<T> {
+    /// The same of another type.
+    pub(crate) fn map<U>(self, make: impl FnOnce(T) -> U) -> Given<U> {
+        match self {
+            Self::Missing => Given::Missing,
+            Self::Null => Given::Null,
+            Self::Refused => Given::Refused,
+            Self::Value(value) => Given::Value(make(value)),
+        }
+    }
+
     /// What was given, if anything good was.
     pub(crate) fn value(self) -> Option<T> {
         match self {
@@ -96,6 +106,28 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A field that holds a number, which is no secret: what is wrong with it is told with its value.
+    pub(crate) fn number<T: DeserializeOwned>(
+        &mut self,
+        field: &'static str,
+        wanted: &str,
+        fits: impl FnOnce(&T) -> bool,
+    ) -> Given<T> {
+        self.known.push(field);
+        match self.fields.get(field).map(|raw| raw.get()) {
+            None => Given::Missing,
+            Some("null") => Given::Null,
+            Some(raw) => number(raw).filter(fits).map_or_else(
+                || {
+                    let given: String = raw.chars().take(60).collect();
+                    self.fault::<()>(field, "parameter_invalid", format!("{given} is not {wanted}"));
+                    Given::Refused
+                },
+                Given::Value,
+            ),
+        }
+    }
+
     /// Notes what is wrong with a field, which then has no value.
     pub(crate) fn fault<T>(
         &mut self,
@@ -141,9 +173,16 @@ pub(crate) fn text(raw: &str, least: usize, most: usize) -> Option<String> {
     fits.then_some(text)
 }
 
+/// A field's JSON as a number, or as a string that holds one as [`model::number::from_input`] takes it.
+pub(crate) fn number<T: DeserializeOwned>(raw: &str) -> Option<T> {
+    model::number::from_input(serde_json::from_str(raw).ok()?).ok()?;
+    json(raw)
+}
+
 /// A field's JSON as a whole number however it is written: `2.0` and `"2"` are as well.
 pub(crate) fn whole<T: TryFrom<Decimal>>(raw: &str) -> Option<T> {
-    let number = model::number::from_raw(serde_json::from_str(raw).ok()?).ok().filter(Decimal::is_integer)?;
+    let number =
+        model::number::from_input(serde_json::from_str(raw).ok()?).ok().filter(Decimal::is_integer)?;
     T::try_from(number).ok()
 }
 

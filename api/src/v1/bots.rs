@@ -10,8 +10,9 @@ use model::{BotId, Exchange, Pair, Warning};
 use super::auth::Caller;
 use super::once::Once;
 use super::show::{self, Bot, BotDetail, List};
+use super::unsettable;
 use crate::ApiError;
-use crate::body::{self, Reader, json};
+use crate::body::{self, Fields, Reader, json};
 use crate::query::{Page, Query};
 
 type Engine = web::Data<EngineHandle>;
@@ -122,7 +123,8 @@ pub(crate) async fn clone(
 ) -> Result<HttpResponse, ApiError> {
     let fields = body::optional_object(&request, payload).await?;
     let model = engine.bot(caller.account, id(&path)?).await?;
-    let definition = body::merged(&model.bot.definition, fields)?;
+    let merge = |fields| body::merged(&model.bot.definition, fields);
+    let definition = merge(unsettable::left_out(fields, &model, merge)?)?;
     make(&caller, &once, &engine, definition).await
 }
 
@@ -145,6 +147,7 @@ pub(crate) async fn get(
 
 /// Change a bot
 ///
+/// Fields of the answer that cannot be set (`id`, `created_at`, `stats`, …) are ignored where they are as they stand.
 /// `exchange`, `exchange_id`, `pair`, `strategy` and `dry_run` change only while it is stopped. Rules under which a running
 /// bot would trade at the next tick are refused with `would_trade_now` unless they are confirmed.
 #[utoipa::path(patch, path = "/v1/bots/{id}", tag = "Bots", security(("api_key" = ["bots:write"])),
@@ -170,14 +173,19 @@ pub(crate) async fn patch(
     let account = caller.account;
     let how = redefinition(&request)?;
     let fields = body::object(&request, payload).await?;
+    let id = id(&path)?;
+    let view = engine.bot(account, id).await?;
+    let merge = |fields| body::merged(&view.bot.definition, fields);
+    let fields = unsettable::left_out(fields, &view, merge)?;
     let redefine = |stored: &BotDefinition| body::merged(stored, fields);
-    let (view, warnings) = engine.redefine_bot(account, id(&path)?, how, redefine).await?;
+    let (view, warnings) = engine.redefine_bot(account, id, how, redefine).await?;
     Ok(HttpResponse::Ok().json(show::bot_view(&view, Some(&warnings))))
 }
 
 /// Replace a bot's definition
 ///
-/// Resets omitted fields to their defaults. Rules that `PATCH` refuses are refused as well.
+/// Resets omitted fields to their defaults. Fields of the answer that cannot be set (`id`, `created_at`, `stats`, …) are
+/// ignored where they are as they stand, so a bot that was read may be changed and put back; others are a 400. Rules that `PATCH` refuses are refused as well.
 #[utoipa::path(put, path = "/v1/bots/{id}", tag = "Bots", security(("api_key" = ["bots:write"])),
     params(
         ("id" = BotId, Path, description = "Which bot."),
@@ -200,9 +208,13 @@ pub(crate) async fn put(
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let how = redefinition(&request)?;
-    let definition = BotDefinition::parse(&body::object(&request, payload).await?)?;
+    let fields = body::object(&request, payload).await?;
+    let id = id(&path)?;
+    let view = engine.bot(account, id).await?;
+    let parse = |fields: Fields| Ok(BotDefinition::parse(&fields)?);
+    let definition = parse(unsettable::left_out(fields, &view, parse)?)?;
     let replace = |_: &BotDefinition| Ok::<_, ApiError>(definition);
-    let (view, warnings) = engine.redefine_bot(account, id(&path)?, how, replace).await?;
+    let (view, warnings) = engine.redefine_bot(account, id, how, replace).await?;
     Ok(HttpResponse::Ok().json(show::bot_view(&view, Some(&warnings))))
 }
 

@@ -15,6 +15,7 @@ mod show;
 mod stream;
 mod stripe;
 mod trades;
+mod unsettable;
 mod webhooks;
 
 use actix_web::middleware::from_fn;

@@ -5,6 +5,7 @@ use engine::{BotDefinition, EngineHandle, Preview, PreviewedBot, PreviewedEntry}
 use model::{Exchange, Fault, Pair, Price, Qty, Quote, Warning};
 use rust_decimal::Decimal;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::auth::Caller;
 use crate::ApiError;
@@ -107,17 +108,20 @@ pub(crate) async fn preview(
 /// The body of `POST /bots`, with a price or without.
 fn parsed(mut fields: Fields) -> Result<(BotDefinition, Option<Price>), ApiError> {
     let price = fields.remove("price").filter(|raw| raw.get() != "null");
-    let price = price.map(|raw| serde_json::from_str(raw.get())).transpose();
-    let bad_price = price.is_err().then(|| Fault {
+    let refused = |raw: &RawValue| Fault {
         param: "price".to_owned(),
         code: "parameter_invalid",
-        message: "a price above 0 with at most 8 decimals is wanted".to_owned(),
-    });
+        message: format!(
+            "{} is not a price above 0 with at most 8 decimals",
+            raw.get().chars().take(60).collect::<String>()
+        ),
+    };
+    let price = price.map(|raw| body::number(raw.get()).ok_or_else(|| refused(&raw))).transpose();
     match (BotDefinition::parse(&fields), price) {
         (Ok(definition), Ok(price)) => Ok((definition, price)),
-        (definition, _) => {
+        (definition, price) => {
             let others = definition.err().map_or_else(Vec::new, |faults| faults.0);
-            Err(ApiError::Invalid(others.into_iter().chain(bad_price).collect()))
+            Err(ApiError::Invalid(others.into_iter().chain(price.err()).collect()))
         }
     }
 }

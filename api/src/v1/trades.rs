@@ -224,13 +224,9 @@ fn answered(is_under_way: bool, trade: &impl Serialize) -> HttpResponse {
 /// How much is to be added: `amount` in quote or `qty` in base, one of them.
 fn funds(fields: &Fields) -> Result<Funds, ApiError> {
     let mut body = Reader::new(fields);
-    let amount = body.given("amount", "an amount of quote above 0", |raw| {
-        json(raw).filter(|amount: &Quote| *amount > Quote::ZERO).map(Funds::Amount)
-    });
-    let qty = body.given("qty", "a quantity of base above 0", |raw| {
-        json(raw).filter(|qty: &Qty| !qty.is_zero()).map(Funds::Qty)
-    });
-    let funds = match (amount, qty) {
+    let amount = body.number("amount", "an amount of quote above 0", |amount: &Quote| *amount > Quote::ZERO);
+    let qty = body.number("qty", "a quantity of base above 0", |qty: &Qty| !qty.is_zero());
+    let funds = match (amount.map(Funds::Amount), qty.map(Funds::Qty)) {
         (Given::Missing | Given::Null, Given::Missing | Given::Null) => {
             let message = "give how much to spend as `amount` (quote), or how much to buy as `qty` (base)";
             body.fault("amount", "parameter_missing", message)

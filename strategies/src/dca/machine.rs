@@ -356,8 +356,11 @@ impl Holding {
             StopLossBasis::Average => (self.notional, self.qty),
             StopLossBasis::BaseOrder => (self.base_notional, self.base_qty),
         };
-        self.stop = exact::level(notional, qty, &plan.stop, tick, Rounding::Down);
-        self.take_profit = exact::level(self.notional, self.qty, &plan.take_profit, tick, Rounding::Up);
+        let stop = plan.stop.as_ref();
+        self.stop = stop.and_then(|stop| exact::level(notional, qty, stop, tick, Rounding::Down));
+        let take_profit = plan.take_profit.as_ref();
+        self.take_profit =
+            take_profit.and_then(|level| exact::level(self.notional, self.qty, level, tick, Rounding::Up));
         self.next_trigger = self.trigger(plan, self.entries);
     }
 

@@ -17,10 +17,10 @@ pub struct DcaPlan {
     pub(crate) rungs: Vec<Rung>,
     /// From the average price to the stop: `(1+f)(1+stop_loss/100)`. As in all factors `1+f` stands for the fee of
     /// the entries, which live entries bring along in what they cost.
-    pub(crate) stop: Factor,
+    pub(crate) stop: Option<Factor>,
     pub(crate) stop_basis: StopLossBasis,
     /// From the average price to the take-profit price: `(1+f)(1+take_profit/100)/(1−f)`.
-    pub(crate) take_profit: Factor,
+    pub(crate) take_profit: Option<Factor>,
     pub(crate) trailing_take_profit: Option<Rate>,
     pub(crate) trailing_stop: Option<Rate>,
     pub(crate) cooldown_s: u64,
@@ -53,15 +53,15 @@ impl DcaPlan {
             faults.push(Fault { param: param.to_owned(), code: "parameter_invalid", message });
         };
 
-        let keep = &one + &fraction(bot.stop_loss);
-        if &with_fee * &keep >= one {
+        let keep = |stop_loss: Pct| &one + &fraction(stop_loss);
+        if let Some(stop_loss) = bot.stop_loss.filter(|pct| &with_fee * &keep(*pct) >= one) {
             let message = format!(
-                "{} would stop at once: with a fee of {} it must lie below the fee that the entry paid",
-                bot.stop_loss, market.fee
+                "{stop_loss} would stop at once: with a fee of {} it must lie below the fee that the entry paid",
+                market.fee
             );
             fault("stop_loss", message);
         }
-        if bot.take_profit.is_zero() && market.fee.is_zero() {
+        if bot.take_profit.is_some_and(Pct::is_zero) && market.fee.is_zero() {
             fault("take_profit", "0 needs a fee above 0: it would close at its own entry price".to_owned());
         }
         let deviation = fraction(dca.price_deviation);
@@ -113,9 +113,11 @@ impl DcaPlan {
             warnings: warnings(bot, market, &ladder),
             rules: MarketRules { market: *market, entries: dca.order_type, is_live: !bot.dry_run },
             rungs,
-            stop: Factor::new(&(&entry_fee * &keep)),
+            stop: bot.stop_loss.map(|pct| Factor::new(&(&entry_fee * &keep(pct)))),
             stop_basis: bot.stop_loss_basis,
-            take_profit: Factor::quotient(&(&entry_fee * &(&one + &fraction(bot.take_profit))), &kept),
+            take_profit: bot
+                .take_profit
+                .map(|pct| Factor::quotient(&(&entry_fee * &(&one + &fraction(pct))), &kept)),
             trailing_take_profit: bot.trailing_take_profit.and_then(|pct| Rate::from_pct(pct).ok()),
             trailing_stop: bot.trailing_stop.and_then(|pct| Rate::from_pct(pct).ok()),
             cooldown_s: dca.cooldown_s,
@@ -174,12 +176,14 @@ impl DcaPlan {
     }
 }
 
-/// Which safety orders lie at or below the stop that the entries before them make: those never fill.
+/// Warns of a missing stop, and of safety orders that lie at or below the stop that the entries before them make: those
+/// never fill.
 ///
 /// Reckoned for a base price of 1 in plain decimals: a warning may be a grid step off, a level never is.
 fn warnings(bot: &BotDefinition, market: &Market, rungs: &[(Exact, Exact)]) -> Vec<Warning> {
+    let Some(stop_loss) = bot.stop_loss else { return bot.no_stop().into_iter().collect() };
     let with_fee = Decimal::ONE + market.fee.decimal();
-    let keep = Decimal::ONE + bot.stop_loss.fraction();
+    let keep = Decimal::ONE + stop_loss.fraction();
     let base_stop = with_fee * keep;
     let mut spent = bot.stake_amount.decimal();
     let mut held = spent;
@@ -200,9 +204,8 @@ fn warnings(bot: &BotDefinition, market: &Market, rungs: &[(Exact, Exact)]) -> V
         return Vec::new();
     }
     let message = format!(
-        "{never} of {} safety orders lie at or below the stop of {} % and will not fill",
-        rungs.len(),
-        bot.stop_loss
+        "{never} of {} safety orders lie at or below the stop of {stop_loss} % and will not fill",
+        rungs.len()
     );
     vec![Warning { param: "stop_loss".to_owned(), code: "safety_orders_below_stop", message }]
 }

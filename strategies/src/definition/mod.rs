@@ -4,7 +4,7 @@ mod parse;
 pub(crate) mod reader;
 pub(crate) mod schema;
 
-use model::{Exchange, ExchangeId, Pair, Pct, Quote};
+use model::{Exchange, ExchangeId, Pair, Pct, Quote, Warning};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
@@ -28,12 +28,12 @@ pub struct BotDefinition {
     pub stake_amount: Quote,
     /// How many entries a trade may have: the base order and its safety orders; 1 to 100.
     pub max_open_trades: u32,
-    /// Where it gives up, in percent of the basis; above -100 and below 0.
-    pub stop_loss: Pct,
+    /// Where it gives up, in percent of the basis; above -100 and below 0. `None`: it has no stop at a fixed distance.
+    pub stop_loss: Option<Pct>,
     /// What `stop_loss` is measured from.
     pub stop_loss_basis: StopLossBasis,
-    /// The percent that is left after both fees when it takes its profit; 0 or more.
-    pub take_profit: Pct,
+    /// The percent that is left after both fees when it takes its profit; 0 or more. `None`: it takes no profit.
+    pub take_profit: Option<Pct>,
     /// How far the price may fall back once the take-profit price was reached.
     pub trailing_take_profit: Option<Pct>,
     /// How far under the highest price since the last entry the stop follows.
@@ -90,6 +90,19 @@ impl BotDefinition {
             && self.dry_run == other.dry_run
     }
 
+    /// Whether a trade has a stop, be it one that trails.
+    pub const fn has_stop(&self) -> bool {
+        self.stop_loss.is_some() || self.trailing_stop.is_some()
+    }
+
+    /// Warns of a bot without a stop.
+    pub fn no_stop(&self) -> Option<Warning> {
+        let message = "the bot has no stop: a falling market may take all that a trade has bought";
+        let warning =
+            || Warning { param: "stop_loss".to_owned(), code: "no_stop_loss", message: message.to_owned() };
+        (!self.has_stop()).then(warning)
+    }
+
     /// The definition as one JSON object.
     ///
     /// # Panics
@@ -109,9 +122,11 @@ struct Shown<'a> {
     strategy: &'static str,
     stake_amount: Quote,
     max_open_trades: u32,
-    stop_loss: Pct,
+    #[schema(required)]
+    stop_loss: Option<Pct>,
     stop_loss_basis: StopLossBasis,
-    take_profit: Pct,
+    #[schema(required)]
+    take_profit: Option<Pct>,
     #[schema(required)]
     trailing_take_profit: Option<Pct>,
     #[schema(required)]

@@ -21,14 +21,20 @@ impl BotDefinition {
         let strategy = body.required("strategy", |raw| one_of(raw, &StrategyDefinition::NAMES));
         let stake_amount = body.required("stake_amount", stake);
         let max_open_trades = body.required("max_open_trades", |raw| whole(raw, 1, 100));
-        let stop_loss = body.required("stop_loss", stop_loss);
+        let stop_loss = body.required_or_null("stop_loss", stop_loss);
         let dry_run = body.required("dry_run", |raw| typed::<bool>(raw, "true or false"));
         let stop_loss_basis = body.optional("stop_loss_basis", |raw| {
             one_of(raw, &["average", "base_order"])?;
             typed(raw, "average or base_order")
         });
+        let has_no_take_profit = body.is_null("take_profit");
         let take_profit = body.optional("take_profit", take_profit);
-        let trailing_take_profit = body.optional("trailing_take_profit", trailing);
+        let default_take_profit = Pct::new(Decimal::TWO).ok().filter(|_| !has_no_take_profit);
+        let trailing_take_profit = body.optional("trailing_take_profit", |raw| {
+            let distance = trailing(raw)?;
+            let wanted = "possible without a take_profit: it trails from there; set both to null or neither";
+            if has_no_take_profit { Err(wanted.to_owned()) } else { Ok(distance) }
+        });
         let trailing_stop = body.optional("trailing_stop", trailing);
         let exchange_id = body.optional("exchange_id", |raw| typed(raw, "the id of an exchange connection"));
         let stop_on_venue = body.optional("stop_on_venue", |raw| typed(raw, "true or false"));
@@ -51,9 +57,9 @@ impl BotDefinition {
                 strategy: decided?,
                 stake_amount: stake_amount?,
                 max_open_trades: max_open_trades?,
-                stop_loss: stop_loss?,
+                stop_loss,
                 stop_loss_basis: stop_loss_basis.unwrap_or_default(),
-                take_profit: take_profit.or_else(|| Pct::new(Decimal::TWO).ok())?,
+                take_profit: take_profit.or(default_take_profit),
                 trailing_take_profit,
                 trailing_stop,
                 dry_run: dry_run?,
@@ -147,10 +153,41 @@ mod tests {
             "dry_run",
         ] {
             check_refused(field, None, field, "parameter_missing");
-            check_refused(field, Some("null"), field, "parameter_missing");
+            if field != "stop_loss" {
+                check_refused(field, Some("null"), field, "parameter_missing");
+            }
             check_refused(field, Some("{}"), field, "parameter_invalid");
             check_refused(field, Some("[1]"), field, "parameter_invalid");
         }
+    }
+
+    #[test]
+    fn null_is_no_stop_and_no_take_profit_and_a_default_only_where_it_is_left_out() {
+        let none = with("stop_loss", Some("null")).unwrap();
+        assert_eq!((none.stop_loss, none.take_profit), (None, Pct::new(Decimal::TWO).ok()));
+        let none = with("take_profit", Some("null")).unwrap();
+        assert_eq!((none.take_profit, none.stop_loss.is_some()), (None, true));
+        let again: Fields = serde_json::from_str(none.to_json().get()).unwrap();
+        assert_eq!(BotDefinition::parse(&again).unwrap(), none);
+        let mut fields = again;
+        fields.insert("trailing_take_profit".to_owned(), RawValue::from_string("1".to_owned()).unwrap());
+        let faults = BotDefinition::parse(&fields).unwrap_err().0;
+        assert_eq!(faults[0].param, "trailing_take_profit");
+    }
+
+    #[test]
+    fn a_number_in_a_string_is_written_as_the_document_says() {
+        for value in ["+5", "5.", ".5", "1e2", "05", "-0", " 5", "5 ", "5.123456789", "0.500000000"] {
+            let value = format!("\"{value}\"");
+            let faults = with("stake_amount", Some(&value)).expect_err(&value).0;
+            assert_eq!(faults[0].param, "stake_amount");
+            assert!(faults[0].message.contains(&value), "{}", faults[0].message);
+            check_refused("max_open_trades", Some(&value), "max_open_trades", "parameter_invalid");
+        }
+        for value in ["5", "5.0", "0.50", "12.50000000", "1000000000000"] {
+            assert!(with("stake_amount", Some(&format!("\"{value}\""))).is_ok(), "{value}");
+        }
+        assert!(with("stake_amount", Some("1e2")).is_ok(), "a JSON number may have an exponent");
     }
 
     #[test]

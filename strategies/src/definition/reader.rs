@@ -39,6 +39,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A field that must be there, be it as `null`.
+    pub(crate) fn required_or_null<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(&RawValue) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.is_null(field) { self.optional(field, read) } else { self.required(field, read) }
+    }
+
+    /// Whether a field is given as `null`.
+    pub(crate) fn is_null(&self, field: &str) -> bool {
+        self.fields.get(field).is_some_and(|raw| raw.get() == "null")
+    }
+
     /// A field that may be missing or `null`.
     pub(crate) fn optional<T>(
         &mut self,
@@ -96,7 +110,7 @@ pub(crate) fn one_of<'n>(raw: &RawValue, names: &[&'n str]) -> Result<&'n str, S
 
 /// A number with at most eight decimals, as a JSON number or a string.
 pub(crate) fn decimal(raw: &RawValue) -> Result<Decimal, String> {
-    let value = number::from_raw(raw).map_err(|_| "a number of at most 28 digits".to_owned())?;
+    let value = number::from_input(raw).map_err(|_| "a number of at most 28 digits".to_owned())?;
     if value.normalize().scale() > MAX_DECIMALS {
         return Err(format!("a number of at most {MAX_DECIMALS} decimals"));
     }
@@ -105,7 +119,7 @@ pub(crate) fn decimal(raw: &RawValue) -> Result<Decimal, String> {
 
 pub(crate) fn whole(raw: &RawValue, least: u32, most: u32) -> Result<u32, String> {
     let wanted = || format!("a whole number from {least} to {most}");
-    let value = number::from_raw(raw).map_err(|_| wanted())?;
+    let value = number::from_input(raw).map_err(|_| wanted())?;
     if !value.is_integer() {
         return Err(wanted());
     }

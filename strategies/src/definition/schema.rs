@@ -40,11 +40,14 @@ struct CommonFields {
     stake_amount: Stake,
     /// The most entries that one trade may have: the base order and its safety orders.
     max_open_trades: Entries,
-    /// Where it gives up, in percent of `stop_loss_basis`: -10 is ten percent down.
-    stop_loss: Loss,
+    /// Where it gives up, in percent of `stop_loss_basis`: -10 is ten percent down. `null`: it has no such stop, which it
+    /// is warned of (`no_stop_loss`) unless it has a trailing stop.
+    #[schema(required)]
+    stop_loss: Option<Loss>,
     /// What `stop_loss` is measured from; `average` by default.
     stop_loss_basis: Option<StopLossBasis>,
-    /// The percent that is left after both fees when it takes its profit; 2 by default.
+    /// The percent that is left after both fees when it takes its profit; 2 where it is left out. `null`: it takes no
+    /// profit, and has no `trailing_take_profit` either.
     take_profit: Option<Gain>,
     /// Once the take-profit price was reached, it sells when the price falls back by this percent; off by default.
     trailing_take_profit: Option<Distance>,
@@ -85,7 +88,8 @@ impl ToSchema for BotBody {
     }
 }
 
-/// What of a bot is to change: what is not named stays, and `null` takes a field back to its default.
+/// What of a bot is to change: what is not named stays, and `null` takes a field back to its default; for `stop_loss` and
+/// `take_profit` it means none.
 #[derive(Clone, Copy, Debug)]
 pub struct BotPatch;
 
@@ -94,8 +98,9 @@ impl PartialSchema for BotPatch {
         let RefOr::T(Schema::Object(mut body)) = BotBody::schema() else { return BotBody::schema() };
         body.required.clear();
         body.description = Some(
-            "What of a bot is to change: what is not named stays, `null` takes a field back to its default, and `dca` is \
-             merged field by field."
+            "What of a bot is to change: what is not named stays, `null` takes a field back to its default (`stop_loss` \
+             and `take_profit`: to none), and `dca` is merged field by field. Fields of the answer that cannot be set, \
+             such as `id` or `stats`, are ignored where they are as they stand."
                 .to_owned(),
         );
         body.example = Some(serde_json::json!({"stop_loss": -12.5, "dca": {"price_deviation": 1.5}}));
@@ -167,10 +172,10 @@ macro_rules! inputs {
 
 inputs! {
     /// An amount of quote.
-    Stake: number("An amount of the quote coin, above 0.", r"[1-9][0-9]{0,11}", false)
+    Stake: number("An amount of the quote coin, above 0.", r"[1-9][0-9]{0,11}|1000000000000", false)
         .exclusive_minimum(Some(0)).maximum(Some(1_000_000_000_000_i64));
     /// An amount that is not bounded by a definition.
-    Amount: number("An amount above 0.", r"[1-9][0-9]{0,14}", false)
+    Amount: number("An amount above 0.", r"[1-9][0-9]{0,14}|1000000000000000", false)
         .exclusive_minimum(Some(0)).maximum(Some(1_000_000_000_000_000_i64));
     /// A price.
     PriceInput: number("A price above 0.", r"[1-9][0-9]{0,9}", false)
@@ -179,13 +184,13 @@ inputs! {
     Entries: whole("A whole number from 1 to 100.", "^([1-9][0-9]?|100)$")
         .minimum(Some(1)).maximum(Some(100));
     /// Seconds.
-    Seconds: whole("A whole number of seconds, of at most ten years.", "^[0-9]{1,8}$")
+    Seconds: whole("A whole number of seconds, of at most ten years.", "^(0|[1-9][0-9]{0,7})$")
         .minimum(Some(0)).maximum(Some(315_360_000));
     /// A percent downward.
     Loss: number("A percent below 0 and above -100.", r"-[1-9][0-9]?", false)
         .exclusive_minimum(Some(-100)).exclusive_maximum(Some(0));
     /// A percent upward.
-    Gain: number("A percent from 0 to 100000.", r"[0-9]{1,5}", true)
+    Gain: number("A percent from 0 to 100000.", r"0|[1-9][0-9]{0,4}|100000", true)
         .minimum(Some(0)).maximum(Some(100_000));
     /// A percent of a price.
     Distance: number("A percent above 0 and below 100.", r"[1-9][0-9]?", false)
@@ -199,13 +204,19 @@ inputs! {
 /// where that is not 0.
 fn number(description: &str, whole: &str, may_be_zero: bool) -> ObjectBuilder {
     let sign = if whole.starts_with('-') { "-" } else { "" };
-    let below_one = if may_be_zero { String::new() } else { format!(r"|{sign}0\.[0-9]{{0,7}}[1-9]") };
+    // One to eight decimals that are not all 0, by where the first other one stands.
+    let decimals = (0..8).map(|zeros| format!("{}[1-9][0-9]{{0,{}}}", "0".repeat(zeros), 7 - zeros));
+    let below_one = if may_be_zero {
+        String::new()
+    } else {
+        format!(r"|{sign}0\.({})", decimals.collect::<Vec<_>>().join("|"))
+    };
     let description =
         format!("{description} At most eight decimals; a string that holds it is taken as well.");
     ObjectBuilder::new()
         .schema_type(SchemaType::Array(vec![Type::Number, Type::String]))
         .description(Some(description))
-        .pattern(Some(format!(r"^({whole}(\.[0-9]{{1,8}})?{below_one})$")))
+        .pattern(Some(format!(r"^(({whole})(\.[0-9]{{1,8}})?{below_one})$")))
 }
 
 fn whole(description: &str, pattern: &str) -> ObjectBuilder {

@@ -190,3 +190,18 @@ fn a_ladder_beyond_the_largest_order_is_warned_of_or_refused() {
     );
     plan(50).check_minimum(price("10")).unwrap();
 }
+
+#[test]
+fn a_ladder_without_a_stop_reaches_every_step_and_may_lose_all() {
+    let market = market("0.01", "0.001", "0.001");
+    let preview = Preview::new(
+        &bot(r#"{"stop_loss":null,"take_profit":null,"max_open_trades":9}"#),
+        &market,
+        price("100"),
+    );
+    let preview = preview.unwrap();
+    assert_eq!(preview.warnings.iter().map(|warning| warning.code).collect::<Vec<_>>(), ["no_stop_loss"]);
+    assert!(preview.entries.iter().all(|entry| entry.is_reached && entry.stop.is_none()));
+    assert!(preview.entries.iter().all(|entry| entry.take_profit.is_none()));
+    assert_eq!(preview.worst_loss(), preview.funds_needed());
+}

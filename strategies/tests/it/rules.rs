@@ -186,3 +186,24 @@ fn a_stake_under_the_venues_minimum_is_refused_where_the_price_is_known_and_told
     let told = paper.on_move(&PriceMove::tick(price("100"), Timestamp::MIN), &mut Vec::new()).unwrap_err();
     assert_eq!(told.to_string(), "entry 1 comes to 50.000, below the venue's minimum of 51: raise its stake");
 }
+
+#[test]
+fn a_bot_without_a_stop_holds_whatever_the_price_and_one_without_a_take_profit_too() {
+    let fields = r#"{"stop_loss":null,"max_open_trades":1}"#;
+    check(fields, &["100", "1", "0.01", "102.3"], &["0 0.500 @ 100", "take_profit 0.500 @ 102.3"]);
+    let fields = r#"{"take_profit":null,"max_open_trades":1}"#;
+    check(fields, &["100", "9000", "90"], &["0 0.500 @ 100", "stop 90.09", "stop_loss 0.500 @ 90"]);
+    let fields = r#"{"stop_loss":null,"take_profit":null,"trailing_stop":5,"max_open_trades":1}"#;
+    check(fields, &["100", "110", "104.5"], &["0 0.500 @ 100", "stop 104.5", "trailing_stop 0.500 @ 104.5"]);
+    check_candles(
+        r#"{"stop_loss":null,"take_profit":null,"max_open_trades":1}"#,
+        &[["100", "100", "100", "100"], ["100", "9000", "0.01", "100"]],
+        &["0 0.500 @ 100"],
+    );
+    let codes = |fields| {
+        let plan = Plan::new(&bot(fields), &market("0.01", "0.001", "0.001")).unwrap();
+        plan.warnings().iter().map(|warning| warning.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(r#"{"stop_loss":null}"#), ["no_stop_loss"]);
+    assert_eq!(codes(r#"{"stop_loss":null,"trailing_stop":5}"#), [""; 0]);
+}
