@@ -63,13 +63,21 @@ impl LiveBot {
             Role::Exit if has_filled => {
                 self.leaving = Pause::NONE;
                 self.resolve("exit_refused", "the venue sells again", steps);
-                steps.push(LiveStep::Filled(id));
+                self.sold(id, steps);
             }
             Role::Exit => self.not_sold(refused.as_deref(), steps),
-            Role::Protection if has_filled => steps.push(LiveStep::Filled(id)),
+            Role::Protection if has_filled => self.sold(id, steps),
             Role::Protection => self.not_protected(refused, is_our_doing, steps),
         }
         self.forget_empty(steps);
+    }
+
+    /// Something was sold: a part, where there is more to sell. What leaves nothing but dust ends the trade, if not at once
+    /// then when what is under way has ended, and is reported as that alone.
+    fn sold(&self, id: ClientOrderId, steps: &mut Vec<LiveStep>) {
+        if self.holds_most() || self.sellable().is_some() {
+            steps.push(LiveStep::Filled(id));
+        }
     }
 
     fn bought(&mut self, place: usize) {

@@ -849,7 +849,6 @@ fn the_resting_stop_follows_the_average_and_makes_way_for_the_exit() {
         "rest 1.006 under 95.61 for 94.65",
         "cancel",
         "Exit 1.006",
-        "filled",
         "TakeProfit",
     ];
     assert_eq!(said, expected);
@@ -858,7 +857,7 @@ fn the_resting_stop_follows_the_average_and_makes_way_for_the_exit() {
 #[test]
 fn a_stop_that_the_price_has_reached_is_sold_at_market() {
     let said = run(FIELDS, &["100", "95"], true);
-    assert_eq!(said[3..], ["stop 96.09", "cancel", "Exit 0.5", "filled", "StopLoss"]);
+    assert_eq!(said[3..], ["stop 96.09", "cancel", "Exit 0.5", "StopLoss"]);
 }
 
 #[test]
@@ -868,7 +867,7 @@ fn levels_lie_where_the_fees_that_were_paid_put_them() {
     let said = run(&fields, &["100", "96.10"], false);
     assert_eq!(said, ["Entry(0) 0.500", "Opened"]);
     let said = run(&fields, &["100", "96.10", "96.09"], false);
-    assert_eq!(said[2..], ["stop 96.09", "Exit 0.5", "filled", "StopLoss"]);
+    assert_eq!(said[2..], ["stop 96.09", "Exit 0.5", "StopLoss"]);
 }
 
 /// What is told of buys that the venue refuses with these words, each tried again once its pause is over, and how long

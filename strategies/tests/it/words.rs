@@ -29,13 +29,15 @@ pub(super) struct Desk {
     orders: Vec<LiveOrder>,
     /// One line a step since it was looked at last.
     said: Vec<String>,
+    /// How many exits were reported as those of a part.
+    parts: u32,
 }
 
 impl Desk {
     /// Before its first tick.
     pub(super) fn new(fields: &str, stop_on_venue: bool) -> Self {
         let bot = LiveBot::new(&plan(fields), rules(stop_on_venue));
-        Self { bot, stop_on_venue, ids: 0, second: 0, orders: Vec::new(), said: Vec::new() }
+        Self { bot, stop_on_venue, ids: 0, second: 0, orders: Vec::new(), said: Vec::new(), parts: 0 }
     }
 
     /// Holding 0.5 bought at 100, with its stop at the venue where it is to rest there.
@@ -73,6 +75,10 @@ impl Desk {
                 LiveStep::StopHit { stop, .. } => format!("stop {stop}"),
                 LiveStep::Told { code, .. } => (*code).to_owned(),
                 LiveStep::Opened => "opened".to_owned(),
+                LiveStep::Filled(id) if self.order(*id).role == Role::Exit => {
+                    self.parts += 1;
+                    continue;
+                }
                 LiveStep::Ended(_) | LiveStep::Filled(_) => continue,
                 LiveStep::Ask(_) | LiveStep::GaveUp { .. } => panic!("{step:?}"),
             };
@@ -636,4 +642,24 @@ fn a_trade_that_is_held_after_a_little_of_it_was_sold_stays_open_however_small()
     desk.report(Role::Exit, Some(End::Expired), "0.1", price("9"));
     assert_eq!(desk.said(), ["Exit 0.5", "cancel Exit"], "what is left is no dust");
     assert!(desk.bot.is_quiet() && desk.bot.machine().is_holding());
+}
+
+#[test]
+fn a_sale_that_leaves_nothing_but_dust_is_the_end_of_the_trade_and_no_part_of_it() {
+    // Reported before the bot acts again, as after a restart: the trade ends in a step of its own.
+    let mut desk = Desk::holding(FIELDS, false);
+    desk.close();
+    desk.bot.set_still(true);
+    desk.report(Role::Exit, Some(End::Filled), "0.5", price("100"));
+    assert_eq!((desk.said(), desk.parts), (vec!["Exit 0.5".to_owned()], 0));
+    desk.bot.set_still(false);
+    desk.act(|bot, mint, steps| bot.take_up(&mut || mint(), steps));
+    assert_eq!((desk.said(), desk.parts), (vec!["closed manual".to_owned()], 0));
+    // A part is one where the rest can be sold.
+    let mut desk = Desk::holding(FIELDS, false);
+    desk.close();
+    desk.report(Role::Exit, Some(End::Expired), "0.2", price("100"));
+    assert_eq!((desk.said(), desk.parts), (vec!["Exit 0.5".to_owned(), "Exit 0.3".to_owned()], 1));
+    desk.fill("100");
+    assert_eq!((desk.said(), desk.parts), (vec!["closed manual".to_owned()], 1));
 }
