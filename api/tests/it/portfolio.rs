@@ -1,5 +1,6 @@
 //! What an account is worth, over HTTP: paper money and real money, on a simulated exchange.
 
+use reqwest::Method;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
@@ -83,6 +84,12 @@ async fn equity_is_what_the_balances_are_worth_and_paper_is_not_mixed_with_money
     );
     let share = &after["bots"]["data"][0];
     assert_eq!((&share["trades"], &share["realized_profit"]), (&json!(1), &closed.body["profit"]));
+    // After its bot what it made is still there, and what it was made with.
+    live.ask(Method::DELETE, &format!("{paper}?force=true"), None).await;
+    let left = live.server.get(&live.owner, "/v1/portfolio?limit=1").await.body;
+    for figure in ["equity_usd", "capital_usd", "realized_profit_usd"] {
+        assert_eq!(left["dry_run"][figure], after["dry_run"][figure], "{figure}");
+    }
     live.end().await;
 }
 

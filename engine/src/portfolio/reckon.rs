@@ -44,7 +44,8 @@ pub struct Figures {
     /// What open trades would make at the last price, after the fee of selling: the sum of their `profit_usd`.
     #[schema(required)]
     pub unrealized_profit_usd: Option<Quote>,
-    /// What the paper account was given: what its bots' whole ladders need. `None` for real money.
+    /// What the paper account was given: what its bots' whole ladders need, those of deleted bots that have traded
+    /// included, since what they made counts as well. `None` for real money.
     #[schema(required)]
     pub capital_usd: Option<Quote>,
 }
@@ -79,7 +80,8 @@ pub struct Currency {
     pub currency: String,
     /// Closed trades.
     pub trades: i64,
-    /// What the paper account was given; `None` for real money.
+    /// What the paper account was given: what its bots' whole ladders need, those of deleted bots that have traded
+    /// included, since what they made counts as well. `None` for real money.
     #[schema(required)]
     pub capital: Option<Quote>,
     /// What is left of it in the currency itself, on paper.

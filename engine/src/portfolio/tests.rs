@@ -271,12 +271,24 @@ async fn what_ladders_spend_is_kept_as_bots_come_change_and_go() {
         store.commit([Change { redefined, ..Change::default() }, gone(3), gone(3)]).await.unwrap();
         assert_eq!(ladders(&store, account).await, [of("BTC", 2, "1.03103"), of("USDT", 2, "300.3")]);
 
+        // What was traded stays in the account after its bot, and what that was given with it.
+        store
+            .run(format!(
+                "INSERT INTO trades (id, account_id, bot_id, exchange, pair, status, dry_run, opened_at, entry_price, amount,
+                     stake, fees) VALUES ('trade', '{account}', '{}', 'binance', 'ETH/USDT', 'closed', TRUE, 0, '1', '1', '1', '0')",
+                BotId::from_u128(2)
+            ))
+            .await;
+        store.commit([gone(1)]).await.unwrap();
+        let left = [of("BTC", 2, "1.03103"), of("USDT", 1, "300.3")];
+        assert_eq!(ladders(&store, account).await, left);
+
         // A store of before is filled in, once.
         for _ in 0..2 {
             store.run("DELETE FROM ladders").await;
             store.fill_in_sums(market().fee).await.unwrap();
             store.fill_in_sums(market().fee).await.unwrap();
-            assert_eq!(ladders(&store, account).await, [of("BTC", 2, "1.03103"), of("USDT", 2, "300.3")]);
+            assert_eq!(ladders(&store, account).await, left);
         }
     }
 }

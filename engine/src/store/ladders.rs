@@ -1,9 +1,12 @@
 //! What the ladders of an account's bots need together: kept as bots are made, redefined and deleted, so that nobody has
-//! to read them all.
+//! to read them all. What a bot needed that is deleted, or trades for another coin or another kind of money now, stays
+//! counted where it has traded, since what it made stays as well: else its losses would be taken off money that is not there
+//! any more.
 
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
+use sqlx::Row as _;
 use strategies::BotDefinition;
 
 use super::realized::Key;
@@ -51,6 +54,22 @@ macro_rules! count_bot {
         if let Some(row) = select.bind($id.to_string()).fetch_optional(&mut *$transaction).await? {
             let (key, capital) = $crate::store::ladders::stored_bot!(row);
             $ladders.add(key, $times, capital);
+        }
+    };
+}
+
+/// What a bot needed taken away, and what it needs counted in its place, which is nothing where it is deleted. What it needed
+/// for trades that its account keeps on another book than it counts on now stays.
+macro_rules! recount_bot {
+    ($transaction:ident, $ladders:expr, $id:expr, $was:ident, $is:ident) => {
+        let traded = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM trades WHERE bot_id = $1)");
+        let has_traded: bool = traded.bind($id.to_string()).fetch_one(&mut *$transaction).await?;
+        for (key, sum) in $was.0 {
+            let stays = has_traded && !$is.0.contains_key(&key);
+            $ladders.add(key, sum.bots, if stays { rust_decimal::Decimal::ZERO } else { -sum.capital });
+        }
+        for (key, sum) in $is.0 {
+            $ladders.add(key, sum.bots, sum.capital);
         }
     };
 }
@@ -105,20 +124,22 @@ macro_rules! add_ladders {
         }
     };
 }
-pub(crate) use {add_ladders, count_bot, stored_bot};
+pub(crate) use {add_ladders, count_bot, recount_bot, stored_bot};
 
 impl Store {
     /// Fills in what an older version did not keep.
     pub(super) async fn fill_in_ladders(&self) -> Result<(), StoreError> {
         let has = "SELECT EXISTS (SELECT 1 FROM ladders)";
-        let bots = "SELECT account_id, exchange, dry_run, pair, capital FROM bots WHERE deleted_at IS NULL";
+        let bots = "SELECT account_id, exchange, dry_run, pair, capital, deleted_at IS NOT NULL AS is_deleted FROM bots
+            WHERE deleted_at IS NULL OR EXISTS (SELECT 1 FROM trades WHERE trades.bot_id = bots.id)";
         let mut sums = Ladders::default();
         reading!(self, pool => {
             let is_kept: bool = sqlx::query_scalar(has).fetch_one(pool).await?;
             if !is_kept {
                 for row in sqlx::query(bots).fetch_all(pool).await? {
+                    let is_deleted: bool = row.try_get("is_deleted")?;
                     let (key, capital) = stored_bot!(row);
-                    sums.add(key, 1, capital);
+                    sums.add(key, i64::from(!is_deleted), capital);
                 }
             }
         });

@@ -66,7 +66,7 @@ macro_rules! holdings {
         let account = $account.to_string();
         let mut holdings = Holdings::default();
         let ladders = sqlx::query(
-            "SELECT exchange, dry_run, quote, bots, capital FROM ladders WHERE account_id = $1 AND bots > 0
+            "SELECT exchange, dry_run, quote, bots, capital FROM ladders WHERE account_id = $1 AND (bots > 0 OR capital <> '0')
              ORDER BY exchange, dry_run, quote",
         );
         for row in ladders.bind(&account).fetch_all(&mut *$connection).await? {

@@ -14,7 +14,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::idempotency::keep;
 use super::inbound::SIGNAL_DONE;
-use super::ladders::{Ladders, add_ladders, count_bot};
+use super::ladders::{Ladders, add_ladders, count_bot, recount_bot};
 use super::realized::{Realized, add_realized};
 use super::repeat::write_once;
 use super::rows::{Rows, Value, row};
@@ -616,14 +616,17 @@ macro_rules! write_batch {
             .bind(capital.to_string())
             .bind(state);
             update.execute(&mut *$transaction).await?;
-            count_bot!($transaction, $batch.ladders, id, 1);
+            count_bot!($transaction, is, id, 1);
+            recount_bot!($transaction, $batch.ladders, id, was, is);
         }
         let bots = $batch.bots.len() as u64;
         if write_rows!($transaction, $dialect, UPDATE_BOTS, $batch.bots.into_values()) != bots {
             return Err(StoreError::UnknownBot);
         }
         for (id, at) in $batch.deleted {
-            count_bot!($transaction, $batch.ladders, id, -1);
+            let (mut was, is) = (Ladders::default(), Ladders::default());
+            count_bot!($transaction, was, id, -1);
+            recount_bot!($transaction, $batch.ladders, id, was, is);
             let update = sqlx::query("UPDATE bots SET deleted_at = $2 WHERE id = $1");
             update.bind(id.to_string()).bind(at.nanos()).execute(&mut *$transaction).await?;
         }
