@@ -338,6 +338,8 @@ impl From<EngineError> for ApiError {
             EngineError::NotFound(what) => Self::NotFound(what),
             EngineError::Invalid(faults) => faults.into(),
             EngineError::Conflict { code, message } => Self::Conflict { code, message },
+            EngineError::AccountSuspended => Self::SUSPENDED,
+            EngineError::AccountDeleted => Self::Unauthorised,
             EngineError::VenueSilent(why) => Self::VenueSilent(why),
             EngineError::Unavailable(why) => {
                 tracing::warn!(why, "the engine could not take a request");

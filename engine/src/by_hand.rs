@@ -175,6 +175,7 @@ impl EngineHandle {
         let ordered = {
             let _alone = self.alone(trade.bot_id).await;
             self.take_work()?;
+            self.may_act(account).await?;
             let bot = self.owner_of(&trade, account).await?;
             let Whereabouts::Lives(running) = self.find(bot.id).await? else { return Err(not_running()) };
             let last = self.last_tick(&trade.pair, true).await?;

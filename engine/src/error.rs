@@ -14,6 +14,12 @@ pub enum EngineError {
     /// What was asked for makes no sense.
     #[error(transparent)]
     Invalid(#[from] Faults),
+    /// The account is suspended: it starts and changes nothing.
+    #[error("the account is suspended")]
+    AccountSuspended,
+    /// The account is deleted.
+    #[error("the account is deleted")]
+    AccountDeleted,
     /// It makes sense, but not now.
     #[error("{message}")]
     Conflict {

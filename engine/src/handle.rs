@@ -212,6 +212,7 @@ impl EngineHandle {
         answer: impl FnOnce(&BotView, &[Warning]) -> Result<(T, Option<KeptAnswer>), E>,
     ) -> Result<T, E> {
         self.take_work()?;
+        self.may_act(account_id).await?;
         self.owns_named(account_id, &definition).await?;
         let mut warnings = self.check(account_id, &definition).await?;
         warnings.extend(self.no_stop_can_rest(account_id, &definition).await?);
@@ -234,6 +235,12 @@ impl EngineHandle {
         let (told, answer) = answer(&view, &warnings)?;
         let change = Change { created: Some(Box::new(bot)), answer, ..Change::default() };
         self.commit_within(room, change).await?;
+        if matches!(self.may_act(account_id).await, Err(EngineError::AccountDeleted)) {
+            // It was deleted meanwhile by another process: its bot is not made, or not kept.
+            let deleted = Change { deleted: Some((account_id, id, clock::now())), ..Change::default() };
+            self.inner.ledger.commit(deleted).await.map_err(EngineError::from)?;
+            return Err(EngineError::AccountDeleted.into());
+        }
         tracing::info!(bot = %id, account = %account_id, name, pair, "a bot was created");
         Ok(told)
     }
@@ -363,6 +370,7 @@ impl EngineHandle {
     ) -> Result<(BotView, Vec<Warning>), E> {
         let _alone = self.alone(id).await;
         self.take_work()?;
+        self.may_act(account).await?;
         let bot = self.stored(account, id).await?;
         let new = redefine(&bot.definition)?;
         let old = &bot.definition;
@@ -596,6 +604,20 @@ impl EngineHandle {
             return Err(EngineError::Unavailable("the database takes nothing just now".to_owned()));
         }
         Ok(())
+    }
+
+    /// Refuses an account that is suspended or deleted by now, as the store has it: what a key grants is remembered for a
+    /// while, and an operator's command runs in a process of its own.
+    ///
+    /// # Errors
+    /// [`EngineError::AccountSuspended`], [`EngineError::AccountDeleted`].
+    pub(crate) async fn may_act(&self, account: AccountId) -> Result<(), EngineError> {
+        let ask = move |store: Store| async move { store.is_account_active(account).await };
+        match self.on_store(ask).await? {
+            Some(true) => Ok(()),
+            Some(false) => Err(EngineError::AccountSuspended),
+            None => Err(EngineError::AccountDeleted),
+        }
     }
 
     pub(crate) async fn alone(&self, id: BotId) -> Option<MutexGuard<'_, ()>> {

@@ -37,6 +37,7 @@ impl EngineHandle {
     pub async fn start_bot(&self, account: AccountId, id: BotId) -> Result<BotView, EngineError> {
         let _alone = self.alone(id).await;
         self.take_work()?;
+        self.may_act(account).await?;
         let is_live = !self.stored(account, id).await?.definition.dry_run;
         if is_live && self.inner.connections.count_restoring() > 0 {
             let message =
@@ -60,6 +61,11 @@ impl EngineHandle {
             }
         };
         durable.wait_for_answer().await?;
+        if let Err(refused) = self.may_act(account).await {
+            // It was suspended while the bot was being started.
+            self.suspend_alone(account, id).await?;
+            return Err(refused);
+        }
         self.bot(account, id).await
     }
 

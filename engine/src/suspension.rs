@@ -1,4 +1,4 @@
-//! Accounts that an operator suspends: their bots stop, wherever the operator's command ran.
+//! Accounts that an operator suspends or deletes: their bots stop, wherever the operator's command ran.
 //!
 //! Nothing is bought any more, and nothing is sold either: a bot keeps what it holds, and a stop that rests at the venue
 //! stands and guards it. What a bot has under way at that moment, other than such a stop, it ends first.
@@ -29,12 +29,21 @@ const STILL_FOR: Duration = Duration::from_mins(1);
 /// Stops the bots of suspended accounts, until the engine ends.
 pub(crate) async fn watch(engine: Weak<Inner>) {
     let mut still: HashMap<AccountId, Instant> = HashMap::new();
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+    let mut deleted = Vec::new();
+    for look in 0_u64.. {
+        if look > 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
         let Some(inner) = engine.upgrade() else { return };
         let engine = EngineHandle { inner };
+        if look == 0 {
+            deleted = engine.inner.store.deleted_accounts_with_bots().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "bots of deleted accounts could not be looked for");
+                Vec::new()
+            });
+        }
         let suspended = match engine.inner.store.suspended_accounts().await {
-            Ok(suspended) => suspended,
+            Ok(suspended) => [suspended, deleted.clone()].concat(),
             Err(error) => {
                 tracing::warn!(%error, "suspended accounts could not be looked for");
                 continue;
@@ -71,6 +80,11 @@ impl EngineHandle {
     /// Stops a bot with what it holds; a stop that rests at its venue stands.
     async fn suspend_bot(&self, account: AccountId, id: BotId) -> Result<(), EngineError> {
         let _alone = self.alone(id).await;
+        self.suspend_alone(account, id).await
+    }
+
+    /// Likewise, by whoever has the bot alone.
+    pub(crate) async fn suspend_alone(&self, account: AccountId, id: BotId) -> Result<(), EngineError> {
         if let Some(answer) = self.tell(id, || Suspend).await? {
             return Ok(answer?.wait().await?);
         }

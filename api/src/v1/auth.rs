@@ -20,7 +20,7 @@ use crate::ApiError;
 use crate::access::{self, AccessConfig};
 use crate::limit::{Limiter, Quota};
 
-/// How long a key is taken for good without asking the store: a revoked one is refused after this.
+/// How long a key is taken for good without asking the store, by what only reads: a revoked one is refused after this.
 const TRUSTED_FOR: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether a key is still good that a stream was opened with: a revoked one's ends within a second.
@@ -59,7 +59,7 @@ impl Caller {
         if self.has(scope) { Ok(self.account) } else { Err(ApiError::Forbidden { scope }) }
     }
 
-    /// Its account's plan, as of half a second ago at the latest.
+    /// Its account's plan; where the request only reads, as of half a second ago at the latest.
     pub(crate) fn plan(&self) -> Tier {
         self.grant.plan
     }
@@ -126,7 +126,9 @@ impl Door {
     ) -> Result<([u8; 32], Arc<KeyGrant>), ApiError> {
         // What is misspelled is no guess: it is known without asking anybody.
         let hash = bearer(request.headers()).and_then(key_hash).ok_or(ApiError::Unauthorised)?;
-        let grant = self.known(engine, hash).await?;
+        // Whoever changes something is asked for anew: what is remembered may be of before the account was deleted.
+        let trusted_for = if request.method().is_safe() { TRUSTED_FOR } else { Duration::ZERO };
+        let grant = self.known(engine, hash, trusted_for).await?;
         let grant = grant.ok_or_else(|| self.guessed(request, ApiError::Unauthorised))?;
         if !is_good(&grant) {
             return Err(ApiError::Unauthorised);
@@ -146,10 +148,17 @@ impl Door {
         Ok((hash, grant))
     }
 
-    /// What a key grants, as of [`TRUSTED_FOR`] ago at the latest; `None` where nobody has it.
-    async fn known(&self, engine: &EngineHandle, hash: [u8; 32]) -> Result<Option<Arc<KeyGrant>>, ApiError> {
-        let seen =
-            self.seen.get(&hash).filter(|seen| seen.1.elapsed() < TRUSTED_FOR).map(|seen| seen.0.clone());
+    /// What a key grants, as of so long ago at the latest; `None` where nobody had it [`TRUSTED_FOR`] ago.
+    async fn known(
+        &self,
+        engine: &EngineHandle,
+        hash: [u8; 32],
+        trusted_for: Duration,
+    ) -> Result<Option<Arc<KeyGrant>>, ApiError> {
+        let is_fresh = |(grant, at): &(Option<Arc<KeyGrant>>, Instant)| {
+            at.elapsed() < if grant.is_some() { trusted_for } else { TRUSTED_FOR }
+        };
+        let seen = self.seen.get(&hash).filter(|seen| is_fresh(seen)).map(|seen| seen.0.clone());
         if let Some(grant) = seen {
             return Ok(grant);
         }
@@ -166,7 +175,7 @@ impl Door {
         loop {
             tokio::time::sleep(LOOKED_AT_EVERY).await;
             // Where nobody can say now, it is asked again.
-            let Ok(grant) = self.known(engine, caller.key_hash).await else { continue };
+            let Ok(grant) = self.known(engine, caller.key_hash, TRUSTED_FOR).await else { continue };
             let holds = |grant: &KeyGrant| caller.asked().is_none_or(|scope| has(grant, scope));
             if !grant.is_some_and(|grant| is_good(&grant) && holds(&grant)) {
                 return;

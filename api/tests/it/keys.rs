@@ -53,3 +53,28 @@ async fn a_keys_use_is_noted_and_its_end_noticed_within_a_second() {
     store.close().await;
     server.stop().await;
 }
+
+#[actix_web::test]
+async fn a_key_that_was_just_used_makes_and_starts_nothing_once_its_account_is_suspended_or_deleted() {
+    let server = Server::start("127.0.0.1:1").await;
+    let tenant = server.tenant(&[]).await;
+    // As the operator's command does, which runs in a process of its own.
+    let store = Store::open(&server.database_url).await.unwrap();
+    let made = server.post(&tenant, "/v1/bots", crate::bots::SEED).await.body;
+    let path = format!("/v1/bots/{}", made["id"].as_str().unwrap());
+    assert!(store.suspend_account(tenant.account, Some(Timestamp::MIN)).await.unwrap());
+    for (path, body) in [("/v1/bots", crate::bots::SEED), (&*format!("{path}/start"), "")] {
+        let refused = server.post(&tenant, path, body).await;
+        assert_eq!((refused.status, &refused.body["error"]["code"]), (403, &"account_suspended".into()));
+    }
+    assert_eq!(server.get(&tenant, &path).await.body["status"], "stopped");
+    assert!(store.suspend_account(tenant.account, None).await.unwrap());
+    assert_eq!(server.ask(&tenant, reqwest::Method::DELETE, &path, None).await.status, 204);
+    assert_eq!(server.get(&tenant, "/v1/bots").await.status, 200);
+    let deleted = store.delete_account(tenant.account, Timestamp::MIN).await.unwrap();
+    assert_eq!(deleted, engine::AccountDeletion::Deleted);
+    assert_eq!(server.post(&tenant, "/v1/bots", crate::bots::SEED).await.status, 401);
+    assert_eq!(store.all_bots(Some(tenant.account)).await.unwrap().len(), 0);
+    store.close().await;
+    server.stop().await;
+}

@@ -154,6 +154,7 @@ fn tried(signal: &Signal, error: &EngineError, now: Timestamp) -> Tried {
         }
         EngineError::NotFound(_) => ("resource_missing", false),
         EngineError::Invalid(_) => ("parameter_invalid", false),
+        EngineError::AccountSuspended | EngineError::AccountDeleted => ("account_suspended", false),
     };
     if may_pass && now.since(signal.received_at) < TRIED_FOR {
         let seconds = 1_u64 << signal.attempts.clamp(0, 5).unsigned_abs();

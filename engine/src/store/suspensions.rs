@@ -68,6 +68,23 @@ impl Store {
         })
     }
 
+    /// Whether an account may make and run bots; `None` where it is deleted or there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_account_active(&self, id: AccountId) -> Result<Option<bool>, StoreError> {
+        let sql = "SELECT suspended_at IS NULL FROM accounts WHERE id = $1 AND deleted_at IS NULL";
+        reading!(self, pool => Ok(sqlx::query_scalar(sql).bind(id.to_string()).fetch_optional(pool).await?))
+    }
+
+    /// Deleted accounts of which bots are left: none, but of servers before that was kept from happening.
+    pub(crate) async fn deleted_accounts_with_bots(&self) -> Result<Vec<AccountId>, StoreError> {
+        let sql = "SELECT id FROM accounts WHERE deleted_at IS NOT NULL AND EXISTS
+            (SELECT 1 FROM bots WHERE bots.account_id = accounts.id AND bots.deleted_at IS NULL) ORDER BY id";
+        let ids: Vec<String> = reading!(self, pool => sqlx::query_scalar(sql).fetch_all(pool).await?);
+        ids.iter().map(|id| parsed("id", id)).collect()
+    }
+
     /// The accounts that are suspended.
     pub(crate) async fn suspended_accounts(&self) -> Result<Vec<AccountId>, StoreError> {
         let sql = "SELECT id FROM accounts WHERE suspended_at IS NOT NULL AND deleted_at IS NULL ORDER BY id";
@@ -90,6 +107,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::{Change, NewBot};
     use crate::store::stores;
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -108,7 +126,9 @@ mod tests {
                 [Some(NOW), None]
             );
             assert_eq!(store.suspended_accounts().await.unwrap(), [id]);
+            assert_eq!(store.is_account_active(id).await.unwrap(), Some(false));
             assert!(store.suspend_account(id, None).await.unwrap());
+            assert_eq!(store.is_account_active(id).await.unwrap(), Some(true));
             assert!(store.suspended_accounts().await.unwrap().is_empty());
             assert!(!store.suspend_account(AccountId::from_u128(9), Some(NOW)).await.unwrap());
 
@@ -125,6 +145,21 @@ mod tests {
             assert!(store.living_bots_of(id).await.unwrap().is_empty());
             assert_eq!(store.delete_account(id, NOW).await.unwrap(), AccountDeletion::Deleted);
             assert_eq!(store.delete_account(id, NOW).await.unwrap(), AccountDeletion::NotFound);
+            assert_eq!(store.is_account_active(id).await.unwrap(), None);
+            assert!(store.deleted_accounts_with_bots().await.unwrap().is_empty());
+            store.run(format!("UPDATE bots SET deleted_at = NULL WHERE id = '{bot}'")).await;
+            assert_eq!(store.deleted_accounts_with_bots().await.unwrap(), [id]);
+            // A request that was let in before makes no bot after.
+            let body = r#"{"name":"b","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
+                "max_open_trades":1,"stop_loss":-4,"dry_run":true}"#;
+            let definition = strategies::BotDefinition::parse(&serde_json::from_str(body).unwrap()).unwrap();
+            for (number, account_id) in [(2, id), (3, other)] {
+                let (id, definition) = (BotId::from_u128(number), definition.clone());
+                let made =
+                    NewBot { id, account_id, definition, capital: model::Quote::ZERO, created_at: NOW };
+                store.commit([Change { created: Some(Box::new(made)), ..Change::default() }]).await.unwrap();
+                assert_eq!(store.bot(account_id, id).await.unwrap().is_some(), account_id == other);
+            }
             let left: Vec<AccountId> =
                 store.accounts().await.unwrap().iter().map(|account| account.id).collect();
             assert_eq!(left, [other]);

@@ -101,7 +101,9 @@ static CREATE_BOTS: Statement = Statement::new(
     "INSERT INTO bots (id, account_id, exchange, pair, strategy, dry_run, definition, status, created_at, capital)
      SELECT *",
     10,
-    "WHERE v.column1 IS NOT NULL",
+    // Another process may have deleted the account.
+    "WHERE v.column1 IS NOT NULL
+         AND EXISTS (SELECT 1 FROM accounts WHERE accounts.id = v.column2 AND accounts.deleted_at IS NULL)",
 );
 static UPDATE_BOTS: Statement = Statement::new(
     "UPDATE bots SET status = v.column2, trouble_code = v.column3, trouble_message = v.column4,
@@ -601,7 +603,8 @@ macro_rules! write_batch {
     ($transaction:ident, $dialect:expr, $batch:ident) => {
         write_rows!($transaction, $dialect, CREATE_BOTS, $batch.created);
         for Redefined { id, definition, capital, state, .. } in $batch.redefined {
-            count_bot!($transaction, $batch.ladders, id, -1);
+            let (mut was, mut is) = (Ladders::default(), Ladders::default());
+            count_bot!($transaction, was, id, -1);
             let update = sqlx::query(
                 "UPDATE bots SET exchange = $2, pair = $3, strategy = $4, dry_run = $5, definition = $6, capital = $7,
                      state = COALESCE($8, state)
