@@ -13,6 +13,7 @@ use model::{Pct, Plans, Tier};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::args::ConfigArgs;
+use crate::known_keys;
 use crate::log::LogFormat;
 
 /// What was asked for makes no sense; the process answers 2.
@@ -264,9 +265,10 @@ impl Config {
         if let Some(listen) = listen {
             figment = figment.merge(Serialized::default("listen", listen));
         }
-        figment
-            .extract()
-            .map_err(|error| UsageError(format!("in the configuration: {}", unquoted(&error.to_string()))))
+        figment.extract().map_err(|error| {
+            let why = known_keys::unknown(&error, &figment).unwrap_or_else(|| unquoted(&error.to_string()));
+            UsageError(format!("in the configuration: {why}"))
+        })
     }
 }
 
@@ -523,11 +525,50 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_named() {
-        let error = load("databse_url = \"x\"", &[], None).err().unwrap();
-        assert!(error.contains("databse_url"), "{error}");
-        let error = load("", &[("BOTPRIMEX_VENUES__BINANCE__REST", "x")], None).err().unwrap();
-        assert!(error.contains("rest"), "{error}");
+    fn an_unknown_key_is_named_with_the_nearest_known_one() {
+        for (file, variable, wrong, nearest) in [
+            ("databse_url = \"x\"", "", "databse_url", "database_url"),
+            ("[venues.binance]\nrest_uri = \"x\"", "", "venues.binance.rest_uri", "venues.binance.rest_url"),
+            (
+                "",
+                "BOTPRIMEX_VENUES__BINANCE__REST",
+                "BOTPRIMEX_VENUES__BINANCE__REST",
+                "BOTPRIMEX_VENUES__BINANCE__REST_URL",
+            ),
+            ("", "BOTPRIMEX_WEBHOOK__ALLOW_LOOPBACK", "webhook", "BOTPRIMEX_WEBHOOKS__ALLOW_LOOPBACK"),
+            ("", "BOTPRIMEX_LOGS", "BOTPRIMEX_LOGS", "BOTPRIMEX_LOG"),
+            ("", "BOTPRIMEX_MASTERKEY", "BOTPRIMEX_MASTERKEY", "BOTPRIMEX_MASTER_KEY"),
+        ] {
+            let environment = [(variable, "x")];
+            let environment = if variable.is_empty() { &[][..] } else { &environment };
+            let error = load(file, environment, None).err().unwrap();
+            let (told, suggested) = error.split_once("the nearest is").expect(&error);
+            assert!(told.contains(wrong) && suggested.contains(nearest), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_key_that_there_is_may_be_suggested() {
+        for level in [
+            "",
+            "venues.",
+            "venues.binance.",
+            "webhooks.",
+            "api.",
+            "api.plan_limits.",
+            "metrics.",
+            "log.",
+            "stripe.",
+        ] {
+            let variable = format!("BOTPRIMEX_{}ZZZ", level.replace('.', "__").to_uppercase());
+            let error = Figment::new().merge(Environment(BTreeMap::from([(variable, "x".to_owned())])));
+            let error = error.extract::<Config>().err().unwrap();
+            let figment::error::Kind::UnknownField(_, known) = &error.kind else { panic!("{error}") };
+            for key in *known {
+                let path = format!("{level}{key}");
+                assert!(known_keys::is_known(&path), "{path} is no key to suggest");
+            }
+        }
     }
 
     #[test]

@@ -31,6 +31,10 @@ pub(crate) const USUAL: &str = "info,actix_server=warn,sqlx=warn";
 /// they are heard from `info` on.
 const TALKATIVE: [&str; 5] = ["tungstenite", "tokio_tungstenite", "hyper", "hyper_util", "reqwest"];
 
+/// Where the HTTP library reports requests that are none (it answers them itself, with an empty 400) and connections that
+/// break, as errors: those are the clients' doing, and are heard from `debug` on.
+const CLIENT_FAULTS: &str = "actix_http::h1::dispatcher";
+
 /// Begins the log. It goes to stderr, so that stdout carries data alone, and is colored only on a terminal.
 ///
 /// # Errors
@@ -68,6 +72,10 @@ fn parsed(text: &str) -> Result<Targets, UsageError> {
     for target in TALKATIVE {
         let least = filter.default_level().unwrap_or(LevelFilter::OFF).min(LevelFilter::INFO);
         filter = filter.with_target(target, least);
+    }
+    let is_looked_into = filter.default_level().is_some_and(|level| level >= LevelFilter::DEBUG);
+    if !is_looked_into && !text.contains(CLIENT_FAULTS) {
+        filter = filter.with_target(CLIENT_FAULTS, LevelFilter::OFF);
     }
     Ok(filter)
 }
@@ -121,6 +129,17 @@ mod tests {
                 "{told}"
             );
         }
+    }
+
+    #[test]
+    fn what_clients_do_wrong_is_no_error_of_the_server() {
+        for text in [USUAL, "info", "warn,engine=debug", ""] {
+            let filter = parsed(text).unwrap();
+            assert!(!filter.would_enable(CLIENT_FAULTS, &Level::ERROR), "{text}");
+            assert!(filter.would_enable("actix_http::h1", &Level::ERROR) || text.is_empty(), "{text}");
+        }
+        let asked = parsed(&format!("info,{CLIENT_FAULTS}=error")).unwrap();
+        assert!(asked.would_enable(CLIENT_FAULTS, &Level::ERROR));
     }
 
     #[test]

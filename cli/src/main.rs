@@ -5,6 +5,7 @@ mod args;
 mod config;
 mod demo;
 mod exchange;
+mod known_keys;
 mod log;
 mod output;
 mod serve;
