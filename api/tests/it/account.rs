@@ -61,6 +61,7 @@ async fn an_account_sees_its_plan_and_hears_of_another_one() {
     assert_eq!(after.body["plan"], "pro");
     let mut expected = after.body.clone();
     expected["previous"] = before;
+    expected["message"] = "The plan is pro now; it was standard".into();
     assert_eq!(told["data"], expected);
     // The key's own limit follows within a second.
     let deadline = Instant::now() + Duration::from_secs(2);
@@ -123,7 +124,7 @@ async fn a_payout_is_told_with_every_digit() {
     store.close().await;
     let told = receiver.heard(1).await;
     let data = r#""kind":"affiliate","status":"paid","amount":123.50,"gross":125.00,"fees":1.50,"net":123.50,
-        "currency":"USD","period":{"start":"2026-03-01T00:00:00Z","end":null},"processed_at":"2026-03-01T00:00:00Z"}"#;
+        "currency":"USD","period":{"start":"2026-03-01T00:00:00Z","end":null},"processed_at":"2026-03-01T00:00:00Z","message":"Payout of 123.50 USD: paid"}"#;
     assert!(told[0].text.contains(&data.replace("\n        ", "")), "{}", told[0].text);
     server.stop().await;
 }
