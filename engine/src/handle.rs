@@ -295,7 +295,7 @@ impl EngineHandle {
             Some(trade) => Market { fee: sale_fee(trade, market.fee), ..market },
             None => market,
         });
-        let shape = market.and_then(|market| standing::shape(bot, &market));
+        let shape = market.and_then(|market| standing::shape(bot, &market, self.inner.stops.high(bot.id)));
         let mut open = self.marked(Vec::from_iter(view.open_trade.clone())).await.pop();
         if let Some(trade) = &mut open {
             standing::stand(trade, Some(bot), shape.as_ref(), self.last_price(&trade.pair));
@@ -657,7 +657,7 @@ impl EngineHandle {
         if fees.is_empty() {
             return Ok(trades);
         }
-        let markets = self.inner.markets.clone();
+        let (markets, stops) = (self.inner.markets.clone(), self.inner.stops.clone());
         // Where the store is read: an account's long list keeps no request of another waiting.
         let ask = move |store: Store| async move {
             let ids: BTreeSet<BotId> = fees.keys().copied().collect();
@@ -665,7 +665,8 @@ impl EngineHandle {
             let bots = bots.into_iter().map(|bot| {
                 let fee = fees.get(&bot.id).copied().unwrap_or(configured);
                 let market = markets.once_known(&bot.definition.pair);
-                let shape = market.and_then(|market| standing::shape(&bot, &Market { fee, ..market }));
+                let high = stops.high(bot.id);
+                let shape = market.and_then(|market| standing::shape(&bot, &Market { fee, ..market }, high));
                 (bot.id, (bot, shape))
             });
             Ok(bots.collect::<HashMap<_, _>>())

@@ -19,8 +19,9 @@ pub(crate) struct Shape {
     waits: Vec<Wait>,
 }
 
-/// What a bot goes on from, as people are shown it; `None` where that does not fit its market any more.
-pub(crate) fn shape(bot: &StoredBot, market: &Market) -> Option<Shape> {
+/// What a bot goes on from, as people are shown it, the highest price that it has slept through counted in; `None` where that
+/// does not fit its market any more.
+pub(crate) fn shape(bot: &StoredBot, market: &Market, high: Option<Price>) -> Option<Shape> {
     // An open trade may keep rules that its bot has no more.
     let kept = bot.state.as_deref().and_then(kept_rules);
     let definition = kept.as_ref().unwrap_or(&bot.definition);
@@ -33,7 +34,10 @@ pub(crate) fn shape(bot: &StoredBot, market: &Market) -> Option<Shape> {
     };
     let trade_id = recorder.trade_id();
     if definition.dry_run {
-        let paper = PaperBot::restore(&plan, text).ok()?;
+        let mut paper = PaperBot::restore(&plan, text).ok()?;
+        if let Some(high) = high {
+            paper.observe(high);
+        }
         let waits = if recorder.stopping() == Some(Positions::Close) {
             let message = format!("the next trade of {}, to sell at its price", definition.pair);
             vec![Wait::held_up(WaitKind::MarketData, message)]
@@ -42,7 +46,10 @@ pub(crate) fn shape(bot: &StoredBot, market: &Market) -> Option<Shape> {
         };
         return Some(Shape { trade_id, ladder: paper.ladder(), waits });
     }
-    let live = restored(&plan, definition, text)?;
+    let mut live = restored(&plan, definition, text)?;
+    if let Some(high) = high {
+        live.observe(high, None);
+    }
     let mut waits = if live.is_leaving() { Vec::new() } else { live.machine().waits() };
     if live.open_orders().any(|order| order.role != strategies::live::Role::Protection) {
         waits.insert(0, Wait { kind: WaitKind::Order, price: None, at: None, message: None });

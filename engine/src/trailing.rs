@@ -11,24 +11,29 @@ use crate::watch_index::RecentPrices;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TrailingStops(Arc<DashMap<BotId, TrailingStop>>);
 
-/// One bot's: from the highest price that it knows of, and the ticks since.
+/// One bot's: from the highest price that it knows of, and the ticks since. What trails behind a take-profit price that was
+/// reached goes by the same high.
 #[derive(Debug)]
 pub(crate) struct TrailingStop {
-    trail: Trail,
+    /// Where it has a stop that trails.
+    stop: Option<Trail>,
+    high: Price,
     recent: Arc<RecentPrices>,
     known: u64,
 }
 
 impl TrailingStop {
     /// Of a bot that has heard of all ticks up to `known`.
-    pub(crate) fn new(trail: Trail, recent: Arc<RecentPrices>, known: u64) -> Self {
-        Self { trail, recent, known }
+    pub(crate) fn new(stop: Option<Trail>, high: Price, recent: Arc<RecentPrices>, known: u64) -> Self {
+        Self { stop, high, recent, known }
+    }
+
+    fn high(&self) -> Price {
+        self.recent.high_since(self.known).map_or(self.high, |high| high.max(self.high))
     }
 
     fn level(&self) -> Option<Price> {
-        let high =
-            self.recent.high_since(self.known).map_or(self.trail.high, |high| high.max(self.trail.high));
-        self.trail.level(high)
+        self.stop?.level(self.high())
     }
 }
 
@@ -39,6 +44,11 @@ impl TrailingStops {
             Some(stop) => drop(self.0.insert(bot, stop)),
             None => drop(self.0.remove(&bot)),
         }
+    }
+
+    /// The highest price that what trails of a bot goes by now.
+    pub(crate) fn high(&self, bot: BotId) -> Option<Price> {
+        Some(self.0.get(&bot)?.high())
     }
 
     /// Where a bot's trailing stop stands now.

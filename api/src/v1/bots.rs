@@ -43,7 +43,8 @@ fn redefinition(request: &HttpRequest) -> Result<Redefinition, ApiError> {
 
 /// List bots
 ///
-/// Newest first. What is not asked for does not matter.
+/// Newest first. What is not asked for does not matter. A listed bot has its definition and status; what it holds
+/// (`open_trade`), has made (`stats`) and waits for (`waiting_for`) comes with the bot alone, by its id.
 #[utoipa::path(get, path = "/v1/bots", tag = "Bots", security(("api_key" = ["bots:read"])),
     params(
         Page<BotId>,

@@ -230,3 +230,27 @@ async fn a_bot_whose_venue_was_never_reached_says_that_it_waits_for_it() {
     assert_eq!(degraded.body["reasons"], json!(["1 bots wait for binance to say what their pairs are like"]));
     server.stop().await;
 }
+
+#[actix_web::test]
+async fn what_a_trailing_stop_waits_for_follows_the_high_that_it_slept_through() {
+    let live = Live::start().await;
+    let trailing =
+        LADDER.replace(r#""stop_loss":-10,"take_profit":5"#, r#""stop_loss":null,"take_profit":null"#);
+    let trailing = trailing.replace(r#""dry_run""#, r#""trailing_stop":3,"dry_run""#);
+    let path = holding(&live, &trailing).await;
+    let bot = live.server.get(&live.owner, &path).await.body;
+    let entered = number(&bot["open_trade"]["entry_price"]);
+    // Nothing is at a level on the way up: nobody is woken.
+    live.move_to(&bot, 110).await;
+    let risen = live
+        .until(&path, |bot| number(&bot["open_trade"]["stop_price"]) > entered * Decimal::new(105, 2))
+        .await;
+    let wait = risen["waiting_for"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&wait["kind"], &wait["price"]),
+        (&json!("trailing_stop"), &risen["open_trade"]["stop_price"])
+    );
+    let listed = live.server.get(&live.owner, "/v1/bots").await.body;
+    assert!(listed["data"][0].get("waiting_for").is_none(), "as the list says of itself");
+    live.end().await;
+}

@@ -122,16 +122,17 @@ impl Bot {
         self.set_alarm();
     }
 
-    /// Publishes where its stop stands while that trails, so that its trade can be shown with it.
+    /// Publishes where what trails stands, a stop or a take profit, so that its trade can be shown with it.
     pub(super) fn show_stop(&mut self) {
-        let trail = self.hand.trailing_stop();
+        let (trail, stop) = self.hand.trails();
         if trail.is_none() && !self.hearing.is_shown {
             return;
         }
         self.hearing.is_shown = trail.is_some();
-        let stop = trail.zip(self.hearing.recent.clone());
+        let shown = trail.zip(self.hearing.recent.clone());
         let known = self.hearing.known;
-        self.stops.set(self.id, stop.map(|(trail, recent)| TrailingStop::new(trail, recent, known)));
+        let shown = shown.map(|(trail, recent)| TrailingStop::new(stop, trail.high, recent, known));
+        self.stops.set(self.id, shown);
     }
 
     /// Shows its stop no more.

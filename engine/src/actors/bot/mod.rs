@@ -132,12 +132,13 @@ impl Hand {
         }
     }
 
-    /// The trailing stop of what it holds.
-    fn trailing_stop(&self) -> Option<Trail> {
-        match self {
-            Self::Paper(paper) => paper.machine().trailing_stop(),
-            Self::Live(live) => live.run().bot.machine().trailing_stop(),
-        }
+    /// What trails of what it holds, and the trailing stop among that.
+    fn trails(&self) -> (Option<Trail>, Option<Trail>) {
+        let machine = match self {
+            Self::Paper(paper) => paper.machine(),
+            Self::Live(live) => live.run().bot.machine(),
+        };
+        (machine.watch().trail, machine.trailing_stop())
     }
 
     /// What it is kept by.
