@@ -395,6 +395,7 @@ impl<F: Fn(&News)> Outlet<F> {
     fn committed(&self, news: &News, group: Group) {
         self.depth.urgent.fetch_sub(group.urgent, Ordering::Relaxed);
         self.depth.paper.fetch_sub(group.decided.len(), Ordering::Relaxed);
+        news.log();
         (self.committed)(news);
         self.observers.notify(&group.decided);
         for done in group.done {

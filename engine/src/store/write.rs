@@ -241,6 +241,15 @@ pub struct News {
     pub cancels: Vec<OrderStamp>,
     /// Orders that leave then with another stamp.
     pub restamped: Vec<OrderStamp>,
+    /// Events that an operator reads of then.
+    pub logged: Vec<DomainEvent>,
+}
+
+impl News {
+    /// Writes what has happened into the log.
+    pub(crate) fn log(&self) {
+        self.logged.iter().for_each(log);
+    }
 }
 
 impl Batch {
@@ -514,7 +523,9 @@ impl Batch {
             event.id = EventId::new();
         }
         self.last_event = Some(event.id);
-        log(&event);
+        if is_logged(&event) {
+            self.news.logged.push(event.clone());
+        }
         self.news.told.insert(event.account_id);
         let lane = event.bot_id.map_or(Lane::Account(event.account_id), Lane::Bot);
         let place = self.lanes.entry(lane).or_default();
@@ -528,6 +539,14 @@ impl Batch {
             event.at.nanos(),
             *place,
         ]);
+    }
+}
+
+/// Whether an operator reads of an event.
+fn is_logged(event: &DomainEvent) -> bool {
+    match event.data {
+        EventData::BotStarted(_) | EventData::BotStopped(_) => true,
+        _ => tracing::enabled!(tracing::Level::DEBUG),
     }
 }
 
