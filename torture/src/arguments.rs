@@ -129,6 +129,16 @@ pub(crate) struct Arguments {
     /// A copy lacks the last so many seconds at most.
     #[arg(long, value_name = "SECONDS", default_value_t = 25, requires = "restores")]
     pub(crate) lost_s: u64,
+    /// Instead: stop the server by SIGSTOP while the market reaches levels of what its bots hold and comes back, and let it
+    /// go on: it may not act on prices that are gone.
+    #[arg(long, group = "instead", conflicts_with_all = ["hide", "store_kills", "permissive_control"])]
+    pub(crate) pauses: bool,
+    /// So often.
+    #[arg(long, default_value_t = 40, requires = "pauses")]
+    pub(crate) times: usize,
+    /// For so long at most, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "pauses")]
+    pub(crate) paused_s: u64,
     /// Trade in a way that is known to be broken.
     #[arg(long, value_enum, value_name = "WAY")]
     pub(crate) permissive_control: Option<Control>,
@@ -192,6 +202,10 @@ pub(crate) fn replay(arguments: &Arguments) -> String {
         let Arguments { copies, lost_s, .. } = arguments;
         // Writing to a String cannot fail.
         let _ = write!(command, " --restores --copies {copies} --lost-s {lost_s}");
+    } else if arguments.pauses {
+        let Arguments { times, paused_s, .. } = arguments;
+        // Writing to a String cannot fail.
+        let _ = write!(command, " --pauses --times {times} --paused-s {paused_s}");
     } else if arguments.take_over {
         let Arguments { runs, papers, .. } = arguments;
         // Writing to a String cannot fail.

@@ -22,6 +22,7 @@ mod noisy;
 mod one_way;
 mod oracle;
 mod owners;
+mod pauses;
 mod postmaster;
 mod power_cut;
 mod process;
@@ -64,6 +65,8 @@ async fn main() -> ExitCode {
         noisy(&arguments).await
     } else if arguments.restores {
         restore(&arguments).await
+    } else if arguments.pauses {
+        paused(&arguments).await
     } else if arguments.owners {
         owners(&arguments).await
     } else if arguments.controls {
@@ -214,6 +217,19 @@ async fn restore(arguments: &Arguments) -> Result<bool> {
     let restored = restores::run(&plan, losses, folder.path()).await?;
     report::print_restores(&restored, &replay(arguments));
     let is_well = restored.violations.is_empty();
+    folder.disable_cleanup(arguments.keep || !is_well);
+    Ok(is_well)
+}
+
+/// Pauses it across levels that the market touches and leaves; whether nothing was done about them.
+async fn paused(arguments: &Arguments) -> Result<bool> {
+    let mut folder = folder()?;
+    let plan = Plan { manner: Manner::Still, ..plan(arguments, Kind::Mixed, None, folder.path())? };
+    let longest = Duration::from_secs(arguments.paused_s);
+    let pauses = pauses::Pauses { count: arguments.times, longest };
+    let outcome = pauses::run(&plan, pauses, folder.path()).await?;
+    report::print_pauses(&outcome, &replay(arguments));
+    let is_well = outcome.violations.is_empty();
     folder.disable_cleanup(arguments.keep || !is_well);
     Ok(is_well)
 }

@@ -314,10 +314,10 @@ fn exits(fired: &[Fired], seen: &Seen, ledger: &Ledger, stage: &Stage, failed: &
 }
 
 /// The market goes on as long as this is there.
-struct Ticker(#[expect(dead_code, reason = "its end is what is heard")] Sender<()>);
+pub(crate) struct Ticker(#[expect(dead_code, reason = "its end is what is heard")] Sender<()>);
 
-/// The market, which this drill moves.
-struct Market {
+/// The market, which a drill moves.
+pub(crate) struct Market {
     /// Each pair's price, and where it began.
     prices: BTreeMap<&'static str, (Decimal, Decimal)>,
     /// Pairs that stay where they are.
@@ -325,7 +325,7 @@ struct Market {
 }
 
 impl Market {
-    async fn of(stage: &Stage) -> Result<Self> {
+    pub(crate) async fn of(stage: &Stage) -> Result<Self> {
         let mut prices = BTreeMap::new();
         for pair in PAIRS {
             let price = stage.exchange.price(&stage.server.http, pair).await?;
@@ -335,7 +335,7 @@ impl Market {
     }
 
     /// Somebody trades at the prices of now until what is returned is dropped.
-    fn go_on(&self, stage: &Stage) -> Ticker {
+    pub(crate) fn go_on(&self, stage: &Stage) -> Ticker {
         let (until, is_over) = channel();
         let exchange = stage.exchange.url.clone();
         let prices: Vec<_> = self.prices.iter().map(|(pair, (price, _))| (*pair, *price)).collect();
@@ -354,7 +354,12 @@ impl Market {
     }
 
     /// Somebody trades at each pair again and again for a while.
-    async fn drive(&mut self, stage: &Stage, length: Duration, dice: &mut ChaCha8Rng) -> Result<()> {
+    pub(crate) async fn drive(
+        &mut self,
+        stage: &Stage,
+        length: Duration,
+        dice: &mut ChaCha8Rng,
+    ) -> Result<()> {
         let end = Instant::now() + length;
         while Instant::now() < end {
             for pair in PAIRS {
@@ -373,11 +378,22 @@ impl Market {
     }
 
     /// Moves a pair by a factor; its price then.
-    async fn step(&mut self, stage: &Stage, pair: &str, factor: Decimal) -> Result<Decimal> {
+    pub(crate) async fn step(&mut self, stage: &Stage, pair: &str, factor: Decimal) -> Result<Decimal> {
+        let price = (self.price(pair) * factor).round_dp(2);
+        self.put(stage, pair, price).await?;
+        Ok(price)
+    }
+
+    /// Moves a pair to a price.
+    pub(crate) async fn put(&mut self, stage: &Stage, pair: &str, to: Decimal) -> Result<()> {
         let Some((price, _)) = self.prices.get_mut(pair) else { bail!("{pair} is not traded") };
-        *price = (*price * factor).round_dp(2);
-        stage.exchange.trade_at(&stage.server.http, pair, *price).await?;
-        Ok(*price)
+        *price = to;
+        stage.exchange.trade_at(&stage.server.http, pair, to).await
+    }
+
+    /// A pair's price.
+    pub(crate) fn price(&self, pair: &str) -> Decimal {
+        self.prices.get(pair).map(|(price, _)| *price).unwrap_or_default()
     }
 }
 

@@ -12,11 +12,12 @@ use crate::noisy::Heard;
 use crate::one_way::{Exits, Failed};
 use crate::oracle::{KINDS, Violations};
 use crate::owners::Acted;
+use crate::pauses::Paused;
 use crate::power_cut::Found;
 use crate::restores::Restored;
 use crate::take_over::TakenOver;
 use crate::webhooks::{Delivered, judge};
-use crate::{noisy, one_way, owners, seen, take_over};
+use crate::{noisy, one_way, owners, pauses, seen, take_over};
 
 /// Prints what came of a kill run.
 #[expect(clippy::print_stdout, reason = "the report is what this program answers")]
@@ -190,6 +191,17 @@ pub(crate) fn print_one_way(failed: &Failed, replay: &str) {
     println!("all exits    p50 {} ms, p99 {} ms, max {} ms", of(50), of(99), of(100));
     let kinds = [one_way::KINDS.as_slice(), &seen::KINDS, &KINDS].concat();
     verdict_of(&kinds, &failed.violations, replay);
+}
+
+/// Prints what came of pauses across levels that were touched.
+#[expect(clippy::print_stdout, reason = "the report is what this program answers")]
+pub(crate) fn print_pauses(paused: &Paused, replay: &str) {
+    let Paused { pauses, longest, took, touched, orders, fills, trades, .. } = paused;
+    println!("pauses       {pauses} of {} s at most, in {} s", longest.as_secs(), took.as_secs());
+    println!("exchange     {orders} orders, {fills} fills, {trades} trades");
+    println!("touched      {}", counted(touched));
+    let kinds = [pauses::KINDS.as_slice(), &seen::KINDS, &KINDS].concat();
+    verdict_of(&kinds, &paused.violations, replay);
 }
 
 /// Prints what another account noticed of a noisy one.

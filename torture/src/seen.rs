@@ -243,7 +243,7 @@ impl Closed {
 }
 
 /// A time of an answer, in ms since 1970: `2026-04-01T12:00:00.123Z`.
-fn millis(text: &str) -> Option<i64> {
+pub(crate) fn millis(text: &str) -> Option<i64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let mut parts = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);

@@ -20,6 +20,7 @@ pub(crate) fn short() -> Result<()> {
     torture(&["--webhooks", "--events", "2000", "--endpoints", "10", "--hostile", "3", "--kills", "10"])?;
     torture(&["--owners", "--kills", "10"])?;
     torture(&["--one-way", "--faults", "6", "--longest-s", "4", "--exits-within-s", "20", "--bots", "12"])?;
+    torture(&["--pauses", "--times", "5", "--paused-s", "5", "--bots", "12"])?;
     torture(&["--noisy", "--noise-s", "15"])?;
     torture(&["--restores", "--copies", "4", "--lost-s", "6", "--bots", "12"])?;
     torture(&["--take-over", "--runs", "2", "--bots", "12"])
