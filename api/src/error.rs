@@ -332,6 +332,29 @@ struct Shown<'a> {
     details: &'a [Fault],
 }
 
+/// Why one of many was not done: the same as what an answer of its own would hold.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ErrorOfOne)]
+pub(crate) struct OfOne {
+    /// Whose matter it is, as `error.type` of an answer.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// A stable word for programs.
+    code: &'static str,
+    /// A sentence for people.
+    message: String,
+    /// The bad field.
+    #[schema(required)]
+    param: Option<String>,
+}
+
+impl From<ApiError> for OfOne {
+    fn from(error: ApiError) -> Self {
+        let Row { kind, code, message, param, .. } = error.row();
+        Self { kind, code, message, param }
+    }
+}
+
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         match error {

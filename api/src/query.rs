@@ -23,36 +23,66 @@ pub struct Query {
     faults: Vec<Fault>,
 }
 
+/// The most rows of a page of most lists, and of those that pages with tables and scripts read.
+const MAX_PAGE_LIMIT: u32 = 100;
+const MAX_LONG_PAGE_LIMIT: u32 = 1_000;
+
 /// Which part of a list is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Page<C> {
-    /// How many rows, 1 to 100.
+    /// How many rows, from 1 on.
     pub limit: u32,
     /// The row that the page begins after, newest first.
     pub starting_after: Option<C>,
 }
 
+/// Which part of a list is asked for whose pages may be long, and whether all that it holds is counted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LongPage<C> {
+    /// The rows.
+    pub page: Page<C>,
+    /// Whether `total` is asked for.
+    pub counts: bool,
+}
+
 /// The two parameters of every list, in the document.
 impl<C: PartialSchema> IntoParams for Page<C> {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let limit = ObjectBuilder::new()
-            .schema_type(Type::Integer)
-            .minimum(Some(1))
-            .maximum(Some(100))
-            .default(Some(20.into()));
-        let parameter = |name: &str, description: &str, schema: RefOr<Schema>| {
-            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
-            parameter.required(Required::False).description(Some(description)).schema(Some(schema)).build()
-        };
-        vec![
-            parameter("limit", "How many rows.", limit.into()),
-            parameter(
-                "starting_after",
-                "The row that the page begins after: the `next_cursor` before.",
-                C::schema(),
-            ),
-        ]
+        paging::<C>(MAX_PAGE_LIMIT)
     }
+}
+
+impl<C: PartialSchema> IntoParams for LongPage<C> {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let counts = ObjectBuilder::new().schema_type(Type::Boolean).default(Some(false.into()));
+        let counts = parameter(
+            "count",
+            "Whether the answer has `total`: how many rows all pages have.",
+            counts.into(),
+        );
+        paging::<C>(MAX_LONG_PAGE_LIMIT).into_iter().chain([counts]).collect()
+    }
+}
+
+fn paging<C: PartialSchema>(most: u32) -> Vec<Parameter> {
+    let limit = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(most))
+        .default(Some(20.into()));
+    vec![
+        parameter("limit", "How many rows.", limit.into()),
+        parameter(
+            "starting_after",
+            "The row that the page begins after: the `next_cursor` before.",
+            C::schema(),
+        ),
+    ]
+}
+
+fn parameter(name: &str, description: &str, schema: RefOr<Schema>) -> Parameter {
+    let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
+    parameter.required(Required::False).description(Some(description)).schema(Some(schema)).build()
 }
 
 impl Query {
@@ -101,8 +131,22 @@ impl Query {
 
     /// `limit` and `starting_after`.
     pub fn page<C: FromStr>(&mut self) -> Page<C> {
-        let wanted = "a whole number from 1 to 100";
-        let limit = self.read("limit", wanted, |text| text.parse().ok().filter(|n| (1..=100).contains(n)));
+        self.page_up_to(MAX_PAGE_LIMIT)
+    }
+
+    /// `limit`, which may be larger, `starting_after` and `count`.
+    pub fn long_page<C: FromStr>(&mut self) -> LongPage<C> {
+        let page = self.page_up_to(MAX_LONG_PAGE_LIMIT);
+        LongPage { page, counts: self.flag("count") }
+    }
+
+    /// A parameter that is true or false, by default the latter.
+    pub fn flag(&mut self, name: &'static str) -> bool {
+        self.word(name, &[("true", true), ("false", false)]).unwrap_or(false)
+    }
+
+    fn page_up_to<C: FromStr>(&mut self, most: u32) -> Page<C> {
+        let limit = self.within("limit", 1, most);
         let starting_after = self.optional("starting_after", "the id of a row of this list");
         Page { limit: limit.unwrap_or(20), starting_after }
     }

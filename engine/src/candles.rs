@@ -182,12 +182,12 @@ impl EngineHandle {
         exchange: Exchange,
         query: CandleQuery,
     ) -> Result<Arc<Page<ShownCandle>>, EngineError> {
-        if let Some(known) = self.inner.candles.known(&query) {
+        if let Some(known) = self.inner.remembered.candles.known(&query) {
             return Ok(known);
         }
         let (_, budget) = self.inner.connections.venue();
         let cost = Cost { weight: klines::WEIGHT + 1, order_of: None };
-        if !self.inner.candles.may_ask().await || budget.ask(cost, Lane::Normal).is_err() {
+        if !self.inner.remembered.candles.may_ask().await || budget.ask(cost, Lane::Normal).is_err() {
             let message = format!(
                 "as many charts as {exchange} may be asked for were asked for: try again in a minute"
             );
@@ -222,7 +222,7 @@ impl EngineHandle {
         let is_closed = |kline: &Kline| Some(kline.open_at) != last || kline.close_at < now;
         let rows = klines.iter().map(|kline| shown(kline, is_closed(kline))).collect();
         let candles = Arc::new(Page::of(rows, query.limit));
-        self.inner.candles.remember(query, &candles);
+        self.inner.remembered.candles.remember(query, &candles);
         Ok(candles)
     }
 }

@@ -20,6 +20,7 @@ use crate::actors::bot::Redefine;
 use crate::actors::fleet::{Fleet, Whereabouts};
 use crate::answer::KeptAnswer;
 use crate::billing::StripeConfig;
+use crate::bot_list::{BotSort, Rankings};
 use crate::candles::CandleBook;
 use crate::change::{BotStatus, Change, NewBot, Positions, Redefinition};
 use crate::clock;
@@ -29,6 +30,7 @@ use crate::fair::FairSemaphore;
 pub(crate) use crate::ledger::ANSWER;
 use crate::ledger::{Ledger, LedgerError};
 use crate::lives::is_under_way;
+use crate::market_list::MarketList;
 use crate::markets::Markets;
 use crate::meters::Meters;
 use crate::portfolio::{KnownBalances, PriceBook};
@@ -39,7 +41,8 @@ use crate::signals::Carrier;
 use crate::standing;
 use crate::stats::BotStats;
 use crate::store::{
-    BotFilter, EventFilter, KeyGrant, Page, StatsKey, Store, StoreError, StoredBot, StoredEvent, TradeFilter,
+    BotFilter, Cursor, EventFilter, KeyGrant, Page, StatsKey, Store, StoreError, StoredBot, StoredEvent,
+    TradeFilter,
 };
 use crate::stream::Followers;
 use crate::trailing::TrailingStops;
@@ -99,10 +102,20 @@ pub(crate) struct Inner {
     pub(crate) views: Arc<Views>,
     /// What carries out what hooks were sent.
     pub(crate) carrier: Carrier,
-    /// Candles that were asked for lately.
-    pub(crate) candles: CandleBook,
     /// How accounts share what there is.
     pub(crate) turns: Turns,
+    pub(crate) remembered: Remembered,
+}
+
+/// What was read or asked for lately, and is given again for a while.
+#[derive(Default)]
+pub(crate) struct Remembered {
+    /// Candles for charts.
+    pub(crate) candles: CandleBook,
+    /// What bots made, for sorting.
+    pub(crate) rankings: Rankings,
+    /// What the venue lists.
+    pub(crate) markets: MarketList,
 }
 
 /// How accounts share what there is, and keep to their plans.
@@ -351,8 +364,9 @@ impl EngineHandle {
         limit: u32,
         after: Option<BotId>,
     ) -> Result<Page<StoredBot>, EngineError> {
-        let ask = move |store: Store| async move { store.bots(account, &filter, limit, after).await };
-        self.read_list(account, ask).await
+        let after = after.map(|id| Cursor { id, value: String::new() });
+        let page = self.sorted_bots(account, filter, (BotSort::CreatedAt, true), limit, after).await?;
+        Ok(Page { rows: page.rows.into_iter().map(|(bot, _)| bot).collect(), has_more: page.has_more })
     }
 
     /// Gives a bot the definition that `redefine` makes of its present one. A running bot goes on under it at once, or

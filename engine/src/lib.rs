@@ -6,6 +6,7 @@
 mod actors;
 mod answer;
 mod billing;
+mod bot_list;
 mod by_hand;
 mod candles;
 mod change;
@@ -24,12 +25,15 @@ mod lag;
 mod ledger;
 mod live;
 mod lives;
+mod many;
+mod market_list;
 mod markets;
 mod master_key;
 mod meters;
 mod portfolio;
 mod preview;
 pub mod probe;
+mod profits;
 mod rates;
 mod record;
 mod reservations;
@@ -54,6 +58,7 @@ pub use billing::{
     AccountView, BillingChange, Outcome, SignatureError, StripeConfig, change_subscription, link_stripe,
     note_payout,
 };
+pub use bot_list::{BotSort, SortedBots};
 pub use by_hand::{By, Then};
 pub use candles::{CandleQuery, CandleStep, ShownCandle};
 pub use change::{
@@ -68,6 +73,8 @@ pub use handle::EngineHandle;
 pub use key::{SCOPES, key_hash, key_hint, new_key};
 pub use ledger::{Durable, Ledger, LedgerError};
 pub use live::Intent;
+pub use many::{Selection, Turn, Turned};
+pub use market_list::{MarketStatus, ShownMarket};
 pub use master_key::{
     RotateError, Rotation, SecretCount, check_master_key, master_key_name, rotate_master_key,
 };
@@ -75,6 +82,7 @@ pub use meters::Meters;
 pub use portfolio::{
     Balance, BotShare, Connection, Currency, Figures, HistoryPoint, Interval, Portfolio, Side, UsdRate,
 };
+pub use profits::{ProfitFilter, Profits, ProfitsBy};
 pub use record::{BotState, Decision, LateBooking, Recorder, StateError};
 pub use secrets::{ApiCredential, MasterKey, MasterKeyError, Secret};
 pub use signals::{Action, ActionError, Hook, NewHook, NewSignal, Signal, SignalStatus};
@@ -82,7 +90,7 @@ pub use silence::Patience;
 pub use start::{Engine, EngineConfig, Failure, StartError};
 pub use stats::{BotStats, NoRatio, Ratios};
 pub use store::{
-    Account, AccountDeletion, ApiKey, Attempt, Backup, Billing, BotFilter, Delivery, DeliveryFilter,
+    Account, AccountDeletion, ApiKey, Attempt, Backup, Billing, BotFilter, Cursor, Delivery, DeliveryFilter,
     DeliveryStatus, EventFilter, ExchangeConnection, Forgotten, KeyGrant, KeyPermissions, News, Origin, Page,
     Progress, Store, StoreError, StoredBot, StoredEvent, TradeFilter, Webhook, database_file,
     shown_database_url,

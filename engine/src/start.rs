@@ -22,11 +22,10 @@ use crate::actors::exchange::Journal;
 use crate::actors::feed::MarketFeed;
 use crate::actors::fleet::{Fleet, Recover, Recovered, Remember};
 use crate::billing::{self, StripeConfig};
-use crate::candles::CandleBook;
 use crate::clock;
 use crate::commissions;
 use crate::exchanges::{Connections, Venue};
-use crate::handle::{EngineHandle, Inner, Turns};
+use crate::handle::{EngineHandle, Inner, Remembered, Turns};
 use crate::ledger::Ledger;
 use crate::live::Gateway;
 use crate::live::appraisal;
@@ -326,8 +325,8 @@ impl Engine {
             billing: tokio::sync::Mutex::default(),
             views,
             carrier: signals::Carrier::default(),
-            candles: CandleBook::default(),
             turns: Turns::over(&store),
+            remembered: Remembered::default(),
         };
         let handle = EngineHandle { inner: Arc::new(inner) };
         if let Some(count) = restoring {

@@ -21,7 +21,8 @@ static EXAMPLES: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
 pub(super) fn of_schema(name: &str) -> Option<Value> {
     let Some(row) = name.strip_prefix(LIST) else { return EXAMPLES.get(name).cloned() };
     let row = EXAMPLES.get(row)?;
-    Some(json!({"data": [row], "has_more": true, "next_cursor": row["id"]}))
+    let cursor = row.get("id").or(row.get("pair"));
+    Some(json!({"data": [row], "has_more": true, "next_cursor": cursor}))
 }
 
 /// The example of an error, as the server answers it.

@@ -246,7 +246,7 @@ fn ends_something(request: &HttpRequest) -> bool {
     let path = request.path();
     let stops = path.starts_with("/v1/bots/") && path.ends_with("/stop");
     let closes = path.starts_with("/v1/trades/") && path.ends_with("/close");
-    request.method() == Method::POST && (stops || closes)
+    request.method() == Method::POST && (stops || closes || path == "/v1/panic")
 }
 
 fn now() -> Timestamp {

@@ -1,19 +1,16 @@
 //! `/v1/bots`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use engine::{
-    Apply, BotBody, BotDefinition, BotFilter, BotPatch, BotStatus, BotView, EngineHandle, Positions,
-    Redefinition, StrategyDefinition,
-};
-use model::{BotId, Exchange, Pair, Warning};
+use engine::{Apply, BotBody, BotDefinition, BotPatch, BotView, EngineHandle, Positions, Redefinition};
+use model::{BotId, Warning};
 
 use super::auth::Caller;
 use super::once::Once;
-use super::show::{self, Bot, BotDetail, List};
+use super::show::{self, BotDetail};
 use super::unsettable;
 use crate::ApiError;
 use crate::body::{self, Fields, Reader, json};
-use crate::query::{Page, Query};
+use crate::query::Query;
 
 type Engine = web::Data<EngineHandle>;
 
@@ -39,42 +36,6 @@ fn redefinition(request: &HttpRequest) -> Result<Redefinition, ApiError> {
     let is_confirmed = query.word("confirm", &[("true", true), ("false", false)]);
     query.finish()?;
     Ok(Redefinition { apply: apply.unwrap_or_default(), is_confirmed: is_confirmed.unwrap_or_default() })
-}
-
-/// List bots
-///
-/// Newest first. What is not asked for does not matter. A listed bot has its definition and status; what it holds
-/// (`open_trade`), has made (`stats`) and waits for (`waiting_for`) comes with the bot alone, by its id.
-#[utoipa::path(get, path = "/v1/bots", tag = "Bots", security(("api_key" = ["bots:read"])),
-    params(
-        Page<BotId>,
-        ("status" = Option<BotStatus>, Query, description = "Only bots in this status."),
-        ("exchange" = Option<Exchange>, Query, description = "Only bots on this venue."),
-        ("pair" = Option<Pair>, Query, description = "Only bots of this pair."),
-        ("strategy" = Option<engine::Strategy>, Query, description = "Only bots of this strategy."),
-        ("dry_run" = Option<bool>, Query, description = "Only bots on paper, or only live ones."),
-    ),
-    responses((status = 200, description = "A page of bots.", body = List<Bot>)))]
-pub(crate) async fn list(
-    caller: Caller,
-    engine: Engine,
-    request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
-    let account = caller.account;
-    let mut query = Query::new(request.query_string())?;
-    let page = query.page::<BotId>();
-    let filter = BotFilter {
-        status: query.word("status", &BotStatus::ALL.map(|status| (status.as_str(), status))),
-        exchange: query.word("exchange", &Exchange::ALL.map(|exchange| (exchange.as_str(), exchange))),
-        pair: query.optional("pair", "a pair such as BTC/USDT"),
-        strategy: query
-            .word("strategy", &StrategyDefinition::NAMES.map(|name| (name, name)))
-            .map(str::to_owned),
-        dry_run: query.word("dry_run", &[("true", true), ("false", false)]),
-    };
-    query.finish()?;
-    let bots = engine.bots(account, filter, page.limit, page.starting_after).await?;
-    show::list(&bots, |bot| Ok(show::bot(bot)), |bot| bot.id.to_string())
 }
 
 /// Create a bot

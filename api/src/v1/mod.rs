@@ -2,15 +2,19 @@
 
 mod account;
 mod auth;
+mod bot_list;
 mod bots;
 mod candles;
 mod csv;
 mod events;
 mod exchanges;
 mod hooks;
+mod many;
+mod markets;
 mod once;
 mod portfolio;
 mod preview;
+mod profits;
 mod show;
 mod stream;
 mod stripe;
@@ -33,7 +37,10 @@ use webhooks::deliveries;
 /// Every operation there is: each handler once. Its annotation says where it is found and what its caller needs.
 pub(crate) fn operations() -> Vec<Operation> {
     openapi::operations![
-        bots::list,
+        bot_list::list,
+        many::start,
+        many::stop,
+        many::panic,
         bots::create,
         bots::clone,
         preview::preview,
@@ -47,6 +54,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         portfolio::get,
         portfolio::history,
         candles::get,
+        markets::list,
+        profits::list,
         trades::list,
         trades::get,
         trades::close,

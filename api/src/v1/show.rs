@@ -297,15 +297,19 @@ pub(crate) fn bot_view<'a>(view: &'a BotView, warnings: Option<&'a [Warning]>) -
     BotDetail { bot: bot(&view.bot), rest, warned: Warned { warnings } }
 }
 
-/// A page of a list, newest first.
+/// A page of a list.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct List<S> {
     data: Vec<S>,
-    /// Whether there are older rows.
+    /// Whether more rows follow.
     has_more: bool,
     /// The `starting_after` of the next page; `null` on the last.
     #[schema(required)]
     next_cursor: Option<String>,
+    /// How many rows all pages have, where `count` asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    total: Option<u64>,
 }
 
 /// A page of a list; `cursor` names a row.
@@ -314,7 +318,17 @@ pub(crate) fn list<'a, T, S: Serialize>(
     show: impl Fn(&'a T) -> Result<S, ApiError>,
     cursor: impl Fn(&T) -> String,
 ) -> Result<HttpResponse, ApiError> {
+    counted(page, None, show, cursor)
+}
+
+/// A page of a list, and how many rows all of its pages have.
+pub(crate) fn counted<'a, T, S: Serialize>(
+    page: &'a Page<T>,
+    total: Option<u64>,
+    show: impl Fn(&'a T) -> Result<S, ApiError>,
+    cursor: impl Fn(&T) -> String,
+) -> Result<HttpResponse, ApiError> {
     let next_cursor = page.rows.last().filter(|_| page.has_more).map(cursor);
     let data = page.rows.iter().map(show).collect::<Result<Vec<S>, ApiError>>()?;
-    Ok(HttpResponse::Ok().json(List { data, has_more: page.has_more, next_cursor }))
+    Ok(HttpResponse::Ok().json(List { data, has_more: page.has_more, next_cursor, total }))
 }

@@ -11,7 +11,7 @@ use super::once::Once;
 use super::show::{self, Afterwards, ClosedTrade, List, Trade};
 use crate::ApiError;
 use crate::body::{self, Fields, Given, Reader, json};
-use crate::query::{self, Query};
+use crate::query::{LongPage, Query};
 
 type Engine = web::Data<EngineHandle>;
 
@@ -20,7 +20,7 @@ type Engine = web::Data<EngineHandle>;
 /// Newest first, of all bots, those of deleted ones included.
 #[utoipa::path(get, path = "/v1/trades", tag = "Trades", security(("api_key" = ["trades:read"])),
     params(
-        query::Page<TradeId>,
+        LongPage<TradeId>,
         ("bot_id" = Option<BotId>, Query, description = "Only trades of this bot."),
         ("pair" = Option<Pair>, Query, description = "Only trades of this pair."),
         ("status" = Option<TradeStatus>, Query, description = "Only open trades, or only closed ones."),
@@ -46,7 +46,7 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/v1/bots/{id}/trades", tag = "Bots", security(("api_key" = ["trades:read"])),
     params(
         ("id" = BotId, Path, description = "Which bot."),
-        query::Page<TradeId>,
+        LongPage<TradeId>,
         ("pair" = Option<Pair>, Query, description = "Only trades of this pair."),
         ("status" = Option<TradeStatus>, Query, description = "Only open trades, or only closed ones."),
         ("from" = Option<Timestamp>, Query, description = "Only trades opened at this time or later."),
@@ -87,7 +87,7 @@ async fn page(
     let account = caller.account;
     let mut query = Query::new(request.query_string())?;
     let has_limit = query.has("limit");
-    let page = query.page::<TradeId>();
+    let LongPage { page, counts } = query.long_page::<TradeId>();
     let format = query.word("format", &[("json", Format::Json), ("csv", Format::Csv)]);
     let filter = TradeFilter {
         bot_id: if bot.is_none() { query.optional("bot_id", "the id of a bot") } else { bot },
@@ -107,8 +107,9 @@ async fn page(
         let exports = request.app_data::<web::Data<Exports>>().ok_or(ApiError::Internal)?;
         return csv::trades(exports, engine.clone(), account, filter, page.starting_after, most).await;
     }
+    let total = if counts { Some(engine.count_trades(account, filter.clone()).await?) } else { None };
     let trades = engine.trades(account, filter, page.limit, page.starting_after).await?;
-    show::list(&trades, |trade| Ok(show::trade(trade)), |trade| trade.id.to_string())
+    show::counted(&trades, total, |trade| Ok(show::trade(trade)), |trade| trade.id.to_string())
 }
 
 /// Get a trade

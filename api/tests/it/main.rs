@@ -14,6 +14,7 @@ mod idempotency;
 mod keys;
 mod limits;
 mod live;
+mod many;
 mod portfolio;
 mod preview;
 mod probes;

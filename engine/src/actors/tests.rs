@@ -13,6 +13,7 @@ use super::fleet::{Find, Launch, Whereabouts};
 use crate::change::{BotStatus, Change, NewBot, Positions};
 use crate::ledger::Ledger;
 use crate::probe::Probe;
+use crate::store::StoredOrder;
 use crate::store::{BotFilter, Store, StoreError, StoredBot, TradeFilter};
 
 pub(super) const BODY: &str = r#"{"name":"test","exchange":"binance","pair":"BTC/USDT","strategy":"dca","stake_amount":50,
@@ -406,7 +407,15 @@ async fn a_bot_on_a_silent_venue_waits_and_says_so() {
     let launch = Launch { bot: process.stored(id).await, stopping: None, exchange_id: None };
     process.probe.fleet.send(launch).await.unwrap().unwrap().unwrap().wait().await.unwrap();
     let waiting = BotFilter { status: Some(BotStatus::Starting), ..BotFilter::default() };
-    assert_eq!(store.bots(account, &waiting, 10, None).await.unwrap().rows.len(), 1);
+    assert_eq!(
+        store
+            .bots_in_order(account, &waiting, (StoredOrder::Created, true), 10, None)
+            .await
+            .unwrap()
+            .rows
+            .len(),
+        1
+    );
     // Nothing of it is lost with the process, and it waits again.
     let process = Process::begin(&store, account).await;
     assert_eq!(process.stored(id).await.status, BotStatus::Starting);

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use sqlx::{QueryBuilder, Row as _};
 use strategies::BotDefinition;
 
-use super::{Page, Store, StoreError, parsed, reading};
+use super::{Page, Store, StoreError, reading};
 use crate::actors::fleet::{SUSPENDED, UNREACHABLE};
 use crate::change::{BotStatus, BotTrouble};
 
@@ -45,6 +45,8 @@ pub struct BotFilter {
     pub strategy: Option<String>,
     /// On paper, or not.
     pub dry_run: Option<bool>,
+    /// With this in the name, whatever the case.
+    pub search: Option<String>,
 }
 
 /// A definition as it was stored.
@@ -60,18 +62,24 @@ macro_rules! stored_bot {
         let row = $row;
         let code: Option<String> = row.try_get("trouble_code")?;
         let message: Option<String> = row.try_get("trouble_message")?;
-        StoredBot {
-            id: parsed("id", row.try_get("id")?)?,
-            account_id: parsed("account_id", row.try_get("account_id")?)?,
-            definition: definition(row.try_get("definition")?)?,
-            status: parsed("status", row.try_get("status")?)?,
-            trouble: code.map(|code| BotTrouble { code, message: message.unwrap_or_default() }),
+        $crate::store::StoredBot {
+            id: $crate::store::parsed("id", row.try_get("id")?)?,
+            account_id: $crate::store::parsed("account_id", row.try_get("account_id")?)?,
+            definition: $crate::store::bots::definition(row.try_get("definition")?)?,
+            status: $crate::store::parsed("status", row.try_get("status")?)?,
+            trouble: code
+                .map(|code| $crate::change::BotTrouble { code, message: message.unwrap_or_default() }),
             state: row.try_get("state")?,
-            capital: parsed("capital", row.try_get::<Option<&str>, _>("capital")?.unwrap_or("0"))?,
-            created_at: Timestamp::from_nanos(row.try_get("created_at")?),
+            capital: $crate::store::parsed(
+                "capital",
+                row.try_get::<Option<&str>, _>("capital")?.unwrap_or("0"),
+            )?,
+            created_at: model::Timestamp::from_nanos(row.try_get("created_at")?),
         }
     }};
 }
+
+pub(super) use stored_bot;
 
 impl StoredBot {
     /// Whether it lives, or goes on by itself once its venue answers.
@@ -112,37 +120,6 @@ impl Store {
             let query = sqlx::query(sql).bind(account.to_string()).bind(id.to_string());
             Ok(query.fetch_optional(pool).await?.is_some())
         })
-    }
-
-    /// Bots of an account, newest first, `after` being the last of the page before.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn bots(
-        &self,
-        account: AccountId,
-        filter: &BotFilter,
-        limit: u32,
-        after: Option<BotId>,
-    ) -> Result<Page<StoredBot>, StoreError> {
-        let sql = "SELECT id, account_id, definition, status, trouble_code, trouble_message, state, capital, created_at
-            FROM bots WHERE account_id = $1 AND deleted_at IS NULL AND id < $2
-                AND ($3 IS NULL OR status = $3) AND ($4 IS NULL OR exchange = $4) AND ($5 IS NULL OR pair = $5)
-                AND ($6 IS NULL OR strategy = $6) AND ($7 IS NULL OR dry_run = $7)
-            ORDER BY id DESC LIMIT $8";
-        let rows: Result<Vec<StoredBot>, StoreError> = reading!(self, pool => {
-            let query = sqlx::query(sql)
-                .bind(account.to_string())
-                .bind(after.unwrap_or(BotId::from_u128(u128::MAX)).to_string())
-                .bind(filter.status.map(BotStatus::as_str))
-                .bind(filter.exchange.map(Exchange::as_str))
-                .bind(filter.pair.as_ref().map(ToString::to_string))
-                .bind(filter.strategy.clone())
-                .bind(filter.dry_run)
-                .bind(i64::from(limit) + 1);
-            query.fetch_all(pool).await?.into_iter().map(|row| Ok(stored_bot!(row))).collect()
-        });
-        Ok(Page::of(rows?, limit))
     }
 
     /// Some bots of an account, deleted ones as well.

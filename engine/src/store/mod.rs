@@ -5,8 +5,10 @@
 
 mod accounts;
 mod backup;
+mod bot_list;
 mod bots;
 mod checkpoint;
+mod closed;
 mod deliveries;
 mod events;
 mod exchanges;
@@ -44,7 +46,10 @@ mod writer;
 
 pub use accounts::{Account, ApiKey, KeyGrant};
 pub use backup::Backup;
+pub use bot_list::Cursor;
+pub(crate) use bot_list::{Lean, StoredOrder};
 pub use bots::{BotFilter, StoredBot};
+pub(crate) use closed::ClosedTrade;
 pub use deliveries::{Attempt, Delivery, DeliveryFilter, DeliveryStatus, Origin};
 pub use events::{EventFilter, StoredEvent};
 pub use exchanges::{ExchangeConnection, KeyPermissions};
@@ -115,6 +120,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (31, "fee rates", include_str!("../../../migrations/sqlite/0031_fee_rates.sql")),
     (32, "suspensions", include_str!("../../../migrations/sqlite/0032_suspensions.sql")),
     (33, "restored", include_str!("../../../migrations/sqlite/0033_restored.sql")),
+    (34, "bot names", include_str!("../../../migrations/sqlite/0034_bot_names.sql")),
 ];
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
@@ -144,6 +150,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (31, "fee rates", include_str!("../../../migrations/postgres/0031_fee_rates.sql")),
     (32, "suspensions", include_str!("../../../migrations/postgres/0032_suspensions.sql")),
     (33, "restored", include_str!("../../../migrations/postgres/0033_restored.sql")),
+    (34, "bot names", include_str!("../../../migrations/postgres/0034_bot_names.sql")),
 ];
 
 fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {

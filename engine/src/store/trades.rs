@@ -8,7 +8,7 @@ use model::{
 use sqlx::{QueryBuilder, Row as _};
 
 use super::stats::closed_after;
-use super::{KnownStats, Page, StatsKey, Store, StoreError, parsed, snapshot, worded};
+use super::{KnownStats, Page, StatsKey, Store, StoreError, parsed, reading, snapshot, worded};
 
 /// Which trades of an account; what is `None` does not matter.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -149,10 +149,7 @@ macro_rules! fill_in_orders {
 macro_rules! trade_rows {
     ($connection:ident, $account:expr, $filter:expr, $limit:expr, $after:expr) => {{
         let sql = if $filter.bot_id.is_some() { OF_BOT } else { OF_ACCOUNT };
-        let status = $filter.status.map(|status| match status {
-            TradeStatus::Open => "open",
-            TradeStatus::Closed => "closed",
-        });
+        let status = $filter.status.map(TradeStatus::as_str);
         let query = sqlx::query(sql)
             .bind($account.to_string())
             .bind($after.unwrap_or(TradeId::from_u128(u128::MAX)).to_string())
@@ -220,6 +217,31 @@ impl Store {
             fill_in_orders!(connection, page.rows.iter_mut().filter(is_open));
             page
         }))
+    }
+
+    /// How many trades of an account a filter lets through.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn count_trades(
+        &self,
+        account: AccountId,
+        filter: &TradeFilter,
+    ) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM trades WHERE account_id = $1 AND ($2 IS NULL OR bot_id = $2)
+                AND ($3 IS NULL OR pair = $3) AND ($4 IS NULL OR status = $4)
+                AND ($5 IS NULL OR opened_at >= $5) AND ($6 IS NULL OR opened_at < $6)";
+        let count: i64 = reading!(self, pool => {
+            let query = sqlx::query_scalar(sql)
+                .bind(account.to_string())
+                .bind(filter.bot_id.map(|id| id.to_string()))
+                .bind(filter.pair.as_ref().map(ToString::to_string))
+                .bind(filter.status.map(TradeStatus::as_str))
+                .bind(filter.from.map(Timestamp::nanos))
+                .bind(filter.to.map(Timestamp::nanos));
+            query.fetch_one(pool).await?
+        });
+        Ok(u64::try_from(count).unwrap_or_default())
     }
 
     /// A bot's open trades, of which there is one at most unless it was turned from one pair to another.
