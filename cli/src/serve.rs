@@ -124,6 +124,7 @@ pub(crate) fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
         taker_fee: Rate::from_pct(binance.taker_fee)?,
         ws_api_url: binance.ws_api_url.clone(),
         absent_after: Duration::from_secs(binance.absent_after_s),
+        fee_rates_good_for: engine::FEE_RATES_GOOD_FOR,
         slippage: Rate::from_pct(binance.slippage)?,
         allow_loopback: config.webhooks.allow_loopback,
         webhook_ports: config.webhooks.ports.clone(),

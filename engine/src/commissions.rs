@@ -21,8 +21,8 @@ use crate::handle::{EngineHandle, Inner};
 use crate::record::kept_rules;
 use crate::store::{Store, StoredBot};
 
-/// How long rates are good until the venue is asked again.
-const GOOD_FOR: Duration = Duration::from_hours(24);
+/// How long an account's fee rates are good until the venue is asked again, as users expect.
+pub const GOOD_FOR: Duration = Duration::from_hours(24);
 
 /// How soon the venue is asked again where it did not tell.
 const ASK_AGAIN: Duration = Duration::from_mins(1);
@@ -59,8 +59,8 @@ struct Told {
 }
 
 impl Told {
-    fn is_due(&self) -> bool {
-        self.asked_at.elapsed() >= if self.is_answered { GOOD_FOR } else { ASK_AGAIN }
+    fn is_due(&self, good_for: Duration) -> bool {
+        self.asked_at.elapsed() >= if self.is_answered { good_for } else { ASK_AGAIN.min(good_for) }
     }
 }
 
@@ -106,11 +106,11 @@ impl Commissions {
     }
 
     /// What the venue is to be asked for, of those that some bot pays.
-    fn due(&self) -> Vec<(AccountId, Key)> {
+    fn due(&self, good_for: Duration) -> Vec<(AccountId, Key)> {
         let mut seen = HashSet::new();
         let payers = self.payers.iter().map(|payer| payer.value().clone());
         payers
-            .filter(|(_, key)| self.told.get(key).is_none_or(|told| told.is_due()))
+            .filter(|(_, key)| self.told.get(key).is_none_or(|told| told.is_due(good_for)))
             .filter(|(_, key)| seen.insert(key.clone()))
             .collect()
     }
@@ -167,7 +167,7 @@ impl EngineHandle {
     async fn learn_commission(&self, stored: &StoredExchange, pair: &Pair) {
         let key = (stored.connection.id, pair.clone());
         // What is only old is asked for meanwhile.
-        let is_missing = |told: &Told| told.rates.is_none() && told.is_due();
+        let is_missing = |told: &Told| told.rates.is_none() && told.is_due(GOOD_FOR);
         let commissions = self.inner.connections.commissions();
         if commissions.is_silent() || !commissions.told.get(&key).is_none_or(|told| is_missing(&told)) {
             return;
@@ -217,8 +217,8 @@ impl EngineHandle {
     }
 
     /// Asks for rates that are old or missing, and has the bots that pay them go on with what is told.
-    async fn refresh_commissions(&self) {
-        for (account, key) in self.inner.connections.commissions().due() {
+    async fn refresh_commissions(&self, good_for: Duration) {
+        for (account, key) in self.inner.connections.commissions().due(good_for) {
             if self.inner.connections.commissions().is_silent() {
                 return;
             }
@@ -274,11 +274,11 @@ impl EngineHandle {
 }
 
 /// Keeps rates up to date until the engine is gone.
-pub(crate) async fn keep(engine: Weak<Inner>) {
+pub(crate) async fn keep(engine: Weak<Inner>, good_for: Duration) {
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(LOOK_EVERY.min(good_for)).await;
         let Some(inner) = engine.upgrade() else { return };
-        EngineHandle { inner }.refresh_commissions().await;
+        EngineHandle { inner }.refresh_commissions(good_for).await;
     }
 }
 

@@ -65,6 +65,7 @@ pub use change::{
     Apply, BotChange, BotStatus, BotTrouble, Change, NewBot, Positions, Redefined, Redefinition, StatusError,
 };
 pub use cidr::{Cidr, CidrError};
+pub use commissions::GOOD_FOR as FEE_RATES_GOOD_FOR;
 pub use doctor::{Finding, examine};
 pub use error::EngineError;
 pub use exchanges::{NewExchange, StoredExchange};

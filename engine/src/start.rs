@@ -85,6 +85,8 @@ pub struct EngineConfig {
     pub absent_after: Duration,
     /// What a taker pays, as a fraction.
     pub taker_fee: Rate,
+    /// How long an account's own fee rates are good until the venue is asked again; a day, but for tests.
+    pub fee_rates_good_for: Duration,
     /// How much worse than the decided price paper orders fill, as a fraction.
     pub slippage: Rate,
     /// Whether webhooks may go to this machine: for development.
@@ -111,6 +113,7 @@ impl EngineConfig {
             ws_api_url: format!("ws://{venue}/ws-api/v3"),
             absent_after: Duration::from_secs(75),
             taker_fee,
+            fee_rates_good_for: commissions::GOOD_FOR,
             slippage: Rate::ZERO,
             allow_loopback: true,
             webhook_ports: WEBHOOK_PORTS.to_vec(),
@@ -235,7 +238,7 @@ impl Engine {
 
     async fn start_on(io: &Runtime, config: EngineConfig, patience: Patience) -> Result<Started, StartError> {
         let (end, ended) = watch::channel(None);
-        let gateway = Gateway::default();
+        let (gateway, fee_rates_good_for) = (Gateway::default(), config.fee_rates_good_for);
         let lost = shut_when_lost(end.clone(), gateway.clone());
         let opened =
             io.spawn(open(config.database_url.clone(), config.master_key.clone(), config.taker_fee, lost));
@@ -335,7 +338,7 @@ impl Engine {
         let recovered = io.spawn(recover(handle.clone()));
         let last_event = recovered.await.map_err(|_| StartError::Ended)??;
         handle.inner.ready.store(true, Ordering::Release);
-        keep_going(&handle.inner, last_event);
+        keep_going(&handle.inner, last_event, fee_rates_good_for);
         Ok(Started { handle, threads: vec![trading, webhooks], ended, lock })
     }
 
@@ -481,7 +484,7 @@ async fn open(
 
 /// Begins what goes on beside the bots until the store is closed; events after `last_event` are not told of yet where
 /// another process wrote them.
-fn keep_going(inner: &Arc<Inner>, last_event: i64) {
+fn keep_going(inner: &Arc<Inner>, last_event: i64, fee_rates_good_for: Duration) {
     let Inner { store, io, hub, followers, carrier, plans, .. } = &**inner;
     io.spawn(signals::carry_out(Arc::downgrade(inner), carrier.bell.clone()));
     io.spawn(sweep_for_ever(store.clone()));
@@ -492,7 +495,7 @@ fn keep_going(inner: &Arc<Inner>, last_event: i64) {
     };
     io.spawn(billing::listen(store.clone(), *plans, last_event, ring));
     io.spawn(appraisal::value_later(Arc::downgrade(inner)));
-    io.spawn(commissions::keep(Arc::downgrade(inner)));
+    io.spawn(commissions::keep(Arc::downgrade(inner), fee_rates_good_for));
     io.spawn(suspension::watch(Arc::downgrade(inner)));
     portfolio::keep_history(inner);
 }

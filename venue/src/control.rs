@@ -156,7 +156,8 @@ async fn rules(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
     )
 }
 
-/// Changes what every pair is like from now on, by any of `status`, `lot_step`, `min_qty`, `max_qty`, `max_market_qty`.
+/// Changes what every pair is like from now on, by any of `status`, `lot_step`, `min_qty`, `max_qty`, `max_market_qty`, and
+/// what is paid (`fee`, as a fraction).
 async fn market(shared: web::Data<Shared>, body: Bytes) -> HttpResponse {
     http::told(&change_market(&shared, &params(&body)), Used::default())
 }
@@ -166,7 +167,9 @@ fn change_market(shared: &Shared, params: &Params) -> Result<Value, Fault> {
     let (lot_step, min_qty) = (given("lot_step")?, given("min_qty")?);
     let (max_qty, max_market_qty) = (given("max_qty")?, given("max_market_qty")?);
     let lot_step = lot_step.map(Qty::new).transpose().map_err(|_| Fault::mandatory("lot_step"))?;
+    let fee = given("fee")?;
     let mut world = shared.world();
+    world.fee = fee.unwrap_or(world.fee);
     world.steps.lot_step = lot_step.unwrap_or(world.steps.lot_step);
     let rules = &mut world.rules;
     rules.status = params.get("status").map_or_else(|| rules.status.clone(), str::to_owned);

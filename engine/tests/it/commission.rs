@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use engine::TradeFilter;
+use engine::{Patience, TradeFilter};
 use model::{BotId, FeeSource, Price, Trade};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::json;
@@ -122,6 +122,48 @@ async fn what_a_live_ladder_needs_counts_on_the_accounts_own_fee() {
     let worth = (preview.entries[0].entry.price * preview.entries[0].entry.qty).decimal();
     assert_eq!(preview.funds_needed().decimal(), worth * Decimal::new(1_005, 3));
     assert_eq!(bot.capital, preview.funds_needed());
+    rig.stop().await;
+    venue.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_goes_on_at_its_accounts_new_rates_once_the_exchange_tells_them() {
+    let config = Config { speed: Speed::Times(0.000_001), ..Config::default() };
+    let venue = rig::venue(rig::anywhere(), config).await;
+    let rig = Rig::start_as(venue.address(), Patience::default(), |config| {
+        config.fee_rates_good_for = Duration::from_millis(200);
+    });
+    let rig = rig.await;
+    rig.trade_at("60000").await;
+    let live = rig.run(BODY).await;
+    let bought = trade(&rig, live).await;
+    let before = take_profit(bought.entry_price, "0.001");
+    assert_eq!(bought.take_profit_price, Some(before));
+
+    rig.market(&json!({"fee": "0.005"})).await;
+    let deadline = Instant::now() + WITHIN;
+    let after = take_profit(bought.entry_price, "0.005");
+    let repriced = loop {
+        let shown = rig.handle.trade(rig.account, bought.id).await.unwrap();
+        if shown.take_profit_price != Some(before) {
+            break shown;
+        }
+        assert!(Instant::now() < deadline, "it goes by the rates of before");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(repriced.take_profit_price, Some(after), "of what was paid before and will be paid now");
+    let rates = repriced.fee_rates.unwrap();
+    assert_eq!((rates.taker.to_string().as_str(), rates.source), ("0.5", FeeSource::Account));
+    assert_eq!(repriced.stop_price, bought.stop_price, "what was paid is paid");
+
+    // It acts where it says.
+    rig.trade_at(&before.to_string()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let open = rig.handle.trade(rig.account, bought.id).await.unwrap();
+    assert_eq!(open.exit_reason, None, "{before} is not {after}");
+    rig.trade_at(&after.to_string()).await;
+    let closed = rig.told(WITHIN, event("trade.closed")).await;
+    assert_eq!(closed["data"]["exit_reason"], "take_profit", "{closed}");
     rig.stop().await;
     venue.stop().await;
 }
