@@ -221,9 +221,9 @@ pub(crate) fn trade(trade: &model::Trade) -> Trade<'_> {
 /// What became of a trade that was to be closed, and of its bot.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Afterwards {
-    /// What its bot does once the trade is closed.
+    /// What was asked for: what a running bot does once the trade is closed. One that does not run stays as it is.
     pub(crate) then: engine::Then,
-    /// The same in words.
+    /// What its bot does now, in words.
     pub(crate) message: &'static str,
 }
 

@@ -158,7 +158,7 @@ pub(crate) async fn close(
     let trade = engine.close_trade(account, id, By::Hand, then).await?;
     let bot = engine.bot(account, trade.bot_id).await.ok();
     let lives = bot.is_some_and(|view| matches!(view.bot.status, BotStatus::Running | BotStatus::Starting));
-    let (then, message) = if lives { (Then::Continue, BUYS_AGAIN) } else { (Then::Stop, STOPS) };
+    let message = if lives { BUYS_AGAIN } else { STOPS };
     let afterwards = Afterwards { then, message };
     let is_under_way = trade.status == TradeStatus::Open;
     Ok(answered(is_under_way, &show::closed(&trade, afterwards)))

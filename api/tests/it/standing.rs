@@ -141,6 +141,29 @@ async fn closing_a_trade_says_that_its_bot_buys_again_or_stops_it() {
         );
         let stopped = live.until(&bot, |bot| bot["status"] == "stopped").await;
         assert_eq!((&stopped["open_trade"], &stopped["stats"]["trades"]), (&Value::Null, &json!(2)));
+
+        // A stopped bot sells what it kept, and stays what it is: nothing more is reported of it.
+        live.turn(&bot, "start", "").await;
+        let held = live.until(&bot, |bot| bot["open_trade"].is_object()).await;
+        live.turn(&bot, "stop", "").await;
+        live.until(&bot, |bot| bot["status"] == "stopped").await;
+        let stops = async || {
+            let told = live.server.get(&live.owner, "/v1/events?event=bot.stopped&limit=100").await.body;
+            told["data"].as_array().unwrap().len()
+        };
+        let before = stops().await;
+        let trade = held["open_trade"]["id"].as_str().unwrap();
+        let closed = live
+            .server
+            .post(&live.owner, &format!("/v1/trades/{trade}/close"), r#"{"then":"continue"}"#)
+            .await;
+        assert_eq!(
+            (closed.status, &closed.body["status"], &closed.body["then"]),
+            (200, &json!("closed"), &json!("continue")),
+            "{closed:?}"
+        );
+        live.until(&bot, |bot| bot["status"] == "stopped" && bot["open_trade"].is_null()).await;
+        assert_eq!(stops().await, before);
     }
     live.end().await;
 }
