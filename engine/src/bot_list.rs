@@ -67,7 +67,7 @@ impl EngineHandle {
     /// An account's bots in an order.
     ///
     /// # Errors
-    /// [`EngineError::Invalid`] where `after` is no cursor of this order; [`EngineError::Store`].
+    /// [`EngineError::Store`].
     pub async fn sorted_bots(
         &self,
         account: AccountId,
@@ -114,19 +114,15 @@ impl EngineHandle {
         limit: u32,
         after: Option<Cursor>,
     ) -> Result<SortedBots, EngineError> {
-        let begins = |after: Cursor| after.value.parse().map(|value| (value, after.id));
-        let after = after.map(begins).transpose().map_err(|_| {
-            EngineError::field(
-                "starting_after",
-                "is no next_cursor of a list in this order: begin without it",
-            )
-        })?;
         let made = self.made(account).await?;
         let bots = self
             .read_list(account, move |store| async move { store.lean_bots(account, &filter).await })
             .await?;
         let mut ranked: Vec<(Decimal, BotId)> =
             bots.iter().map(|bot| (made.value(sort, bot), bot.id)).collect();
+        // A bot that is named without what it was sorted by, or in another order, stands where it stands now.
+        let now = |id: BotId| ranked.iter().find(|row| row.1 == id).map_or(Decimal::ZERO, |row| row.0);
+        let after = after.map(|after| (after.value.parse().unwrap_or_else(|_| now(after.id)), after.id));
         let compare = |one: &(Decimal, BotId), other: &(Decimal, BotId)| {
             if is_descending { other.cmp(one) } else { one.cmp(other) }
         };

@@ -83,6 +83,12 @@ async fn bots_are_sorted_searched_and_counted_page_by_page() {
     let counted = world.get("/v1/bots?limit=1000&count=true&search=alpha").await;
     assert_eq!((&counted["total"], counted["data"].as_array().unwrap().len()), (&json!(2), 2));
     assert_eq!(world.get("/v1/bots").await.get("total"), None);
+    // A bot's id alone is a cursor in every order.
+    let first = world.get("/v1/bots?sort=name&limit=1").await["data"][0]["id"].as_str().unwrap().to_owned();
+    let second = world.get(&format!("/v1/bots?sort=name&limit=1&starting_after={first}")).await;
+    assert_eq!(second["data"][0]["name"], "Alpha 10%");
+    let rest = world.get(&format!("/v1/bots?sort=profit&limit=100&starting_after={first}")).await;
+    assert!(rest["data"].as_array().unwrap().iter().all(|bot| bot["id"] != first.as_str()), "{rest}");
     for bad in ["limit=1001", "sort=size", "count=maybe", "sort=profit&starting_after=bot_1"] {
         assert_eq!(world.server.get(&world.owner, &format!("/v1/bots?{bad}")).await.status, 400, "{bad}");
     }

@@ -83,7 +83,9 @@ impl Store {
             (StoredOrder::Created, Some(_)) => format!("AND id {than} $9 ORDER BY id {way} LIMIT $8"),
             (StoredOrder::Name, None) => format!("ORDER BY name {way}, id {way} LIMIT $8"),
             (StoredOrder::Name, Some(_)) => {
-                format!("AND (name, id) {than} ($10, $9) ORDER BY name {way}, id {way} LIMIT $8")
+                // A bot that is named without its name stands where it stands now.
+                let name = "COALESCE(NULLIF($10, ''), (SELECT name FROM bots WHERE account_id = $1 AND id = $9), '')";
+                format!("AND (name, id) {than} ({name}, $9) ORDER BY name {way}, id {way} LIMIT $8")
             }
         };
         let sql = format!("SELECT {COLUMNS}, name {FILTERED} {sql}");
