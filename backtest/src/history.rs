@@ -60,6 +60,14 @@ impl Ticks {
         Some((Timestamp::from_nanos(*self.at.get(row)?), Price::from_e8(*self.price.get(row)?)?))
     }
 
+    /// The ticks from `from` up to, but not including, `to`.
+    #[must_use]
+    pub fn between(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Self {
+        let rows = rows_between(&self.at, from, to);
+        let part = |column: &[i64]| column.get(rows.clone()).unwrap_or_default().to_vec();
+        Self { at: part(&self.at), price: part(&self.price) }
+    }
+
     /// Every tick, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (Timestamp, Price)> + '_ {
         (0..self.len()).filter_map(|row| self.get(row))
@@ -111,8 +119,29 @@ impl Candles {
         Candle::new(at, price(&self.open)?, price(&self.high)?, price(&self.low)?, price(&self.close)?).ok()
     }
 
+    /// The candles that open from `from` up to, but not at, `to`.
+    #[must_use]
+    pub fn between(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Self {
+        let rows = rows_between(&self.at, from, to);
+        let part = |column: &[i64]| column.get(rows.clone()).unwrap_or_default().to_vec();
+        Self {
+            at: part(&self.at),
+            open: part(&self.open),
+            high: part(&self.high),
+            low: part(&self.low),
+            close: part(&self.close),
+        }
+    }
+
     /// Every candle, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = Candle> + '_ {
         (0..self.len()).filter_map(|row| self.get(row))
     }
+}
+
+/// The rows whose times lie in a half-open span.
+fn rows_between(at: &[i64], from: Option<Timestamp>, to: Option<Timestamp>) -> std::ops::Range<usize> {
+    let row = |time: Timestamp| at.partition_point(|at| *at < time.nanos());
+    let start = from.map_or(0, row);
+    start..to.map_or(at.len(), row).max(start)
 }

@@ -29,8 +29,10 @@
 //! ```
 
 mod history;
+mod read;
 mod run;
 mod scan;
 
 pub use history::{Candles, HistoryError, Ticks};
+pub use read::{History, Note, ReadError, read};
 pub use run::{Run, RunError, run_candles, run_candles_on, run_ticks, run_ticks_on};

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod files;
 mod recorded;
 
 use std::collections::BTreeMap;
