@@ -127,7 +127,10 @@ async fn open_sqlite(url: &str) -> Result<Store, StoreError> {
     // A file does not hang up: nobody need ask whether it is still there.
     let pool = || SqlitePoolOptions::new().test_before_acquire(false);
     let alone = pool().max_connections(1).acquire_timeout(WRITES_WITHIN);
-    let writer = alone.connect_with(options.clone()).await.map_err(at)?;
+    // A group of changes that does not fit into the cache spills to the file before it is committed: at a tenth of the most
+    // that is written a second, that made the slowest hundredth wait three times as long.
+    let cached = options.clone().pragma("cache_size", "-65536");
+    let writer = alone.connect_with(cached).await.map_err(at)?;
     let version: String =
         sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&writer).await.map_err(at)?;
     if !is_safe(&version) {
