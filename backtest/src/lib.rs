@@ -30,9 +30,11 @@
 
 mod history;
 mod read;
+mod report;
 mod run;
 mod scan;
 
 pub use history::{Candles, HistoryError, Ticks};
 pub use read::{History, Note, ReadError, read};
+pub use report::{Data, Exit, Fill, Month, Report, Stats, Trade};
 pub use run::{Run, RunError, run_candles, run_candles_on, run_ticks, run_ticks_on};

@@ -2,6 +2,7 @@
 
 mod admin;
 mod args;
+mod backtest;
 mod config;
 mod demo;
 mod exchange;
@@ -60,6 +61,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Venue(args) => exchange::run(args),
+        Command::Backtest(args) => backtest::run(args),
         Command::Openapi => output::bytes(api::openapi_document().as_bytes()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -211,6 +211,6 @@ fn recorded_files_have_the_rows_that_their_sources_tell() {
 fn the_same_market_in_two_formats_is_one_history() {
     let pair = ["feather", "json"].map(|ext| recorded(&format!("data/freqtrade/UNITTEST_BTC-1m.{ext}")));
     let [Some(feather), Some(json)] = pair else { return };
-    assert_eq!(read(&[feather.clone()]).unwrap().0, read(&[json.clone()]).unwrap().0);
+    assert_eq!(read(std::slice::from_ref(&feather)).unwrap().0, read(std::slice::from_ref(&json)).unwrap().0);
     assert_eq!(read(&[feather, json]).unwrap().0.len(), 13_681);
 }

@@ -1,6 +1,7 @@
 //! The command line (contract §1).
 
 mod admin;
+mod backtest;
 mod values;
 mod venue;
 
@@ -16,6 +17,7 @@ pub(crate) use admin::{
     AccountCommand, AdminArgs, AdminCommand, BotCommand, ExchangeCommand, KeyCommand, LinkArgs,
     MasterKeyCommand, PayoutArgs, PayoutCommand, SubscriptionArgs, SubscriptionCommand,
 };
+pub(crate) use backtest::{BacktestArgs, Benchmark, MarketArgs};
 pub(crate) use values::{Credential, Secret, Silence, Span, Speed, listen};
 pub(crate) use venue::{FeeAsset, ReplayStart, VenueArgs};
 
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Plays an exchange that speaks Binance's spot protocol.
     Venue(Box<VenueArgs>),
+    /// Runs a bot over a history and reports what it would have made.
+    Backtest(Box<BacktestArgs>),
     /// Operates accounts, keys, plans and bots, checks what a server needs, and rotates the master key.
     Admin(AdminArgs),
     /// Prints the OpenAPI document that `GET /v1/openapi.json` serves.

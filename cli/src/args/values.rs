@@ -36,6 +36,17 @@ impl FromStr for Until {
     }
 }
 
+/// Reads a date, which is its first moment in UTC, or a time.
+///
+/// # Errors
+/// What would do.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    let date = || format!("{text}T00:00:00Z").parse();
+    text.parse().or_else(|_| date()).map_err(|_| {
+        format!("expected a date such as 2026-04-01 or a time such as 2026-04-01T12:00:00Z, got `{text}`")
+    })
+}
+
 /// Reads an address to listen on: an IP address or a name that resolves to one, and a port.
 ///
 /// # Errors

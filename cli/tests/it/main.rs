@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod backtest;
 mod canary;
 mod demo;
 mod fees;
