@@ -144,10 +144,10 @@ impl PaperBot {
         self.told(&Event::Added { price: entry.price, notional: notional(&entry)?, qty })
     }
 
-    /// How much to buy by hand at `price`, as [`MarketRules::added`] has it.
+    /// How much to buy by hand at `price`, as [`crate::MarketRules::added`] has it.
     ///
     /// # Errors
-    /// What [`MarketRules::added`] refuses.
+    /// What [`crate::MarketRules::added`] refuses.
     pub fn added(&self, funds: Funds, price: Price) -> Result<Qty, Faults> {
         self.machine.market_rules().added(funds, price, self.books.stake())
     }

@@ -498,10 +498,10 @@ impl LiveBot {
         self.trade.orders.iter().filter(|order| order.role == Role::Added).count()
     }
 
-    /// How much to buy by hand at `price`, as [`MarketRules::added`] has it.
+    /// How much to buy by hand at `price`, as [`crate::MarketRules::added`] has it.
     ///
     /// # Errors
-    /// What [`MarketRules::added`] refuses.
+    /// What [`crate::MarketRules::added`] refuses.
     pub fn added(&self, funds: Funds, price: Price) -> Result<Qty, Faults> {
         self.machine.market_rules().added(funds, price, self.trade.stake(&self.rules.pair))
     }
