@@ -26,8 +26,9 @@ impl FromStr for BotCursor {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (id, value) = text.split_once('~').unwrap_or((text, ""));
-        let value =
-            URL_SAFE_NO_PAD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(())?;
+        // What is no value of ours is left out: then the page begins where the bot stands now.
+        let value = URL_SAFE_NO_PAD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let value = value.filter(|value| !value.contains('\0')).unwrap_or_default();
         Ok(Self(Cursor { id: id.parse().map_err(|_| ())?, value }))
     }
 }
@@ -123,4 +124,21 @@ pub(crate) async fn list(
     let after = page.starting_after.map(|cursor| cursor.0);
     let bots = engine.sorted_bots(account, filter, order, page.limit, after).await?;
     show::counted(&bots, total, |(bot, _)| Ok(show::bot(bot)), |(bot, value)| shown(bot.id, value, order.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written_and_what_is_not_ours_is_left_out() {
+        let id = BotId::from_u128(7);
+        let cursor = shown(id, "Größe 10%", BotSort::Name);
+        assert_eq!(cursor.parse(), Ok(BotCursor(Cursor { id, value: "Größe 10%".to_owned() })));
+        assert_eq!(shown(id, "", BotSort::CreatedAt), id.to_string());
+        for foreign in [format!("{id}~1g8f"), format!("{id}~AA"), format!("{id}~~")] {
+            assert_eq!(foreign.parse(), Ok(BotCursor(Cursor { id, value: String::new() })), "{foreign}");
+        }
+        assert!("trade_00000000000000000000000000000007".parse::<BotCursor>().is_err());
+    }
 }
