@@ -142,7 +142,12 @@ impl Query {
 
     /// A parameter that is true or false, by default the latter.
     pub fn flag(&mut self, name: &'static str) -> bool {
-        self.word(name, &[("true", true), ("false", false)]).unwrap_or(false)
+        self.yes_or_no(name).unwrap_or(false)
+    }
+
+    /// A parameter that is true or false, and does not matter where it is missing.
+    pub fn yes_or_no(&mut self, name: &'static str) -> Option<bool> {
+        self.word(name, &[("true", true), ("false", false)])
     }
 
     fn page_up_to<C: FromStr>(&mut self, most: u32) -> Page<C> {

@@ -293,10 +293,7 @@ fn stats(
     let (drawdown, drawdown_pct) = drawdown(equity);
     let returns = daily_returns(equity, capital);
     let profit_pct = percent(profit, capital.decimal());
-    let first = match history {
-        History::Ticks(ticks) => ticks.get(0).map(|(_, price)| price),
-        History::Candles(candles) => candles.get(0).map(|candle| candle.prices()[0]),
-    };
+    let first = history.first_price();
     let last = run.last.map(|(_, price)| price);
     let best = |best: fn(Pct, Pct) -> Pct| trades.iter().map(|trade| trade.profit_pct).reduce(best);
     Stats {
@@ -309,8 +306,8 @@ fn stats(
         capital: shown(capital),
         max_drawdown_pct: drawdown_pct,
         max_drawdown_quote: drawdown,
-        sharpe: returns.as_deref().and_then(sharpe),
-        sortino: returns.as_deref().and_then(sortino),
+        sharpe: returns.as_deref().and_then(strategies::sharpe),
+        sortino: returns.as_deref().and_then(strategies::sortino),
         calmar: calmar(profit_pct, drawdown_pct, length),
         profit_factor: gains.checked_div(losses).map(|factor| amount(factor.round_dp(8))),
         expectancy: profit.checked_div(count).map(|each| amount(each.round_dp(8))),
@@ -367,29 +364,6 @@ fn daily_returns(equity: &[(Timestamp, Quote)], capital: Quote) -> Option<Vec<f6
         (value.decimal() - began).checked_div(began)?.to_f64()
     };
     equity.iter().map(each).collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a history has fewer days than a float counts exactly")]
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "as for the mean")]
-fn sharpe(returns: &[f64]) -> Option<f64> {
-    let mean = mean(returns)?;
-    let count = returns.len() as f64;
-    let variance = returns.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    ratio(mean, variance.sqrt())
-}
-
-fn sortino(returns: &[f64]) -> Option<f64> {
-    let squares: Vec<f64> = returns.iter().map(|value| value.min(0.0).powi(2)).collect();
-    ratio(mean(returns)?, mean(&squares)?.sqrt())
-}
-
-fn ratio(mean: f64, deviation: f64) -> Option<f64> {
-    let ratio = mean / deviation * DAYS_A_YEAR.sqrt();
-    (deviation > 0.0 && ratio.is_finite()).then_some(ratio)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "years need no nanoseconds")]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use backtest::{History, Report, Run};
-use model::{Market, OrderBounds, Price, Rate};
+use model::{Market, OrderBounds, Rate};
 use strategies::BotDefinition;
 
 use crate::args::{BacktestArgs, Benchmark, MarketArgs};
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &BacktestArgs) -> anyhow::Result<()> {
         eprintln!("note: {note}");
     }
     let history = history.between(args.from, args.to);
-    let Some(first) = first_price(&history) else {
+    let Some(first) = history.first_price() else {
         anyhow::bail!("there is no row between --from and --to in the files given");
     };
     let done = simulate(&bot, &market, &history)?;
@@ -79,16 +79,6 @@ fn market(args: &MarketArgs) -> anyhow::Result<Market> {
         slippage: rate("--slippage", args.slippage)?,
         bounds: OrderBounds::default(),
     })
-}
-
-fn first_price(history: &History) -> Option<Price> {
-    match history {
-        History::Ticks(ticks) => ticks.get(0).map(|(_, price)| price),
-        History::Candles(candles) => candles.get(0).map(|candle| {
-            let [open, ..] = candle.prices();
-            open
-        }),
-    }
 }
 
 /// The report for people.

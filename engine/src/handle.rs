@@ -653,8 +653,14 @@ impl EngineHandle {
     }
 
     async fn marked(&self, mut trades: Vec<Trade>) -> Vec<Trade> {
+        // Many trades are in few currencies.
+        let mut rates: HashMap<String, Option<Quote>> = HashMap::new();
         for trade in trades.iter_mut().filter(|trade| trade.status == TradeStatus::Open) {
-            let usd_rate = self.usd_rate(trade.pair.quote()).await;
+            let currency = trade.pair.quote();
+            let usd_rate = match rates.get(currency) {
+                Some(rate) => *rate,
+                None => *rates.entry(currency.to_owned()).or_insert(self.usd_rate(currency).await),
+            };
             trade.stop_price = trade.stop_price.max(self.inner.stops.level(trade.bot_id));
             mark(trade, self.inner.markets.last(&trade.pair).get(), self.inner.markets.fee(), usd_rate);
         }

@@ -5,18 +5,14 @@ use std::collections::BTreeSet;
 use futures_util::StreamExt as _;
 use model::{AccountId, BotId};
 
-use crate::bot_list::BotSort;
 use crate::change::{BotStatus, Positions};
 use crate::error::EngineError;
 use crate::handle::EngineHandle;
-use crate::store::{BotFilter, Cursor};
+use crate::store::{BotFilter, Store};
 use crate::view::BotView;
 
 /// How many bots are told at a time.
 const AT_A_TIME: usize = 64;
-
-/// How many bots are read at a time.
-const PAGE: u32 = 1_000;
 
 /// Which bots of an account.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,12 +52,15 @@ impl EngineHandle {
         which: Selection,
         turn: Turn,
     ) -> Result<Vec<Turned>, EngineError> {
-        let ids = match which {
+        let ids: Vec<BotId> = match which {
             Selection::Ids(ids) => {
                 let mut seen = BTreeSet::new();
                 ids.into_iter().filter(|id| seen.insert(*id)).collect()
             }
-            Selection::Like(filter) => self.ids_like(account, filter).await?,
+            Selection::Like(filter) => {
+                let ask = move |store: Store| async move { store.lean_bots(account, &filter).await };
+                self.read_list(account, ask).await?.iter().map(|bot| bot.id).collect()
+            }
         };
         let turned = futures_util::stream::iter(ids).map(|id| async move {
             let status = |view: BotView| view.bot.status;
@@ -72,17 +71,5 @@ impl EngineHandle {
             Turned { id, outcome }
         });
         Ok(turned.buffered(AT_A_TIME).collect().await)
-    }
-
-    async fn ids_like(&self, account: AccountId, filter: BotFilter) -> Result<Vec<BotId>, EngineError> {
-        let (mut ids, mut after) = (Vec::new(), None);
-        loop {
-            let order = (BotSort::CreatedAt, false);
-            let page = self.sorted_bots(account, filter.clone(), order, PAGE, after).await?;
-            ids.extend(page.rows.iter().map(|(bot, _)| bot.id));
-            let last = ids.last().filter(|_| page.has_more);
-            let Some(id) = last else { return Ok(ids) };
-            after = Some(Cursor { id: *id, value: String::new() });
-        }
     }
 }

@@ -178,17 +178,18 @@ impl Markets {
 
     /// The last price of every pair that some bot has watched, by the venue's symbol.
     pub(crate) fn heard(&self) -> HashMap<String, Price> {
-        let heard = self.prices.iter();
-        heard
-            .filter_map(|entry| Some((entry.key().to_string().replace('/', ""), entry.value().get()?)))
-            .collect()
+        self.by_symbol(LastPrice::get)
     }
 
     /// The price of every pair that some bot watches and whose market is heard now, by the venue's symbol.
     pub(crate) fn hears(&self) -> HashMap<String, Price> {
-        let heard = self.prices.iter();
-        heard
-            .filter_map(|entry| Some((entry.key().to_string().replace('/', ""), entry.value().current()?)))
+        self.by_symbol(LastPrice::current)
+    }
+
+    fn by_symbol(&self, price: impl Fn(&LastPrice) -> Option<Price>) -> HashMap<String, Price> {
+        let known = self.prices.iter();
+        known
+            .filter_map(|entry| Some((entry.key().to_string().replace('/', ""), price(entry.value())?)))
             .collect()
     }
 

@@ -138,7 +138,7 @@ impl BotStats {
     /// the day of the first close to that of the last, days without a close included; mean over standard deviation (of a
     /// sample), and mean over the root of the mean square of what was lost; both times √365, to four decimals
     /// (contract §6).
-    #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "statistics of a report")]
+    #[expect(clippy::float_arithmetic, reason = "statistics of a report")]
     pub fn ratios(&self, capital: Quote) -> Ratios {
         let returns = match self.daily_returns(capital) {
             Some(returns) if returns.len() >= 2 => returns,
@@ -147,17 +147,10 @@ impl BotStats {
                 return Ratios { sharpe: Err(NoRatio::CapitalLost), sortino: Err(NoRatio::CapitalLost) };
             }
         };
-        let days = returns.len() as f64;
-        let mean = returns.iter().sum::<f64>() / days;
-        let variance = returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (days - 1.0);
-        let downside = returns.iter().map(|r| r.min(0.0).powi(2)).sum::<f64>() / days;
-        let ratio = |risk: f64| {
-            let ratio = mean / risk.sqrt() * 365.0_f64.sqrt();
-            ratio.is_finite().then(|| (ratio * 1e4).round() / 1e4)
-        };
+        let rounded = |ratio: Option<f64>| ratio.map(|ratio| (ratio * 1e4).round() / 1e4);
         Ratios {
-            sharpe: ratio(variance).ok_or(NoRatio::NoVariation),
-            sortino: ratio(downside).ok_or(NoRatio::NoLosingDay),
+            sharpe: rounded(strategies::sharpe(&returns)).ok_or(NoRatio::NoVariation),
+            sortino: rounded(strategies::sortino(&returns)).ok_or(NoRatio::NoLosingDay),
         }
     }
 

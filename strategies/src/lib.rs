@@ -42,6 +42,7 @@ mod market_rules;
 mod paper;
 mod plan;
 mod preview;
+mod ratios;
 mod strategy;
 
 pub use books::{Books, Entry, Exit};
@@ -56,4 +57,5 @@ pub use market_rules::MarketRules;
 pub use paper::{PaperBot, PaperStep};
 pub use plan::Plan;
 pub use preview::{Preview, PreviewedEntry};
+pub use ratios::{sharpe, sortino};
 pub use strategy::{Strategy, StrategyDefinition};

@@ -92,35 +92,34 @@ impl<'a> Reader<'a> {
         wanted: &str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Given<T> {
-        self.known.push(field);
-        match self.fields.get(field).map(|raw| raw.get()) {
-            None => Given::Missing,
-            Some("null") => Given::Null,
-            Some(raw) => read(raw).map_or_else(
-                || {
-                    self.fault::<()>(field, "parameter_invalid", format!("must be {wanted}"));
-                    Given::Refused
-                },
-                Given::Value,
-            ),
-        }
+        self.taken(field, read, |_| format!("must be {wanted}"))
     }
 
-    /// A field that holds a number, which is no secret: what is wrong with it is told with its value.
+    /// A field that holds a number, which is no secret: the fault repeats its value.
     pub(crate) fn number<T: DeserializeOwned>(
         &mut self,
         field: &'static str,
         wanted: &str,
         fits: impl FnOnce(&T) -> bool,
     ) -> Given<T> {
+        self.taken(field, |raw| number(raw).filter(fits), |given| format!("{given} is not {wanted}"))
+    }
+
+    /// Takes a field out, and notes in `fault`'s words, which are given the beginning of it, that it is not as it should be.
+    fn taken<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+        fault: impl FnOnce(&str) -> String,
+    ) -> Given<T> {
         self.known.push(field);
         match self.fields.get(field).map(|raw| raw.get()) {
             None => Given::Missing,
             Some("null") => Given::Null,
-            Some(raw) => number(raw).filter(fits).map_or_else(
+            Some(raw) => read(raw).map_or_else(
                 || {
                     let given: String = raw.chars().take(60).collect();
-                    self.fault::<()>(field, "parameter_invalid", format!("{given} is not {wanted}"));
+                    self.fault::<()>(field, "parameter_invalid", fault(&given));
                     Given::Refused
                 },
                 Given::Value,

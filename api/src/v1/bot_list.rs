@@ -70,7 +70,7 @@ impl ToSchema for SortSchema {
 }
 
 /// The filters of a list of bots.
-pub(super) fn filter(query: &mut Query) -> BotFilter {
+fn filter(query: &mut Query) -> BotFilter {
     BotFilter {
         status: query.word("status", &BotStatus::ALL.map(|status| (status.as_str(), status))),
         exchange: query.word("exchange", &Exchange::ALL.map(|exchange| (exchange.as_str(), exchange))),
@@ -78,7 +78,7 @@ pub(super) fn filter(query: &mut Query) -> BotFilter {
         strategy: query
             .word("strategy", &StrategyDefinition::NAMES.map(|name| (name, name)))
             .map(str::to_owned),
-        dry_run: query.word("dry_run", &[("true", true), ("false", false)]),
+        dry_run: query.yes_or_no("dry_run"),
         search: query.optional("search", "a text"),
     }
 }

@@ -33,9 +33,9 @@ fn id(path: &web::Path<String>) -> Result<BotId, ApiError> {
 fn redefinition(request: &HttpRequest) -> Result<Redefinition, ApiError> {
     let mut query = Query::new(request.query_string())?;
     let apply = query.word("apply", &[("now", Apply::Now), ("next_trade", Apply::NextTrade)]);
-    let is_confirmed = query.word("confirm", &[("true", true), ("false", false)]);
+    let is_confirmed = query.flag("confirm");
     query.finish()?;
-    Ok(Redefinition { apply: apply.unwrap_or_default(), is_confirmed: is_confirmed.unwrap_or_default() })
+    Ok(Redefinition { apply: apply.unwrap_or_default(), is_confirmed })
 }
 
 /// Create a bot
@@ -201,7 +201,7 @@ pub(crate) async fn delete(
 ) -> Result<HttpResponse, ApiError> {
     let account = caller.account;
     let mut query = Query::new(request.query_string())?;
-    let force = query.word("force", &[("true", true), ("false", false)]).unwrap_or(false);
+    let force = query.flag("force");
     query.finish()?;
     engine.delete_bot(account, id(&path)?, force).await?;
     Ok(HttpResponse::NoContent().finish())

@@ -51,7 +51,7 @@ pub(crate) async fn list(
         to: query.optional("to", "a time such as 2026-04-01T12:00:00Z"),
         bot_id: query.optional("bot_id", "the id of a bot"),
         pair: query.optional("pair", "a pair such as BTC/USDT"),
-        dry_run: query.word("dry_run", &[("true", true), ("false", false)]),
+        dry_run: query.yes_or_no("dry_run"),
     };
     let limit = query.within("limit", 1, 1_000).unwrap_or(100) as usize;
     query.finish()?;

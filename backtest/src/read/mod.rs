@@ -16,7 +16,7 @@ mod time;
 
 use std::path::PathBuf;
 
-use model::Timestamp;
+use model::{Price, Timestamp};
 
 use crate::history::{Candles, Ticks};
 
@@ -44,6 +44,17 @@ impl History {
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What the first row begins with.
+    pub fn first_price(&self) -> Option<Price> {
+        match self {
+            Self::Ticks(ticks) => ticks.get(0).map(|(_, price)| price),
+            Self::Candles(candles) => candles.get(0).map(|candle| {
+                let [open, ..] = candle.prices();
+                open
+            }),
+        }
     }
 
     /// The rows from `from` up to, but not including, `to`.

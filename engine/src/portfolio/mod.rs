@@ -76,7 +76,7 @@ impl EngineHandle {
     }
 
     /// The prices of this moment.
-    pub(crate) async fn prices(&self) -> Result<std::sync::Arc<Prices>, EngineError> {
+    pub(crate) async fn prices(&self) -> Result<Prices, EngineError> {
         let handle = self.clone();
         let asked = self.inner.io.spawn(async move { handle.inner.prices.now(&handle.inner.markets).await });
         asked.await.map_err(|_| EngineError::Unavailable("the engine is closing".to_owned()))

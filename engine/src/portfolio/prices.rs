@@ -87,9 +87,9 @@ pub(crate) struct PriceBook(Mutex<Option<(Instant, BySymbol)>>);
 impl PriceBook {
     /// The prices of this moment: the newest of the pairs that bots watch, of others a few seconds old at most; of a venue
     /// that does not tell, what the feed heard last of the pairs that bots have watched.
-    pub(crate) async fn now(&self, markets: &Arc<Markets>) -> Arc<Prices> {
+    pub(crate) async fn now(&self, markets: &Arc<Markets>) -> Prices {
         let told = self.told(markets).await;
-        Arc::new(Prices { heard: markets.hears(), told })
+        Prices { heard: markets.hears(), told }
     }
 
     async fn told(&self, markets: &Arc<Markets>) -> BySymbol {
