@@ -130,17 +130,7 @@ pub(crate) async fn run(plan: &Plan, faults: Faults, folder: &Path) -> Result<Fa
         let trades = life.user(&stage.server.http, &stage.key).get("/v1/trades?limit=100").await?;
         closed.look(list(&trades, "data"), &mut failed.violations);
     }
-    let ticker = market.go_on(&stage);
-    let stuck = stage.settle(&life, &mut failed.violations).await?;
-    drop(ticker);
-    for trouble in stuck {
-        eprintln!("torture: in error {trouble}");
-    }
-    let seen = Seen::read(&life.user(&stage.server.http, &stage.key)).await?;
-    life.stop()?;
-    let (ledger, _, judged) = stage.judge().await?;
-    failed.violations.merge(judged);
-    failed.violations.merge(seen.judge(&ledger));
+    let (ledger, seen) = market.wind_up(&stage, life, &mut failed.violations).await?;
     seen.ladders(&mut failed.violations);
     closed.look(&seen.trades, &mut failed.violations);
     exits(&fired, &seen, &ledger, &stage, &mut failed);
@@ -332,6 +322,27 @@ impl Market {
             prices.insert(pair, (price, price));
         }
         Ok(Self { prices, held: Vec::new() })
+    }
+
+    /// Lets the bots come to rest under a market that goes on, stops the server, and judges what it did by the venue's ledger.
+    pub(crate) async fn wind_up(
+        &self,
+        stage: &Stage,
+        life: Life,
+        violations: &mut Violations,
+    ) -> Result<(Ledger, Seen)> {
+        let ticker = self.go_on(stage);
+        let stuck = stage.settle(&life, violations).await?;
+        drop(ticker);
+        for trouble in stuck {
+            eprintln!("torture: in error {trouble}");
+        }
+        let seen = Seen::read(&life.user(&stage.server.http, &stage.key)).await?;
+        life.stop()?;
+        let (ledger, _, judged) = stage.judge().await?;
+        violations.merge(judged);
+        violations.merge(seen.judge(&ledger));
+        Ok((ledger, seen))
     }
 
     /// Somebody trades at the prices of now until what is returned is dropped.

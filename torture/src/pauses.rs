@@ -20,7 +20,7 @@ use crate::kills::{Plan, Stage};
 use crate::one_way::{Market, now_ms};
 use crate::oracle::Violations;
 use crate::process::pause;
-use crate::seen::{Seen, list, millis, number};
+use crate::seen::{list, millis, number};
 use crate::server::Life;
 use crate::user::text;
 
@@ -78,17 +78,7 @@ pub(crate) async fn run(plan: &Plan, pauses: Pauses, folder: &Path) -> Result<Pa
         eprintln!("torture: {number}: paused for {} ms", length.as_millis());
         episode(&stage, &life, &mut market, length, &mut dice, &mut outcome).await?;
     }
-    let ticker = market.go_on(&stage);
-    let stuck = stage.settle(&life, &mut outcome.violations).await?;
-    drop(ticker);
-    for trouble in stuck {
-        eprintln!("torture: in error {trouble}");
-    }
-    let seen = Seen::read(&life.user(&stage.server.http, &stage.key)).await?;
-    life.stop()?;
-    let (ledger, _, judged) = stage.judge().await?;
-    outcome.violations.merge(judged);
-    outcome.violations.merge(seen.judge(&ledger));
+    let (ledger, seen) = market.wind_up(&stage, life, &mut outcome.violations).await?;
     (outcome.orders, outcome.fills, outcome.trades) =
         (ledger.orders.len(), ledger.fills.len(), seen.trades.len());
     outcome.took = began.elapsed();
